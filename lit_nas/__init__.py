@@ -1,0 +1,5 @@
+"""lit-nas: differentiable neural architecture search on PyTorch Lightning."""
+
+__version__ = "0.1.0"
+
+__all__ = ("__version__",)

@@ -1,0 +1,73 @@
+"""The command line. This file imports nothing heavy, so that help and small commands answer at once."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from lit_nas import __version__
+
+__all__ = ("main",)
+
+TRAINING = ("fit", "validate", "test", "predict")
+HELP = """\
+usage: lit-nas COMMAND [arguments]
+
+Differentiable neural architecture search.
+
+one fit (configured by YAML layers `-c FILE` and by arguments; later ones win):
+  fit        search, or retrain a genotype
+  validate   loss and accuracy on held-out training data
+  test       loss and accuracy on the test part
+  predict    classes of the test part
+
+a whole job:
+  run        search, derive, retrain, test; finished stages are skipped
+
+genotypes (GENOTYPE is a JSON file, a checkpoint of a search or a published name):
+  derive     write the discrete cells of a search checkpoint
+  describe   weights, multiply-adds and a table per cell
+  draw       picture of the cells
+
+`lit-nas COMMAND --help` lists the arguments of a command, `lit-nas --version` prints the version.
+Start with: lit-nas run -c configs/quickstart.yaml
+"""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        args: The command and its arguments; those of the process by default.
+
+    Returns:
+        Exit status: 0, or 2 after an error of the user's, which is printed as one paragraph.
+    """
+    args = list(sys.argv[1:] if args is None else args)
+    if not args or args[0] in ("-h", "--help", "help"):
+        sys.stdout.write(HELP)
+        return 0 if args else 2
+    command, rest = args[0], args[1:]
+    if command == "--version":
+        sys.stdout.write(f"lit-nas {__version__}\n")
+        return 0
+    try:
+        if command in TRAINING:
+            from lit_nas.cli.training import train
+
+            train(command, rest)
+        elif command == "run":
+            from lit_nas.cli.run import run
+
+            run(rest)
+        elif command in ("derive", "describe", "draw"):
+            from lit_nas.cli import genotypes
+
+            getattr(genotypes, command)(rest)
+        else:
+            raise ValueError(f"There is no command '{command}'. See `lit-nas --help`.")
+    except (ValueError, FileNotFoundError, FileExistsError) as error:
+        if os.environ.get("LIT_NAS_TRACEBACK"):
+            raise
+        sys.stderr.write(f"lit-nas {command}: {error}\n(LIT_NAS_TRACEBACK=1 shows where this was raised.)\n")
+        return 2
+    return 0

@@ -1,0 +1,68 @@
+"""Commands about genotypes: plain argparse, and no import of Lightning where none is needed."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = ("derive", "describe", "draw")
+
+SOURCE = "JSON file, checkpoint of a search, or published name"
+
+
+def derive(args: Sequence[str]) -> None:
+    """Writes the discrete cells of a search checkpoint."""
+    parser = argparse.ArgumentParser("lit-nas derive", description=derive.__doc__)
+    parser.add_argument("--ckpt_path", required=True, type=Path, help="checkpoint of a search")
+    parser.add_argument("-o", "--output", required=True, type=Path, help="JSON file to write")
+    given = parser.parse_args(args)
+
+    from lit_nas.module import load_module, read_checkpoint
+    from lit_nas.search import SearchModule
+
+    module = load_module(given.ckpt_path)
+    if not isinstance(module, SearchModule):
+        raise ValueError(f"'{given.ckpt_path}' is a checkpoint of {type(module).__name__}, which is not a search.")
+    genotype = module.derive()
+    genotype.meta.update(epoch=read_checkpoint(given.ckpt_path)["epoch"])
+    genotype.save(given.output)
+    sys.stdout.write(f"{given.output}\n")
+
+
+def describe(args: Sequence[str]) -> None:
+    """Prints weights, multiply-adds and a table per cell of the evaluation network of genotypes."""
+    parser = argparse.ArgumentParser("lit-nas describe", description=describe.__doc__)
+    parser.add_argument("genotypes", nargs="+", metavar="GENOTYPE", help=SOURCE)
+    parser.add_argument("--network", choices=("cifar", "imagenet"), default="cifar", help="kind of evaluation network")
+    parser.add_argument("--init_channels", type=int, help="C of the first cell (36 for cifar, 48 for imagenet)")
+    parser.add_argument("--num_cells", type=int, help="depth in cells (20 for cifar, 14 for imagenet)")
+    parser.add_argument("--num_classes", type=int, help="labels (10 for cifar, 1000 for imagenet)")
+    parser.add_argument("--format", choices=("table", "json"), default="table", help="what is printed")
+    given = parser.parse_args(args)
+
+    from lit_nas.describe import describe as describe_one
+    from lit_nas.describe import format_table
+    from lit_nas.genotype import load_genotype
+
+    rows = []
+    for source in given.genotypes:
+        genotype = load_genotype(source)
+        row = describe_one(genotype, given.network, given.init_channels, given.num_cells, given.num_classes)
+        rows.append({**row, "genotype": source})
+    text = json.dumps(rows, indent=2) if given.format == "json" else "\n".join(format_table(row) for row in rows)
+    sys.stdout.write(text + "\n")
+
+
+def draw(args: Sequence[str]) -> None:
+    """Draws the cells of a genotype."""
+    parser = argparse.ArgumentParser("lit-nas draw", description=draw.__doc__)
+    parser.add_argument("genotype", metavar="GENOTYPE", help=SOURCE)
+    parser.add_argument("-o", "--output", required=True, type=Path, help="picture to write, .svg or .png")
+    given = parser.parse_args(args)
+
+    from lit_nas.drawing import draw_genotype
+    from lit_nas.genotype import load_genotype
+
+    draw_genotype(load_genotype(given.genotype), given.output)
+    sys.stdout.write(f"{given.output}\n")

@@ -1,0 +1,177 @@
+"""A whole job: search, derive, retrain, test, each stage skipped when its result is already there."""
+
+import argparse
+import json
+import platform
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+import lit_nas
+from lit_nas.callbacks.folder import write_text
+from lit_nas.cli.training import TrainingCLI
+from lit_nas.genotype import load_genotype
+from lit_nas.search import SearchModule
+
+__all__ = ("run",)
+
+STAGES = ("search", "retrain")
+KEYS = {"folder", "seed_everything", *STAGES}
+EPILOG = """\
+A configuration has the keys `folder` (of the job), `seed_everything`, and the sections `search` and `retrain`, which
+hold what `lit-nas fit` takes. Arguments override it under the name of their section:
+--search.trainer.max_epochs 3 --retrain.model.init_channels 8. `lit-nas fit --help` lists what a section knows.
+"""
+
+
+def run(args: Sequence[str]) -> None:
+    """Searches, derives, retrains and tests as one job.
+
+    Args:
+        args: Arguments of `lit-nas run`.
+
+    Raises:
+        ValueError: for unknown keys or a section that `lit-nas fit` would refuse, before any training.
+        FileExistsError: if the folder holds a job of another configuration.
+    """
+    parser = argparse.ArgumentParser(
+        "lit-nas run", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("-c", "--config", action="append", required=True, type=Path, help="YAML file; later ones win")
+    parser.add_argument("--folder", type=Path, help="folder of the job")
+    parser.add_argument("--seed_everything", type=int, help="seed of both stages")
+    parser.add_argument("--print_config", action="store_true", help="print the merged configuration and stop")
+    given, rest = parser.parse_known_args(args)
+
+    layers = [_read(path) for path in given.config]
+    if given.print_config:
+        sys.stdout.write(yaml.safe_dump(_merge(layers), sort_keys=False))
+        return
+    top = _merge(layers)
+    folder = given.folder or Path(top.get("folder") or "")
+    if folder == Path():
+        raise ValueError("A job needs a folder: set `folder` in the configuration or pass --folder.")
+    seed = given.seed_everything if given.seed_everything is not None else top.get("seed_everything", 0)
+    overrides = _overrides(rest)
+
+    with tempfile.TemporaryDirectory() as scratch:
+        arguments = {}
+        for stage in STAGES:
+            files = []
+            for index, layer in enumerate(layers):
+                if stage in layer:
+                    path = Path(scratch) / f"{stage}-{index}.yaml"
+                    path.write_text(yaml.safe_dump(layer[stage], sort_keys=False), encoding="utf-8")
+                    files += ["--config", str(path)]
+            if not files:
+                raise ValueError(f"The configuration has no section `{stage}`. {EPILOG}")
+            own = ["--trainer.default_root_dir", str(folder / stage), "--seed_everything", str(seed)]
+            arguments[stage] = [*files, *overrides[stage], *own]
+        genotype = folder / "search" / "genotype.json"
+        arguments["retrain"] += ["--model.genotype", str(genotype)]
+
+        plans = {stage: TrainingCLI(arguments[stage], run=False, parse_only=True) for stage in STAGES}
+        for stage in STAGES:
+            _refuse_other_config(folder / stage, plans[stage])
+        if not genotype.exists():
+            _fit(arguments["search"], folder / "search", SearchModule)
+        result = folder / "retrain" / "test.json"
+        if not result.exists():
+            cli = _fit(arguments["retrain"], folder / "retrain")
+            (scores,) = cli.trainer.test(cli.model, datamodule=cli.datamodule)
+            write_text(result, json.dumps(scores, indent=2) + "\n")
+    write_text(folder / "results.json", json.dumps(_results(folder, seed), indent=2) + "\n")
+    sys.stdout.write(_summary(folder))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no configuration '{path}'.")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"'{path}' is not YAML: {error}") from error
+    if not isinstance(content, dict) or set(content) - KEYS:
+        found = sorted(set(content) - KEYS) if isinstance(content, dict) else type(content).__name__
+        raise ValueError(f"'{path}' is not the configuration of a job: {found} unknown. Known are {sorted(KEYS)}.")
+    return content
+
+
+def _merge(layers: Sequence[Any]) -> Any:
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+            merged[key] = _merge([merged[key], value]) if both else value
+    return merged
+
+
+def _overrides(rest: Sequence[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {stage: [] for stage in STAGES}
+    stage = None
+    for word in rest:
+        if word.startswith("--"):
+            stage = next((s for s in STAGES if word.startswith(f"--{s}.")), None)
+            word = f"--{word.removeprefix(f'--{stage}.')}"
+        if stage is None:
+            raise ValueError(f"Unknown argument '{word}'. {EPILOG}")
+        found[stage].append(word)
+    return found
+
+
+def _refuse_other_config(folder: Path, plan: TrainingCLI) -> None:
+    path = folder / "config.yaml"
+    if not path.exists():
+        return
+    now = yaml.safe_load(plan.parser.dump(plan.config, skip_none=False))
+    before = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if changed := sorted(key for key in {*now, *before} if now.get(key) != before.get(key)):
+        raise FileExistsError(
+            f"The folder '{folder}' holds a stage of another configuration: {changed} differ from '{path}'. Choose "
+            "another --folder, or move the old one away."
+        )
+
+
+def _fit(arguments: list[str], folder: Path, expected: type | None = None) -> TrainingCLI:
+    cli = TrainingCLI(arguments, run=False)
+    if expected is not None and not isinstance(cli.model, expected):
+        raise ValueError(f"The section `search` has the model {type(cli.model).__name__}, which is not a search.")
+    last = folder / "checkpoints" / "last.ckpt"
+    cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=last if last.exists() else None)
+    return cli
+
+
+def _results(folder: Path, seed: int) -> dict[str, Any]:
+    read = {name: json.loads((folder / name).read_text(encoding="utf-8")) for name in ("retrain/test.json",)}
+    costs = {stage: json.loads((folder / stage / "cost.json").read_text(encoding="utf-8")) for stage in STAGES}
+    scores = read["retrain/test.json"]
+    return {
+        "genotype": load_genotype(folder / "search" / "genotype.json").to_dict(),
+        "test_accuracy": scores["test/accuracy"],
+        "test_loss": scores["test/loss"],
+        "search_seconds": costs["search"]["seconds"],
+        "retrain_seconds": costs["retrain"]["seconds"],
+        "search_peak_memory_gib": costs["search"]["peak_memory_gib"],
+        "retrain_peak_memory_gib": costs["retrain"]["peak_memory_gib"],
+        "seed": seed,
+        "versions": {
+            "lit_nas": lit_nas.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
+    }
+
+
+def _summary(folder: Path) -> str:
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    return (
+        f"\nTest accuracy {100 * results['test_accuracy']:.2f} %, searched in {results['search_seconds']:.0f} s, "
+        f"retrained in {results['retrain_seconds']:.0f} s.\nEverything is in {folder}/: results.json, "
+        "search/genotype.json and its picture, search/alphas.csv, checkpoints.\n"
+    )

@@ -1,0 +1,128 @@
+"""One fit: LightningCLI with the modules of lit-nas."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import set_parsing_settings
+from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from pytorch_lightning.loggers import CSVLogger
+
+# imported so that their classes can be named without their module
+import lit_nas.data
+import lit_nas.derivation
+import lit_nas.engine
+import lit_nas.methods
+import lit_nas.spaces
+from lit_nas.callbacks import LogAlphas, MeasureCost, WriteGenotype
+from lit_nas.callbacks.folder import run_folder, write_text, writes
+from lit_nas.evaluate import EvaluationModule
+from lit_nas.module import RecordedModule
+from lit_nas.search import SearchModule
+
+__all__ = ("TrainingCLI", "default_callbacks", "train")
+
+set_parsing_settings(docstring_parse_attribute_docstrings=True)
+
+MODULES = (EvaluationModule, *(getattr(lit_nas.methods, name) for name in lit_nas.methods.__all__))
+
+
+def default_callbacks(module: LightningModule, folder: Path) -> list[Callback]:
+    """What a run gets unless its configuration lists a callback of the same class.
+
+    Args:
+        module: What is fitted.
+        folder: The run folder.
+    """
+    callbacks: list[Callback] = [MeasureCost()]
+    if isinstance(module, SearchModule):
+        callbacks += [LogAlphas(), WriteGenotype()]
+    return [*callbacks, ModelCheckpoint(dirpath=folder / "checkpoints", filename="{epoch:04d}", save_last=True)]
+
+
+class SaveRunConfig(SaveConfigCallback):
+    """Writes the resolved configuration to `config.yaml` in the run folder, before anything else is written there."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "save_to_log_dir": False})
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuses to write into the folder of another run.
+
+        Raises:
+            FileExistsError: if a run started there and is not being continued.
+        """
+        path = run_folder(trainer) / "config.yaml"
+        if stage == "fit" and path.exists() and not trainer.fast_dev_run and trainer.ckpt_path is None:
+            raise FileExistsError(
+                f"The folder '{path.parent}' holds a run already. Continue it with `--ckpt_path last`, or choose "
+                "another folder with `--trainer.default_root_dir`."
+            )
+        trainer.strategy.barrier()  # all ranks must have looked before the first one writes
+        super().setup(trainer, pl_module, stage)
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Writes the file."""
+        if stage == "fit" and writes(trainer):
+            text = self.parser.dump(self.config, skip_none=False)
+            write_text(run_folder(trainer) / "config.yaml", text)
+
+
+class TrainingCLI(LightningCLI):
+    """LightningCLI whose data describe themselves to the model, and whose runs have a folder each."""
+
+    def __init__(self, args: Sequence[str], run: bool = True, parse_only: bool = False) -> None:
+        self.parse_only = parse_only
+        super().__init__(
+            RecordedModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            save_config_callback=SaveRunConfig,
+            seed_everything_default=0,
+            trainer_defaults={"use_distributed_sampler": False},  # the loaders of lit-nas shard themselves
+            parser_kwargs={"prog": "lit-nas"},
+            args=list(args),
+            run=run,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Lets the shape of the images flow from the data into the model."""
+        parser.link_arguments("data.inputs", "model.init_args.inputs", apply_on="instantiate")
+
+    def _parse_ckpt_path(self) -> None:
+        """The command line wins over a checkpoint; the module refuses one that does not fit."""
+
+    def instantiate_classes(self) -> None:
+        """Builds model, data and trainer, unless the configuration is only to be checked."""
+        if not self.parse_only:
+            super().instantiate_classes()
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        """Gives the run a folder and adds the logger and the callbacks that the configuration leaves out."""
+        folder = Path(config["default_root_dir"] or Path("runs") / type(self.model).__name__.lower())
+        config["default_root_dir"] = str(folder)
+        if not config["fast_dev_run"]:
+            if config["logger"] is None:
+                config["logger"] = CSVLogger(folder, name="", version="")
+            given = config["callbacks"] or []
+            given = given if isinstance(given, list) else [given]
+            saves = config["enable_checkpointing"] is not False
+            for callback in default_callbacks(self.model, folder):
+                kind = Checkpoint if isinstance(callback, Checkpoint) else type(callback)
+                if not any(isinstance(other, kind) for other in given) and (saves or kind is not Checkpoint):
+                    callbacks = [*callbacks, callback]
+        return super()._instantiate_trainer(config, callbacks)
+
+
+def train(command: str, args: Sequence[str]) -> None:
+    """Runs one of `fit`, `validate`, `test`, `predict`.
+
+    Args:
+        command: Which one.
+        args: Its arguments.
+    """
+    TrainingCLI([command, *args])

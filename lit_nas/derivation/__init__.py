@@ -1,0 +1,7 @@
+"""Derivers: pure functions that make an architecture discrete."""
+
+from lit_nas.derivation.argmax import ArgmaxPerEdge
+from lit_nas.derivation.deriver import Deriver
+from lit_nas.derivation.top_edges import TopEdges
+
+__all__ = ("ArgmaxPerEdge", "Deriver", "TopEdges")

@@ -1,0 +1,40 @@
+"""The performance boundary: a cell asks for its nodes, an engine computes them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from lit_nas.architecture import CellMixture
+
+if TYPE_CHECKING:
+    from lit_nas.networks.search import SearchCell
+
+__all__ = ("Engine", "empty_node")
+
+
+class Engine(ABC):
+    """Computes the nodes of a search cell. Owns no parameters: a checkpoint of one engine loads into any other."""
+
+    @abstractmethod
+    def __call__(self, cell: SearchCell, states: list[Tensor], mixture: CellMixture) -> list[Tensor]:
+        """Node t is the sum over its edges e and their active operations o of weights[e, o] * o(state of e's source).
+
+        Args:
+            cell: The cell, whose edges hold the operations.
+            states: Its inputs, each [B, C, H, W].
+            mixture: Weights and active pairs.
+
+        Returns:
+            The nodes in order, each [B, C, H', W'] with H' = H, or H / 2 in a reduction cell; zeros where nothing
+            is active.
+        """
+
+
+def empty_node(cell: SearchCell, states: list[Tensor]) -> Tensor:
+    """The value of a node without active edges: zeros, [B, C, H', W']."""
+    batch, channels, height, width = states[0].shape
+    step = 2 if cell.space.reduction else 1
+    return states[0].new_zeros(batch, channels, height // step, width // step)

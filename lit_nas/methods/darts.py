@@ -1,0 +1,59 @@
+"""DARTS: differentiable architecture search, first and second order.
+
+Paper: Liu, Simonyan, Yang, ICLR 2019, https://arxiv.org/abs/1806.09055, algorithm 1.
+Differs from the authors' code (quark0/darts): running statistics of BatchNorm see the forward pass of the weight step
+only, so the extra passes of the architecture step do not distort them.
+"""
+
+from typing import Literal
+
+from lit_nas.architecture import Architecture
+from lit_nas.derivation import Deriver, TopEdges
+from lit_nas.engine import Engine, Reference
+from lit_nas.inputs import ImageSpec
+from lit_nas.networks import SearchNetwork
+from lit_nas.relaxations import Softmax
+from lit_nas.search import ImageSearchModule, SearchBatch, SearchOptim
+from lit_nas.spaces import DartsSpace
+
+__all__ = ("DARTS",)
+
+
+class DARTS(ImageSearchModule):
+    """Weights descend on one part of the training data, the architecture on the other.
+
+    Args:
+        inputs: Images and labels; flows in from the data on the command line.
+        space: What is searched.
+        order: 1 takes the architecture's gradient at the present weights, 2 after one virtual step of theirs.
+        product: How order 2 computes its Hessian-vector product: by finite differences, as in the paper, or exactly.
+        optim: Both optimisers.
+        deriver: How the architecture is made discrete.
+        engine: What computes the cells.
+    """
+
+    def __init__(
+        self,
+        inputs: ImageSpec = ImageSpec(),
+        space: DartsSpace = DartsSpace(),
+        order: Literal[1, 2] = 1,
+        product: Literal["finite_difference", "exact"] = "finite_difference",
+        optim: SearchOptim = SearchOptim(),
+        deriver: Deriver = TopEdges(),
+        engine: Engine = Reference(),
+    ) -> None:
+        super().__init__()
+        if order not in (1, 2):
+            raise ValueError(f"model.order must be 1 or 2, not {order}.")
+        self.inputs, self.order, self.product = inputs, order, product
+        self.network = SearchNetwork(space, inputs, engine)
+        self.architecture = Architecture(space, Softmax())
+        self.deriver, self.optim = deriver, optim
+
+    def training_step(self, batch: SearchBatch, batch_idx: int) -> None:
+        """Architecture first, then weights, on the same batch of training data (algorithm 1)."""
+        if self.order == 1:
+            self.step_arch(lambda: self.loss(batch["arch"]))
+        else:
+            self.step_arch_unrolled(lambda: self.loss(batch["arch"]), lambda: self.loss(batch["weights"]), self.product)
+        self.step_weights(lambda: self.loss(batch["weights"]))

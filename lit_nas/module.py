@@ -1,0 +1,131 @@
+"""The base of every trainable module: it knows how it was made, and its checkpoints say so."""
+
+from abc import ABC
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningDataModule, LightningModule
+
+from lit_nas.inputs import ImageSpec
+from lit_nas.recipe import import_class, plain
+
+__all__ = ("RecordedModule", "load_module", "read_checkpoint")
+
+FORMAT_VERSION = 1
+_INSTANTIATOR = "pytorch_lightning.cli.instantiate_module"
+
+
+class RecordedModule(LightningModule, ABC):
+    """Records the constructor call of its final class as plain data.
+
+    The record goes to loggers and into checkpoints, from which `load_module` rebuilds the module; checkpoints hold
+    builtins and tensors only and load with `weights_only=True`. The constructor takes no arguments, so that the
+    arguments recorded are those of the final class.
+    """
+
+    inputs: ImageSpec
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        arguments = {key: value for key, value in self.hparams.items() if not key.startswith("_")}
+        self._hparams = type(self.hparams)(plain(arguments), _instantiator=_INSTANTIATOR)
+        self._hparams_initial = self._hparams
+
+    def record(self) -> dict[str, Any]:
+        """Further plain data for the checkpoint; final classes may extend it."""
+        return {}
+
+    def setup(self, stage: str) -> None:
+        """Refuses a data module whose images are not what the network was built for.
+
+        Raises:
+            ValueError: if the two differ.
+        """
+        data: LightningDataModule | None = getattr(self.trainer, "datamodule", None)
+        if data is not None and getattr(data, "inputs", self.inputs) != self.inputs:
+            raise ValueError(
+                f"The network was built for {self.inputs}, but {type(data).__name__} hands over {data.inputs}. "
+                "Leave model.inputs out on the command line, or pass `inputs=data.inputs` in Python."
+            )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the record."""
+        path = f"{type(self).__module__}.{type(self).__qualname__}"
+        arguments = {key: value for key, value in self.hparams.items() if not key.startswith("_")}
+        record = {"version": FORMAT_VERSION, "class_path": path, "init_args": arguments, **self.record()}
+        checkpoint["lit_nas"] = record
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses a checkpoint of another class or format.
+
+        Raises:
+            ValueError: naming both.
+        """
+        record = _record_of(checkpoint, "The checkpoint")
+        if (found := import_class(record["class_path"])) is not type(self):
+            raise ValueError(
+                f"The checkpoint was written by {found.__name__}, but the model is {type(self).__name__}. Choose the "
+                f"model `{found.__name__}`, or a checkpoint of {type(self).__name__}."
+            )
+
+
+def _record_of(checkpoint: Any, name: str) -> dict[str, Any]:
+    record = checkpoint.get("lit_nas") if isinstance(checkpoint, dict) else None
+    if not isinstance(record, dict) or "class_path" not in record:
+        raise ValueError(f"{name} was not written by lit-nas: it has no `lit_nas` record.")
+    if record.get("version") != FORMAT_VERSION:
+        raise ValueError(
+            f"{name} has format version {record.get('version')}; this release reads version {FORMAT_VERSION}."
+        )
+    if not str(record["class_path"]).startswith("lit_nas."):
+        # a record never makes the reader import foreign code
+        raise ValueError(f"{name} names the class '{record['class_path']}', which is not part of lit-nas.")
+    return record
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Reads a checkpoint file of lit-nas without executing anything in it.
+
+    Args:
+        path: The file.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        ValueError: if it is damaged or not of lit-nas.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no checkpoint '{path}'.")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many types for damaged files
+        raise ValueError(
+            f"'{path}' cannot be read as a checkpoint; it may be truncated or of another program. ({error})"
+        ) from error
+    _record_of(checkpoint, f"'{path}'")
+    return checkpoint
+
+
+def load_module(path: str | Path) -> RecordedModule:
+    """Rebuilds the module of a checkpoint, with its tensors, on the CPU.
+
+    Args:
+        path: A checkpoint file.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        ValueError: if it is damaged or not of lit-nas.
+    """
+    from pytorch_lightning.cli import instantiate_module  # brings in jsonargparse, which few users of this need
+
+    checkpoint = read_checkpoint(path)
+    record = checkpoint["lit_nas"]
+    found = import_class(record["class_path"])
+    if not issubclass(found, RecordedModule):
+        raise ValueError(f"'{path}' names the class '{record['class_path']}', which is not a module of lit-nas.")
+    module = instantiate_module(found, dict(record["init_args"]))
+    module.on_load_checkpoint(checkpoint)
+    module.load_state_dict(checkpoint["state_dict"])
+    return module

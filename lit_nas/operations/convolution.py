@@ -1,0 +1,157 @@
+"""Convolutional candidates. Every convolution is without bias, because BatchNorm follows."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ("BatchNorm", "ConvBN", "DilatedConv", "FactorizedConv", "FactorizedReduce", "ReLUConvBN", "SeparableConv")
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """BatchNorm over [B, C, H, W] without the batch counter, which would cost one kernel per layer and step.
+
+    Args:
+        channels: C.
+        affine: Whether scale and shift are learned.
+    """
+
+    def __init__(self, channels: int, affine: bool = True) -> None:
+        super().__init__(channels, affine=affine)
+        self.num_batches_tracked = None  # only read when momentum is None, which it never is here
+
+
+class ReLUConvBN(nn.Module):
+    """ReLU, convolution, BatchNorm: brings the inputs of a cell to its channels.
+
+    Args:
+        in_channels: C of the input.
+        out_channels: C of the output.
+        kernel_size: Odd side of the kernel.
+        stride: Step of the kernel.
+        affine: Whether BatchNorm is affine.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int = 1, stride: int = 1, affine: bool = True
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=False)
+        self.norm = BatchNorm(out_channels, affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, C', H / stride, W / stride]."""
+        return self.norm(self.conv(F.relu(x)))
+
+
+class ConvBN(nn.Module):
+    """Convolution 3x3 and BatchNorm without ReLU: the stem of a network.
+
+    Args:
+        in_channels: C of the input.
+        out_channels: C of the output.
+        stride: Step of the kernel.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False)
+        self.norm = BatchNorm(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, C', H / stride, W / stride]."""
+        return self.norm(self.conv(x))
+
+
+class DepthwiseStage(nn.Module):
+    """ReLU, depthwise convolution, pointwise convolution, BatchNorm: the unit of separable and dilated convolutions."""
+
+    def __init__(self, channels: int, kernel_size: int, stride: int, dilation: int, affine: bool) -> None:
+        super().__init__()
+        padding = dilation * (kernel_size - 1) // 2
+        self.depthwise = nn.Conv2d(
+            channels, channels, kernel_size, stride, padding, dilation, groups=channels, bias=False
+        )
+        self.pointwise = nn.Conv2d(channels, channels, 1, bias=False)
+        self.norm = BatchNorm(channels, affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.pointwise(self.depthwise(F.relu(x))))
+
+
+class SeparableConv(nn.Sequential):
+    """Depthwise stage twice; the first one takes the stride (`sep_conv_KxK`).
+
+    Args:
+        channels: C of input and output.
+        kernel_size: Odd side of the depthwise kernel.
+        stride: Step of the first depthwise kernel.
+        affine: Whether BatchNorm is affine.
+    """
+
+    def __init__(self, channels: int, kernel_size: int, stride: int, affine: bool) -> None:
+        super().__init__(
+            DepthwiseStage(channels, kernel_size, stride, 1, affine),
+            DepthwiseStage(channels, kernel_size, 1, 1, affine),
+        )
+
+
+class DilatedConv(nn.Sequential):
+    """One depthwise stage with dilation 2 (`dil_conv_KxK`): a field of view of 2K - 1.
+
+    Args:
+        channels: C of input and output.
+        kernel_size: Odd side of the depthwise kernel.
+        stride: Step of the depthwise kernel.
+        affine: Whether BatchNorm is affine.
+    """
+
+    def __init__(self, channels: int, kernel_size: int, stride: int, affine: bool) -> None:
+        super().__init__(DepthwiseStage(channels, kernel_size, stride, 2, affine))
+
+
+class FactorizedConv(nn.Module):
+    """ReLU, 1xK and Kx1 convolution, BatchNorm (`conv_7x1_1x7` of NASNet and AmoebaNet).
+
+    Args:
+        channels: C of input and output.
+        kernel_size: K, odd.
+        stride: Step, along the width first and along the height second.
+        affine: Whether BatchNorm is affine.
+    """
+
+    def __init__(self, channels: int, kernel_size: int, stride: int, affine: bool) -> None:
+        super().__init__()
+        k, p = kernel_size, kernel_size // 2
+        self.conv_width = nn.Conv2d(channels, channels, (1, k), (1, stride), (0, p), bias=False)
+        self.conv_height = nn.Conv2d(channels, channels, (k, 1), (stride, 1), (p, 0), bias=False)
+        self.norm = BatchNorm(channels, affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, C, H / stride, W / stride]."""
+        return self.norm(self.conv_height(self.conv_width(F.relu(x))))
+
+
+class FactorizedReduce(nn.Module):
+    """Halves H and W with two 1x1 convolutions on pixels shifted by one, so that no pixel is ignored.
+
+    Args:
+        in_channels: C of the input.
+        out_channels: C of the output, even.
+        affine: Whether BatchNorm is affine.
+
+    Raises:
+        ValueError: if `out_channels` is odd.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, affine: bool) -> None:
+        super().__init__()
+        if out_channels % 2:
+            raise ValueError(f"FactorizedReduce makes two equal halves, so out_channels={out_channels} must be even.")
+        self.conv_even = nn.Conv2d(in_channels, out_channels // 2, 1, 2, bias=False)
+        self.conv_odd = nn.Conv2d(in_channels, out_channels // 2, 1, 2, bias=False)
+        self.norm = BatchNorm(out_channels, affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, C', H / 2, W / 2]; H and W even."""
+        x = F.relu(x)
+        return self.norm(torch.cat((self.conv_even(x), self.conv_odd(x[:, :, 1:, 1:])), 1))

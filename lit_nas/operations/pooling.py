@@ -1,0 +1,56 @@
+"""Pooling candidates."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lit_nas.operations.convolution import BatchNorm
+
+__all__ = ("AvgPool", "MaxPool")
+
+
+class MaxPool(nn.Module):
+    """Maximum over a window, padded so that stride 1 keeps H and W.
+
+    Args:
+        channels: C.
+        kernel_size: Odd side of the window.
+        stride: Step of the window.
+        norm: Whether BatchNorm without affine parameters follows.
+    """
+
+    def __init__(self, channels: int, kernel_size: int, stride: int, norm: bool) -> None:
+        super().__init__()
+        self.kernel_size, self.stride = kernel_size, stride
+        self.norm = BatchNorm(channels, affine=False) if norm else nn.Identity()
+
+    def pool(self, x: Tensor) -> Tensor:
+        """The window alone; every edge leaving a node shares it."""
+        return F.max_pool2d(x, self.kernel_size, self.stride, self.kernel_size // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, C, H / stride, W / stride]."""
+        return self.norm(self.pool(x))
+
+
+class AvgPool(nn.Module):
+    """Mean over a window; padding does not count.
+
+    Args:
+        channels: C.
+        kernel_size: Odd side of the window.
+        stride: Step of the window.
+        norm: Whether BatchNorm without affine parameters follows.
+    """
+
+    def __init__(self, channels: int, kernel_size: int, stride: int, norm: bool) -> None:
+        super().__init__()
+        self.kernel_size, self.stride = kernel_size, stride
+        self.norm = BatchNorm(channels, affine=False) if norm else nn.Identity()
+
+    def pool(self, x: Tensor) -> Tensor:
+        """The window alone; every edge leaving a node shares it."""
+        return F.avg_pool2d(x, self.kernel_size, self.stride, self.kernel_size // 2, count_include_pad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, C, H / stride, W / stride]."""
+        return self.norm(self.pool(x))

@@ -1,0 +1,34 @@
+"""Optimisers and schedules with the papers' numbers, second order, and holding a level still."""
+
+from lit_nas.optim.levels import frozen, frozen_statistics
+from lit_nas.optim.recipes import (
+    CosineLR,
+    DartsAdam,
+    DartsEvaluationSGD,
+    DartsImageNetSGD,
+    DartsSGD,
+    EpochDecayLR,
+    OptimizerCallable,
+    SchedulerCallable,
+    SearchCosineLR,
+    fit_to_run,
+)
+from lit_nas.optim.unrolled import check_unrollable, unrolled_gradient, virtual_step
+
+__all__ = (
+    "CosineLR",
+    "DartsAdam",
+    "DartsEvaluationSGD",
+    "DartsImageNetSGD",
+    "DartsSGD",
+    "EpochDecayLR",
+    "OptimizerCallable",
+    "SchedulerCallable",
+    "SearchCosineLR",
+    "check_unrollable",
+    "fit_to_run",
+    "frozen",
+    "frozen_statistics",
+    "unrolled_gradient",
+    "virtual_step",
+)

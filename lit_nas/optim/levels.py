@@ -1,0 +1,39 @@
+"""Holding one level of a search still while the other moves."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+__all__ = ("frozen", "frozen_statistics")
+
+
+@contextmanager
+def frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Takes parameters out of autograd, so that neither their gradients nor what these need is computed or kept."""
+    moving = [parameter for parameter in parameters if parameter.requires_grad]
+    for parameter in moving:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in moving:
+            parameter.requires_grad_(True)
+
+
+@contextmanager
+def frozen_statistics(norms: Iterable[nn.Module]) -> Iterator[None]:
+    """Lets BatchNorm normalise by the batch without updating its running statistics.
+
+    Args:
+        norms: Modules; those that are not BatchNorm are passed over.
+    """
+    tracking = [norm for norm in norms if isinstance(norm, _BatchNorm) and norm.track_running_stats]
+    for norm in tracking:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in tracking:
+            norm.track_running_stats = True

@@ -1,0 +1,125 @@
+"""Optimisers and schedules with the numbers of the papers as defaults, under names of their own.
+
+A configuration may name any optimiser and scheduler of torch instead: what these classes add is only that their
+defaults can be written into a configuration and read back.
+"""
+
+from collections.abc import Callable, Iterable
+from math import cos, pi
+from typing import Any
+
+from torch import nn
+from torch.optim import SGD, Adam, Optimizer
+from torch.optim.lr_scheduler import ExponentialLR, LRScheduler
+
+__all__ = (
+    "CosineLR",
+    "DartsAdam",
+    "DartsEvaluationSGD",
+    "DartsImageNetSGD",
+    "DartsSGD",
+    "EpochDecayLR",
+    "OptimizerCallable",
+    "SchedulerCallable",
+    "SearchCosineLR",
+    "fit_to_run",
+)
+
+OptimizerCallable = Callable[[Iterable[nn.Parameter]], Optimizer]
+"""Parameters -> optimiser; in YAML `class_path` and `init_args`."""
+SchedulerCallable = Callable[[Optimizer], LRScheduler]
+"""Optimiser -> scheduler, stepped once an epoch; in YAML `class_path` and `init_args`."""
+
+
+class DartsSGD(SGD):
+    """Weights of a search (DARTS, appendix A.1): lr 0.025, momentum 0.9, weight decay 3e-4."""
+
+    def __init__(
+        self, params: Any, lr: float = 0.025, momentum: float = 0.9, weight_decay: float = 3e-4, nesterov: bool = False
+    ) -> None:
+        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
+
+
+class DartsAdam(Adam):
+    """Architecture of a search (DARTS, appendix A.1): lr 3e-4, betas (0.5, 0.999), weight decay 1e-3."""
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 3e-4,
+        betas: tuple[float, float] = (0.5, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-3,
+    ) -> None:
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+
+class DartsEvaluationSGD(SGD):
+    """Retraining on CIFAR (DARTS, appendix A.2): lr 0.025, momentum 0.9, weight decay 3e-4."""
+
+    def __init__(
+        self, params: Any, lr: float = 0.025, momentum: float = 0.9, weight_decay: float = 3e-4, nesterov: bool = False
+    ) -> None:
+        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
+
+
+class DartsImageNetSGD(SGD):
+    """Retraining on ImageNet (DARTS, appendix A.3): lr 0.1, momentum 0.9, weight decay 3e-5."""
+
+    def __init__(
+        self, params: Any, lr: float = 0.1, momentum: float = 0.9, weight_decay: float = 3e-5, nesterov: bool = False
+    ) -> None:
+        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
+
+
+class CosineLR(LRScheduler):
+    """Half a cosine from the optimiser's lr to `lr_min` over the whole run, in closed form (Loshchilov, Hutter, 2017).
+
+    Args:
+        optimizer: Whose lr it sets.
+        lr_min: The lr that epoch `epochs` would have.
+        epochs: Length; None means the Trainer's `max_epochs`.
+    """
+
+    def __init__(self, optimizer: Optimizer, lr_min: float = 0.0, epochs: int | None = None) -> None:
+        self.lr_min, self.epochs = float(lr_min), epochs
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[float]:
+        """The lr of each group in the present epoch."""
+        where = 0.0 if self.epochs is None else min(self.last_epoch / self.epochs, 1.0)
+        return [self.lr_min + (base - self.lr_min) * (1 + cos(pi * where)) / 2 for base in self.base_lrs]
+
+
+class SearchCosineLR(CosineLR):
+    """Cosine of a search (DARTS, appendix A.1): down to 0.001."""
+
+    def __init__(self, optimizer: Optimizer, lr_min: float = 1e-3, epochs: int | None = None) -> None:
+        super().__init__(optimizer, lr_min, epochs)
+
+
+class EpochDecayLR(ExponentialLR):
+    """Decay of retraining on ImageNet (DARTS, appendix A.3): a factor 0.97 an epoch."""
+
+    def __init__(self, optimizer: Optimizer, gamma: float = 0.97) -> None:
+        super().__init__(optimizer, gamma)
+
+
+def fit_to_run(scheduler: LRScheduler, epochs: int) -> LRScheduler:
+    """Gives a scheduler that spans the whole run its length, unless it was configured with one.
+
+    Args:
+        scheduler: Any scheduler; others than `CosineLR` are returned as they are.
+        epochs: `max_epochs` of the run.
+
+    Raises:
+        ValueError: if the scheduler needs a length and the run has none (`max_epochs: -1`).
+    """
+    if isinstance(scheduler, CosineLR) and scheduler.epochs is None:
+        if epochs < 1:
+            raise ValueError(
+                f"{type(scheduler).__name__} spans the run, so trainer.max_epochs must be positive, not {epochs}; "
+                "or give the scheduler its own `epochs`."
+            )
+        scheduler.epochs = epochs
+    return scheduler

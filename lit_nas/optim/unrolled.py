@@ -1,0 +1,135 @@
+"""Second order: the gradient of the validation loss after one virtual step of the weights.
+
+Paper: Liu, Simonyan, Yang, ICLR 2019, https://arxiv.org/abs/1806.09055, equations 6 to 8. The virtual step includes
+momentum and weight decay, as in the authors' code (quark0/darts, `cnn/architect.py`).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
+
+from lit_nas.optim.levels import frozen
+
+__all__ = ("check_unrollable", "unrolled_gradient", "virtual_step")
+
+Loss = Callable[[], Tensor]
+Gradients = list[Tensor]
+
+
+def check_unrollable(optimizer: Optimizer) -> None:
+    """Refuses optimisers whose step is not written down here.
+
+    Raises:
+        ValueError: unless it is plain SGD with one parameter group.
+    """
+    if not isinstance(optimizer, SGD) or len(optimizer.param_groups) != 1 or optimizer.param_groups[0]["maximize"]:
+        raise ValueError(
+            "The second order unrolls one step of torch.optim.SGD (one parameter group, not maximising), but "
+            f"model.optim.weights made {type(optimizer).__name__} with {len(optimizer.param_groups)} group(s). "
+            "Choose SGD for the weights, or order: 1."
+        )
+
+
+@torch.no_grad()
+def virtual_step(weights: Sequence[nn.Parameter], gradient: Gradients, optimizer: Optimizer) -> tuple[Gradients, float]:
+    """The direction that the next step of SGD would take, without taking it.
+
+    Args:
+        weights: The parameters of the optimiser, in its order.
+        gradient: Of the training loss, one tensor a weight.
+        optimizer: SGD; its momentum buffers are read.
+
+    Returns:
+        v with w' = w - lr * v, and the factor c with which the gradient enters v (1 unless dampening or Nesterov).
+    """
+    group = optimizer.param_groups[0]
+    momentum, dampening = group["momentum"], group["dampening"]
+    step = list(torch._foreach_add(gradient, list(weights), alpha=group["weight_decay"]))
+    if not momentum:
+        return step, 1.0
+    buffers = [optimizer.state[weight].get("momentum_buffer") for weight in weights]
+    if all(buffer is None for buffer in buffers):  # torch starts the buffer at the first gradient, undampened
+        average, factor = step, 1.0
+    else:
+        known = [torch.zeros_like(w) if b is None else b for w, b in zip(weights, buffers, strict=True)]
+        average = list(torch._foreach_mul(known, momentum))
+        torch._foreach_add_(average, step, alpha=1 - dampening)
+        factor = 1.0 - dampening
+    if group["nesterov"]:
+        return list(torch._foreach_add(step, average, alpha=momentum)), 1.0 + momentum * factor
+    return average, factor
+
+
+def _gradient(loss: Tensor, parameters: Sequence[Tensor], create_graph: bool = False) -> Gradients:
+    # a weight without a path to the loss (of a pruned candidate, say) has gradient zero
+    return list(
+        torch.autograd.grad(loss, parameters, create_graph=create_graph, allow_unused=True, materialize_grads=True)
+    )
+
+
+def unrolled_gradient(
+    validation: Loss,
+    training: Loss,
+    weights: Sequence[nn.Parameter],
+    logits: Sequence[nn.Parameter],
+    optimizer: Optimizer,
+    product: Literal["finite_difference", "exact"] = "finite_difference",
+    radius: float = 0.01,
+    reduce: Callable[[Gradients], Gradients] = lambda gradients: gradients,
+) -> tuple[Gradients, Tensor]:
+    """Gradient of L_val(w - xi * v(w, alpha), alpha) with respect to alpha, where xi is the current lr.
+
+    The live weights are moved and put back bit for bit; nothing is copied but one set of weights. Losses must not
+    update state, such as running statistics.
+
+    Args:
+        validation: L_val at the present weights and architecture.
+        training: L_train likewise.
+        weights: w, the parameters of `optimizer` in its order.
+        logits: alpha.
+        optimizer: SGD of the weights, see `check_unrollable`.
+        product: How the Hessian-vector product is computed: by central differences along q with step
+            `radius / norm(q)` (equation 8), or exactly, by differentiating twice (more memory; the network must
+            support it).
+        radius: Length of the finite-difference step in weight space; the paper has 0.01.
+        reduce: Averages gradients over processes. It is applied before anything that is not linear in them.
+
+    Returns:
+        One gradient a tensor of `logits`, and the validation loss after the virtual step.
+    """
+    xi = float(optimizer.param_groups[0]["lr"])
+    logits, weights = list(logits), list(weights)
+    live = [weight.data for weight in weights]  # in-place changes of these are not seen by autograd
+    saved = [weight.clone() for weight in live]
+
+    with frozen(logits):
+        gradient = reduce(_gradient(training(), weights))
+    step, factor = virtual_step(weights, gradient, optimizer)
+    try:
+        torch._foreach_add_(live, step, alpha=-xi)
+        value = validation()
+        both = reduce(_gradient(value, [*logits, *weights]))
+        direct, q = both[: len(logits)], both[len(logits) :]
+        torch._foreach_copy_(live, saved)
+
+        if product == "exact":
+            first = _gradient(training(), weights, create_graph=True)
+            inner = sum((g * direction).sum() for g, direction in zip(first, q, strict=True))
+            implicit = reduce(_gradient(inner, logits))
+        else:
+            norm = torch.stack(torch._foreach_norm(q)).norm().clamp_min(torch.finfo(q[0].dtype).tiny ** 0.5)
+            epsilon = radius / norm
+            offset = torch._foreach_mul(q, epsilon)
+            with frozen(weights):
+                torch._foreach_add_(live, offset)
+                above = _gradient(training(), logits)
+                torch._foreach_copy_(live, saved)
+                torch._foreach_sub_(live, offset)
+                below = _gradient(training(), logits)
+            implicit = reduce([(a - b) / (2 * epsilon) for a, b in zip(above, below, strict=True)])
+    finally:
+        torch._foreach_copy_(live, saved)
+    return [d - xi * factor * h for d, h in zip(direct, implicit, strict=True)], value.detach()

@@ -1,0 +1,333 @@
+"""The verbs of a search: how both levels step, what is logged, what is derived."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Literal, TypedDict
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Optimizer
+from torchmetrics import MeanMetric
+
+from lit_nas.architecture import Architecture, Mixture
+from lit_nas.derivation import Deriver
+from lit_nas.genotype import Genotype
+from lit_nas.module import RecordedModule
+from lit_nas.optim import (
+    DartsAdam,
+    DartsSGD,
+    OptimizerCallable,
+    SchedulerCallable,
+    SearchCosineLR,
+    check_unrollable,
+    fit_to_run,
+    frozen,
+    frozen_statistics,
+    unrolled_gradient,
+)
+
+__all__ = ("ImageSearchModule", "Pair", "SearchBatch", "SearchModule", "SearchOptim")
+
+Pair = tuple[Tensor, Tensor]
+"""Images [B, C, H, W] and labels [B]."""
+Loss = Callable[[], Tensor]
+
+
+class SearchBatch(TypedDict, total=False):
+    """A batch of each role of the split."""
+
+    weights: Pair
+    """Moves the weights."""
+    arch: Pair
+    """Moves the architecture; bilevel methods only."""
+
+
+@dataclass(frozen=True)
+class SearchOptim:
+    """How both levels descend. The defaults are those of DARTS (appendix A.1).
+
+    Raises:
+        ValueError: if a number is out of range.
+    """
+
+    weights: OptimizerCallable = DartsSGD
+    """Optimiser of the network weights."""
+    arch: OptimizerCallable = DartsAdam
+    """Optimiser of the architecture."""
+    schedule: SchedulerCallable = SearchCosineLR
+    """Learning rate of the weights over the epochs; that of the architecture is constant."""
+    clip: float = 5.0
+    """Largest norm of the gradient of all weights together; 0 does not clip. The architecture is not clipped."""
+    arch_from_epoch: int = 0
+    """First epoch in which the architecture moves."""
+
+    def __post_init__(self) -> None:
+        for name in ("clip", "arch_from_epoch"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"model.optim.{name} must not be negative, but is {getattr(self, name)}.")
+
+
+class SearchModule(RecordedModule, ABC):
+    """Verbs of a search; the algorithm is the final class's `training_step`.
+
+    A final class assigns `network`, `architecture`, `deriver`, `optim` and `inputs` in its constructor. Loss
+    arguments of the verbs are closures, because the other level is frozen before the forward pass.
+    """
+
+    network: nn.Module
+    architecture: Architecture
+    deriver: Deriver
+    optim: SearchOptim
+    order: int = 1
+    """Order of the architecture gradient; 2 restricts the optimiser of the weights."""
+    roles: ClassVar[frozenset[str]] = frozenset({"weights", "arch"})
+    """Parts of the split that the method cannot do without."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        # their states are in the checkpoint, so that the mean of an epoch survives an interruption within it
+        self.losses = nn.ModuleDict({level: MeanMetric(nan_strategy="disable") for level in ("weights", "arch")})
+        for metric in self.losses.values():
+            metric.persistent(True)
+
+    @abstractmethod
+    def training_step(self, batch: SearchBatch, batch_idx: int) -> None:
+        """One iteration of the paper's algorithm."""
+
+    # -- verbs ---------------------------------------------------------------------------------------------------
+
+    def step_weights(self, loss: Loss) -> Tensor:
+        """One step of the weights; the architecture stays bit-equal. Returns the loss, detached."""
+        optimizer = self.optimizers()[0]
+        optimizer.zero_grad()
+        with frozen(self.architecture.parameters()):
+            value = loss()
+            self.manual_backward(value)
+        optimizer.step()
+        return self._log_loss("weights", value)
+
+    def step_arch(self, loss: Loss) -> Tensor | None:
+        """One step of the architecture; weights and running statistics stay bit-equal.
+
+        Returns:
+            The loss, detached, or None before epoch `optim.arch_from_epoch`.
+        """
+        if not self.arch_moves:
+            return None
+        with frozen(self._weights), frozen_statistics(self._norms):
+            value = loss()
+            scale = self._loss_scale()
+            gradient = torch.autograd.grad(value * scale, list(self.architecture.parameters()))
+        self.apply_arch_gradient([g / scale for g in gradient] if scale != 1.0 else list(gradient))
+        return self._log_loss("arch", value)
+
+    def step_arch_unrolled(
+        self, validation: Loss, training: Loss, product: Literal["finite_difference", "exact"]
+    ) -> Tensor | None:
+        """One step of the architecture along the second-order gradient; weights and statistics stay bit-equal.
+
+        Args:
+            validation: Loss on the architecture's data.
+            training: Loss on the weights' data.
+            product: How the Hessian-vector product is computed, see `unrolled_gradient`.
+
+        Returns:
+            The validation loss after the virtual step, detached, or None before epoch `optim.arch_from_epoch`.
+        """
+        if not self.arch_moves:
+            return None
+        # differences of losses need float32, whatever the precision of the run
+        with torch.autocast(self.device.type, enabled=False), frozen_statistics(self._norms):
+            gradient, value = unrolled_gradient(
+                validation,
+                training,
+                self._weights,
+                list(self.architecture.parameters()),
+                self.optimizers()[0].optimizer,
+                product,
+                reduce=self._mean_over_ranks,
+            )
+        self.apply_arch_gradient(gradient, reduced=True)
+        return self._log_loss("arch", value)
+
+    def apply_arch_gradient(self, gradient: Iterable[Tensor], reduced: bool = False) -> None:
+        """Steps the architecture along a gradient that the method computed itself.
+
+        Args:
+            gradient: One tensor a parameter of the architecture, in its order.
+            reduced: Whether it is the mean over processes already.
+        """
+        gradient = list(gradient) if reduced else self._mean_over_ranks(list(gradient))
+        # the raw optimiser, so that `global_step` counts steps of the weights only
+        optimizer = self.optimizers()[1].optimizer
+        for parameter, value in zip(self.architecture.parameters(), gradient, strict=True):
+            parameter.grad = value
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    @property
+    def arch_moves(self) -> bool:
+        """Whether the architecture moves in this epoch."""
+        return self.current_epoch >= self.optim.arch_from_epoch
+
+    def derive(self) -> Genotype:
+        """The discrete cells that the architecture stands for now."""
+        genotype = self.deriver(self.architecture.space, self.architecture.probabilities())
+        genotype.meta.update(method=type(self).__name__, rule=repr(self.deriver))
+        return genotype
+
+    # -- hooks ---------------------------------------------------------------------------------------------------
+
+    def configure_callbacks(self) -> list[Any]:
+        """Checks the Trainer before Lightning does, which names neither our keys nor the reason.
+
+        Raises:
+            ValueError: for keys of the Trainer that alternating steps cannot obey.
+        """
+        trainer = self.trainer
+        if trainer.gradient_clip_val:
+            raise ValueError(
+                "trainer.gradient_clip_val does not work for a search, because two optimisers alternate. Set "
+                f"model.optim.clip (now {self.optim.clip}) and leave trainer.gradient_clip_val out."
+            )
+        if trainer.accumulate_grad_batches != 1:
+            raise ValueError(
+                "trainer.accumulate_grad_batches does not work for a search, because two optimisers alternate. "
+                "Leave it at 1 and choose data.batch_size."
+            )
+        return []
+
+    def setup(self, stage: str) -> None:
+        """Checks the data and keeps the architecture out of the synchronisation of the weights."""
+        super().setup(stage)
+        if stage == "fit":
+            if self.trainer.max_epochs is None or self.trainer.max_epochs < 1:
+                raise ValueError("A search needs trainer.max_epochs >= 1: its schedules span the run.")
+            roles = getattr(getattr(self.trainer, "datamodule", None), "roles", self.roles)
+            if missing := sorted(self.roles - roles):
+                raise ValueError(
+                    f"{type(self).__name__} needs a split with the parts {sorted(self.roles)}, but data.split gives "
+                    f"{sorted(roles)} without {missing}. Use `half`, `one-one-four`, or a mapping such as "
+                    "{weights: 0.5, arch: 0.5}."
+                )
+            # DDP must not wait for gradients of the architecture in a backward pass of the weights
+            self._ddp_params_and_buffers_to_ignore = [
+                f"architecture.{name}" for name in self.architecture.state_dict(keep_vars=True)
+            ]
+
+    def configure_optimizers(self) -> list[Any]:
+        """Weights first, architecture second."""
+        weights = self.optim.weights(self._weights)
+        if self.order == 2:
+            check_unrollable(weights)
+        schedule = fit_to_run(self.optim.schedule(weights), self.trainer.max_epochs)
+        arch = self.optim.arch(self.architecture.parameters())
+        return [{"optimizer": weights, "lr_scheduler": schedule}, {"optimizer": arch}]
+
+    def on_fit_start(self) -> None:
+        """Makes the architecture equal on all ranks, which DDP does only for what it synchronises."""
+        if self.trainer.world_size > 1:
+            for tensor in self.architecture.state_dict(keep_vars=True).values():
+                torch.distributed.broadcast(tensor.data, 0)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Sets the clock."""
+        done = (self.current_epoch + batch_idx / self.trainer.num_training_batches) / self.trainer.max_epochs
+        self.architecture.progress.fill_(done)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Clips the weights, whose gradients are unscaled here."""
+        if self.optim.clip and optimizer is self.trainer.optimizers[0]:
+            nn.utils.clip_grad_norm_(self._weights, self.optim.clip)
+
+    def on_train_epoch_end(self) -> None:
+        """Logs the means of the epoch and moves the learning rate."""
+        for name, metric in self.losses.items():
+            if metric.update_called:
+                self.log(f"{name}/loss", metric.compute(), prog_bar=True)
+            metric.reset()
+        self.lr_schedulers().step()
+
+    def record(self) -> dict[str, Any]:
+        """Adds the genotype, so that a checkpoint can be retrained."""
+        return {"genotype": self.derive().to_dict()}
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    # cached, because walking thousands of modules several times a step would show
+    @cached_property
+    def _weights(self) -> list[nn.Parameter]:
+        return list(self.network.parameters())
+
+    @cached_property
+    def _norms(self) -> list[nn.Module]:
+        return [module for module in self.network.modules() if isinstance(module, _BatchNorm)]
+
+    def _loss_scale(self) -> float:
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        return 1.0 if scaler is None else float(scaler.get_scale())
+
+    def _mean_over_ranks(self, tensors: list[Tensor]) -> list[Tensor]:
+        if self.trainer.world_size == 1:
+            return tensors
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        flat = self.trainer.strategy.reduce(flat, reduce_op="mean")
+        return [part.view_as(t) for part, t in zip(flat.split([t.numel() for t in tensors]), tensors, strict=True)]
+
+    def _log_loss(self, level: str, value: Tensor) -> Tensor:
+        value = value.detach()
+        self.losses[level].update(value)
+        self.log(f"{level}/loss_step", value, on_step=True, on_epoch=False)
+        return value
+
+
+class ImageSearchModule(SearchModule, ABC):
+    """A search over networks that classify images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        names = ("val_loss", "val_accuracy", "test_loss", "test_accuracy")
+        self.scores = nn.ModuleDict({name: MeanMetric(nan_strategy="disable") for name in names})
+
+    def loss(self, pair: Pair, mixture: Mixture | None = None) -> Tensor:
+        """Mean cross entropy.
+
+        Args:
+            pair: Images and labels.
+            mixture: How candidates are mixed; the architecture's present one by default.
+        """
+        images, labels = pair
+        return F.cross_entropy(self.network(images, self.architecture() if mixture is None else mixture), labels)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [B, K] of the search network."""
+        return self.network(images, self.architecture())
+
+    def validation_step(self, batch: Pair, batch_idx: int) -> None:
+        """Loss and accuracy on data that did not move the weights."""
+        self._evaluate(batch, "val")
+
+    def test_step(self, batch: Pair, batch_idx: int) -> None:
+        """Loss and accuracy of the search network on the test part."""
+        self._evaluate(batch, "test")
+
+    def predict_step(self, batch: Pair, batch_idx: int) -> Tensor:
+        """Class of each image, [B]."""
+        return self(batch[0]).argmax(-1)
+
+    def _evaluate(self, batch: Pair, stage: str) -> None:
+        images, labels = batch
+        logits = self(images)
+        values = {
+            "loss": F.cross_entropy(logits, labels, reduction="none"),
+            "accuracy": (logits.argmax(-1) == labels).float(),
+        }
+        for name, value in values.items():
+            metric = self.scores[f"{stage}_{name}"]
+            metric.update(value)
+            self.log(f"{stage}/{name}", metric, prog_bar=name == "accuracy")

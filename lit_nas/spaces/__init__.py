@@ -1,0 +1,6 @@
+"""Search spaces: frozen dataclasses that networks are built from."""
+
+from lit_nas.spaces.darts import DARTS_OPERATIONS, DartsSpace, reduction_places
+from lit_nas.spaces.space import CellSpace, Position, SearchSpace
+
+__all__ = ("DARTS_OPERATIONS", "CellSpace", "DartsSpace", "Position", "SearchSpace", "reduction_places")

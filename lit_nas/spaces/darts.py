@@ -1,0 +1,93 @@
+"""The search space of DARTS.
+
+Paper: Liu, Simonyan, Yang, ICLR 2019, https://arxiv.org/abs/1806.09055, section 3.1 and appendix A.
+"""
+
+from dataclasses import dataclass
+
+from lit_nas.operations import SEARCH, OperationStyle
+from lit_nas.spaces.space import CellSpace, Position, SearchSpace
+
+__all__ = ("DARTS_OPERATIONS", "DartsSpace", "reduction_places")
+
+DARTS_OPERATIONS = (
+    "none",
+    "max_pool_3x3",
+    "avg_pool_3x3",
+    "skip_connect",
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+    "dil_conv_3x3",
+    "dil_conv_5x5",
+)
+"""The eight candidates in the paper's order, which is the order of the columns of alpha."""
+
+
+def reduction_places(num_cells: int) -> tuple[int, ...]:
+    """Indices of the reduction cells of a network: at one and two thirds of its depth.
+
+    A network of one or two cells has fewer than two places, because they coincide or fall on the first cell, which
+    may reduce as well.
+    """
+    return tuple(sorted({num_cells // 3, 2 * num_cells // 3}))
+
+
+@dataclass(frozen=True)
+class DartsSpace(SearchSpace):
+    """Normal and reduction cells with two inputs; every node sees all earlier states.
+
+    With the defaults alpha has 14 rows (edges) and 8 columns (operations) for each of the two cell types, and the
+    search network 1,930,618 weights for 10 classes.
+
+    Raises:
+        ValueError: if a number is too small or an operation is unknown.
+    """
+
+    init_channels: int = 16
+    """C of the first cell; it doubles at each reduction."""
+    num_cells: int = 8
+    """Depth of the search network in cells."""
+    nodes: int = 4
+    """Intermediate nodes of a cell; all of them are concatenated."""
+    operations: tuple[str, ...] = DARTS_OPERATIONS
+    """Candidate names; any subset or extension of the known operations."""
+    stem_multiplier: int = 3
+    """The stem makes `stem_multiplier * init_channels` channels."""
+
+    def __post_init__(self) -> None:
+        for name in ("init_channels", "num_cells", "nodes", "stem_multiplier"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"space.{name} must be at least 1, not {getattr(self, name)}.")
+        if self.init_channels % 2:
+            raise ValueError(f"space.init_channels must be even (factorised reduction), not {self.init_channels}.")
+        object.__setattr__(self, "operations", tuple(self.operations))  # lists come from YAML
+        _ = self.cells  # validates the operations
+
+    @property
+    def name(self) -> str:
+        """`darts`."""
+        return "darts"
+
+    @property
+    def style(self) -> OperationStyle:
+        """No affine BatchNorm; pooling is normalised."""
+        return SEARCH
+
+    @property
+    def cells(self) -> dict[str, CellSpace]:
+        """The types `normal` and `reduce`, over the same DAG."""
+        edges = tuple((source, target) for target in range(2, 2 + self.nodes) for source in range(target))
+        return {
+            "normal": CellSpace("normal", self.operations, edges),
+            "reduce": CellSpace("reduce", self.operations, edges, reduction=True),
+        }
+
+    @property
+    def layout(self) -> tuple[Position, ...]:
+        """`num_cells` cells, with reductions at one and two thirds."""
+        reductions, channels, positions = reduction_places(self.num_cells), self.init_channels, []
+        for index in range(self.num_cells):
+            if index in reductions:
+                channels *= 2
+            positions.append(Position("reduce" if index in reductions else "normal", channels))
+        return tuple(positions)
