@@ -1,11 +1,14 @@
 """The base of every trainable module: it knows how it was made, and its checkpoints say so."""
 
+import os
 from abc import ABC
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning import LightningDataModule, LightningModule
+from pytorch_lightning.utilities.parsing import AttributeDict
 
 from lit_nas.inputs import ImageSpec
 from lit_nas.recipe import import_class, plain
@@ -13,7 +16,8 @@ from lit_nas.recipe import import_class, plain
 __all__ = ("RecordedModule", "load_module", "read_checkpoint")
 
 FORMAT_VERSION = 1
-_INSTANTIATOR = "pytorch_lightning.cli.instantiate_module"
+_rebuilding: ContextVar[dict[str, Any] | None] = ContextVar("rebuilding", default=None)
+"""Arguments of the module that is being rebuilt from a checkpoint, in the plain form that they have there."""
 
 
 class RecordedModule(LightningModule, ABC):
@@ -28,10 +32,13 @@ class RecordedModule(LightningModule, ABC):
 
     def __init__(self) -> None:
         super().__init__()
-        self.save_hyperparameters()
-        arguments = {key: value for key, value in self.hparams.items() if not key.startswith("_")}
-        self._hparams = type(self.hparams)(plain(arguments), _instantiator=_INSTANTIATOR)
-        self._hparams_initial = self._hparams
+        arguments = _rebuilding.get()
+        if arguments is None:
+            self.save_hyperparameters()
+            arguments = plain({key: value for key, value in self.hparams.items() if not key.startswith("_")})
+        self._hparams = AttributeDict(arguments)
+        self._hparams_initial = AttributeDict(arguments)
+        self._log_hyperparams = True
 
     def record(self) -> dict[str, Any]:
         """Further plain data for the checkpoint; final classes may extend it."""
@@ -53,9 +60,25 @@ class RecordedModule(LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the record."""
         path = f"{type(self).__module__}.{type(self).__qualname__}"
-        arguments = {key: value for key, value in self.hparams.items() if not key.startswith("_")}
-        record = {"version": FORMAT_VERSION, "class_path": path, "init_args": arguments, **self.record()}
-        checkpoint["lit_nas"] = record
+        arguments = dict(self.hparams)
+        checkpoint["lit_nas"] = {
+            "version": FORMAT_VERSION,
+            "class_path": path,
+            "init_args": arguments,
+            **self.record(),
+        }
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: str | Path) -> "RecordedModule":  # type: ignore[override]
+        """Rebuilds the module of a checkpoint, see `load_module`.
+
+        Raises:
+            ValueError: if it was written by another class.
+        """
+        module = load_module(checkpoint_path)
+        if not isinstance(module, cls):
+            raise ValueError(f"'{checkpoint_path}' was written by {type(module).__name__}, not by {cls.__name__}.")
+        return module
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuses a checkpoint of another class or format.
@@ -118,6 +141,8 @@ def load_module(path: str | Path) -> RecordedModule:
         FileNotFoundError: if it is not there.
         ValueError: if it is damaged or not of lit-nas.
     """
+    # Lightning's calls of jsonargparse are its own affair
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     from pytorch_lightning.cli import instantiate_module  # brings in jsonargparse, which few users of this need
 
     checkpoint = read_checkpoint(path)
@@ -125,7 +150,11 @@ def load_module(path: str | Path) -> RecordedModule:
     found = import_class(record["class_path"])
     if not issubclass(found, RecordedModule):
         raise ValueError(f"'{path}' names the class '{record['class_path']}', which is not a module of lit-nas.")
-    module = instantiate_module(found, dict(record["init_args"]))
+    token = _rebuilding.set(record["init_args"])
+    try:
+        module = instantiate_module(found, dict(record["init_args"]))
+    finally:
+        _rebuilding.reset(token)
     module.on_load_checkpoint(checkpoint)
     module.load_state_dict(checkpoint["state_dict"])
     return module

@@ -1,8 +1,11 @@
 """One fit: LightningCLI with the modules of lit-nas."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # about Lightning's calls, not about ours
 
 from jsonargparse import set_parsing_settings
 from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer

@@ -24,11 +24,7 @@ DARTS_OPERATIONS = (
 
 
 def reduction_places(num_cells: int) -> tuple[int, ...]:
-    """Indices of the reduction cells of a network: at one and two thirds of its depth.
-
-    A network of one or two cells has fewer than two places, because they coincide or fall on the first cell, which
-    may reduce as well.
-    """
+    """Indices of the reduction cells of a network: at one and two thirds of its depth."""
     return tuple(sorted({num_cells // 3, 2 * num_cells // 3}))
 
 
@@ -46,7 +42,7 @@ class DartsSpace(SearchSpace):
     init_channels: int = 16
     """C of the first cell; it doubles at each reduction."""
     num_cells: int = 8
-    """Depth of the search network in cells."""
+    """Depth of the search network in cells; with fewer than three there would be no normal cell."""
     nodes: int = 4
     """Intermediate nodes of a cell; all of them are concatenated."""
     operations: tuple[str, ...] = DARTS_OPERATIONS
@@ -55,9 +51,9 @@ class DartsSpace(SearchSpace):
     """The stem makes `stem_multiplier * init_channels` channels."""
 
     def __post_init__(self) -> None:
-        for name in ("init_channels", "num_cells", "nodes", "stem_multiplier"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"space.{name} must be at least 1, not {getattr(self, name)}.")
+        for name, least in (("init_channels", 1), ("num_cells", 3), ("nodes", 1), ("stem_multiplier", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"space.{name} must be at least {least}, not {getattr(self, name)}.")
         if self.init_channels % 2:
             raise ValueError(f"space.init_channels must be even (factorised reduction), not {self.init_channels}.")
         object.__setattr__(self, "operations", tuple(self.operations))  # lists come from YAML

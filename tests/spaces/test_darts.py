@@ -40,7 +40,7 @@ def test_operations_are_data():
         ({"init_channels": 15}, "even"),
         ({"init_channels": 0}, "at least 1"),
         ({"nodes": 0}, "space.nodes"),
-        ({"num_cells": 0}, "space.num_cells"),
+        ({"num_cells": 2}, "space.num_cells must be at least 3"),
     ],
 )
 def test_bad_values_are_refused(arguments, message):

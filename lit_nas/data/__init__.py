@@ -1,0 +1,29 @@
+"""Data modules for images, split into parts by role; loaders that resume exactly; augmentation on the device."""
+
+from lit_nas.data.augment import Augmentation
+from lit_nas.data.digits import DigitsDataModule
+from lit_nas.data.files import FileLoader
+from lit_nas.data.folder import ImageFolderDataModule
+from lit_nas.data.loader import ImageBatch, TensorLoader
+from lit_nas.data.module import ImageDataModule
+from lit_nas.data.order import Order
+from lit_nas.data.split import Split
+from lit_nas.data.synthetic import SyntheticDataModule
+from lit_nas.data.vision import CIFAR10DataModule, CIFAR100DataModule, FashionMNISTDataModule, SVHNDataModule
+
+__all__ = (
+    "Augmentation",
+    "CIFAR10DataModule",
+    "CIFAR100DataModule",
+    "DigitsDataModule",
+    "FashionMNISTDataModule",
+    "FileLoader",
+    "ImageBatch",
+    "ImageDataModule",
+    "ImageFolderDataModule",
+    "Order",
+    "SVHNDataModule",
+    "Split",
+    "SyntheticDataModule",
+    "TensorLoader",
+)

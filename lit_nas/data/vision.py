@@ -1,0 +1,177 @@
+"""Data sets that torchvision downloads and reads."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lit_nas.data.module import ImageDataModule, Pixels
+from lit_nas.inputs import ImageSpec
+
+__all__ = ("CIFAR10DataModule", "CIFAR100DataModule", "FashionMNISTDataModule", "SVHNDataModule")
+
+
+class _VisionDataModule(ImageDataModule, ABC):
+    """A data set of torchvision, in its layout below `root`."""
+
+    spec: ImageSpec
+    files: Sequence[str]
+    """Files below the root that must be there."""
+
+    def __init__(self, root: str = "data", download: bool = False, **common: Any) -> None:
+        super().__init__(**common)
+        self.root, self.download = root, download
+
+    @property
+    def inputs(self) -> ImageSpec:
+        """Shape and classes."""
+        return self.spec
+
+    @abstractmethod
+    def open(self, train: bool, download: bool) -> Any:
+        """The data set of torchvision."""
+
+    def prepare_data(self) -> None:
+        """Downloads if asked to."""
+        if self.download:
+            for train in (True, False):
+                self.open(train, download=True)
+
+    def read(self) -> Pixels:
+        """Reads training and test part.
+
+        Raises:
+            FileNotFoundError: if files are missing.
+            ValueError: if torchvision refuses the files that are there.
+        """
+        root = Path(self.root)
+        if missing := [name for name in self.files if not (root / name).is_file()]:
+            raise FileNotFoundError(
+                f"{type(self).__name__} found no {', '.join(missing)} under data.root {str(root.resolve())!r}. Set "
+                "data.download to true, or put the unpacked files there."
+            )
+        try:
+            parts = [self.open(train, download=False) for train in (True, False)]
+        except RuntimeError as error:
+            raise ValueError(
+                f"{type(self).__name__} cannot use the files under {str(root.resolve())!r} ({error}). Delete them and "
+                "set data.download to true, or put intact files there."
+            ) from error
+        images = torch.cat([_pixels(part.data) for part in parts])
+        labels = [
+            torch.as_tensor(np.asarray(getattr(part, "targets", getattr(part, "labels", None)))) for part in parts
+        ]
+        return Pixels(images, torch.cat(labels).long(), len(labels[0]))
+
+
+def _pixels(data: Any) -> torch.Tensor:
+    """uint8 [N, C, H, W] from any of torchvision's layouts."""
+    data = torch.as_tensor(data)
+    if data.ndim == 3:
+        return data.unsqueeze(1)
+    # only the last axis of [N, H, W, C] has three entries
+    return data.permute(0, 3, 1, 2).contiguous() if data.shape[-1] == 3 else data
+
+
+class CIFAR10DataModule(_VisionDataModule):
+    """CIFAR-10: 50,000 training and 10,000 test images in 10 classes.
+
+    Args:
+        root: Folder with `cifar-10-batches-py`.
+        download: Whether to download missing files.
+        common: Arguments of `ImageDataModule`.
+    """
+
+    spec = ImageSpec(3, 32, 32, 10)
+    # over the training images, as in the DARTS code
+    mean = (0.4914, 0.4822, 0.4465)
+    std = (0.2470, 0.2435, 0.2616)
+    files = tuple(f"cifar-10-batches-py/{name}" for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"))
+
+    def __init__(self, root: str = "data", download: bool = False, **common: Any) -> None:
+        super().__init__(root, download, **common)
+
+    def open(self, train: bool, download: bool) -> Any:
+        """The data set of torchvision."""
+        from torchvision.datasets import CIFAR10
+
+        return CIFAR10(self.root, train=train, download=download)
+
+
+class CIFAR100DataModule(_VisionDataModule):
+    """CIFAR-100: 50,000 training and 10,000 test images in 100 classes.
+
+    Args:
+        root: Folder with `cifar-100-python`.
+        download: Whether to download missing files.
+        common: Arguments of `ImageDataModule`.
+    """
+
+    spec = ImageSpec(3, 32, 32, 100)
+    # over the training images
+    mean = (0.5071, 0.4865, 0.4409)
+    std = (0.2673, 0.2564, 0.2762)
+    files = ("cifar-100-python/train", "cifar-100-python/test")
+
+    def __init__(self, root: str = "data", download: bool = False, **common: Any) -> None:
+        super().__init__(root, download, **common)
+
+    def open(self, train: bool, download: bool) -> Any:
+        """The data set of torchvision."""
+        from torchvision.datasets import CIFAR100
+
+        return CIFAR100(self.root, train=train, download=download)
+
+
+class SVHNDataModule(_VisionDataModule):
+    """SVHN, cropped digits: 73,257 training and 26,032 test images in 10 classes, without the `extra` part.
+
+    Args:
+        root: Folder with `train_32x32.mat` and `test_32x32.mat`.
+        download: Whether to download missing files.
+        common: Arguments of `ImageDataModule`.
+    """
+
+    spec = ImageSpec(3, 32, 32, 10)
+    # over the training images
+    mean = (0.4377, 0.4438, 0.4728)
+    std = (0.1980, 0.2010, 0.1970)
+    files = ("train_32x32.mat", "test_32x32.mat")
+
+    def __init__(self, root: str = "data", download: bool = False, **common: Any) -> None:
+        super().__init__(root, download, **common)
+
+    def open(self, train: bool, download: bool) -> Any:
+        """The data set of torchvision."""
+        from torchvision.datasets import SVHN
+
+        return SVHN(self.root, split="train" if train else "test", download=download)
+
+
+class FashionMNISTDataModule(_VisionDataModule):
+    """Fashion-MNIST: 60,000 training and 10,000 test images in grey, 10 classes.
+
+    Args:
+        root: Folder with `FashionMNIST/raw`, which holds the four unpacked idx files.
+        download: Whether to download missing files.
+        common: Arguments of `ImageDataModule`.
+    """
+
+    spec = ImageSpec(1, 28, 28, 10)
+    # over the training images
+    mean = (0.2860,)
+    std = (0.3530,)
+    files = tuple(
+        f"FashionMNIST/raw/{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
+    )
+
+    def __init__(self, root: str = "data", download: bool = False, **common: Any) -> None:
+        super().__init__(root, download, **common)
+
+    def open(self, train: bool, download: bool) -> Any:
+        """The data set of torchvision."""
+        from torchvision.datasets import FashionMNIST
+
+        return FashionMNIST(self.root, train=train, download=download)

@@ -1,0 +1,183 @@
+"""Retraining: a genotype trained from scratch, with the papers' recipe.
+
+Paper: Liu, Simonyan, Yang, ICLR 2019, https://arxiv.org/abs/1806.09055, appendix A.2 and A.3.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict
+
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim import Optimizer
+from torchmetrics.classification import MulticlassAccuracy
+
+from lit_nas.genotype import Genotype, load_genotype
+from lit_nas.inputs import ImageSpec
+from lit_nas.module import RecordedModule
+from lit_nas.networks.evaluation import EvaluationNetwork
+from lit_nas.optim import CosineLR, DartsEvaluationSGD, OptimizerCallable, SchedulerCallable, fit_to_run
+
+__all__ = ("EvaluationBatch", "EvaluationModule", "EvaluationOptim")
+
+Pair = tuple[Tensor, Tensor]
+"""Images [B, C, H, W] and labels [B]."""
+
+
+class EvaluationBatch(TypedDict):
+    """A training batch; retraining has a single role."""
+
+    weights: Pair
+
+
+@dataclass(frozen=True)
+class EvaluationOptim:
+    """How the weights descend. The defaults are those of DARTS on CIFAR (appendix A.2).
+
+    For ImageNet the paper has `DartsImageNetSGD`, `EpochDecayLR`, `drop_path` 0 and `label_smoothing` 0.1.
+
+    Raises:
+        ValueError: if a number is out of range.
+    """
+
+    weights: OptimizerCallable = DartsEvaluationSGD
+    """Optimiser."""
+    schedule: SchedulerCallable = CosineLR
+    """Learning rate over the epochs."""
+    clip: float = 5.0
+    """Largest norm of the gradient of all weights together; 0 does not clip."""
+    drop_path: float = 0.2
+    """Chance of dropping a path at the end of the run; it rises linearly from 0 with the epoch."""
+    auxiliary_weight: float = 0.4
+    """Weight of the auxiliary head's loss; 0 means that there is no such head."""
+    label_smoothing: float = 0.0
+    """Part of the target that is spread over all classes."""
+
+    def __post_init__(self) -> None:
+        for name in ("clip", "auxiliary_weight"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"model.optim.{name} must not be negative, but is {getattr(self, name)}.")
+        for name in ("drop_path", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"model.optim.{name} must be in [0, 1), but is {getattr(self, name)}.")
+
+
+class EvaluationModule(RecordedModule):
+    """Trains the network of a genotype from scratch.
+
+    Args:
+        genotype: A published name, a genotype file, a checkpoint of a search, or the dict form of a genotype.
+        inputs: Images and labels; flows in from the data on the command line.
+        network: Stem and auxiliary head: `cifar` for small images, `imagenet` for large ones.
+        init_channels: C of the first cell; 48 for ImageNet in the paper.
+        num_cells: Depth; 14 for ImageNet in the paper.
+        optim: Optimiser and regularisation.
+    """
+
+    def __init__(
+        self,
+        genotype: str | dict[str, Any] = "DARTS_V2",
+        inputs: ImageSpec = ImageSpec(),
+        network: Literal["cifar", "imagenet"] = "cifar",
+        init_channels: int = 36,
+        num_cells: int = 20,
+        optim: EvaluationOptim = EvaluationOptim(),
+    ) -> None:
+        super().__init__()
+        self.inputs, self.optim = inputs, optim
+        if isinstance(genotype, dict):
+            self.genotype = Genotype.from_dict(genotype, "model.genotype")
+        else:
+            self.genotype = load_genotype(genotype)
+            self.hparams["genotype"] = self.genotype.to_dict()  # the file may be gone when the checkpoint is read
+        self.network = EvaluationNetwork(
+            self.genotype, inputs, init_channels, num_cells, optim.auxiliary_weight > 0, network
+        )
+        self.train_accuracy, self.val_accuracy, self.test_accuracy = (_accuracy(inputs.classes, 1) for _ in range(3))
+        self.test_top5_accuracy = _accuracy(inputs.classes, 5) if inputs.classes > 5 else None
+
+    def training_step(self, batch: EvaluationBatch, batch_idx: int) -> Tensor:
+        """Cross entropy of both heads, with paths dropped at random."""
+        images, labels = batch["weights"]
+        logits, auxiliary = self.network(images, self.drop_probability)
+        loss = self._smoothed_loss(logits, labels)
+        if auxiliary is not None:
+            loss = loss + self.optim.auxiliary_weight * self._smoothed_loss(auxiliary, labels)
+        self.train_accuracy(logits.detach(), labels)
+        self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
+        self.log("train/accuracy", self.train_accuracy, on_step=False, on_epoch=True, batch_size=len(labels))
+        return loss
+
+    @property
+    def drop_probability(self) -> float:
+        """Chance of dropping a path in this epoch."""
+        return self.optim.drop_path * self.current_epoch / self.trainer.max_epochs
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] -> logits [B, K]."""
+        return self.network(images)[0]
+
+    def validation_step(self, batch: Pair, batch_idx: int) -> None:
+        """Loss and accuracy."""
+        self._evaluate(batch, "val", self.val_accuracy)
+
+    def test_step(self, batch: Pair, batch_idx: int) -> None:
+        """Loss, accuracy and, with more than five classes, top-5 accuracy."""
+        logits = self._evaluate(batch, "test", self.test_accuracy)
+        if self.test_top5_accuracy is not None:
+            self.test_top5_accuracy(logits, batch[1])
+            self.log("test/top5_accuracy", self.test_top5_accuracy, batch_size=len(logits))
+
+    def predict_step(self, batch: Pair, batch_idx: int) -> Tensor:
+        """Class of each image, [B]."""
+        return self(batch[0]).argmax(-1)
+
+    def setup(self, stage: str) -> None:
+        """Checks the data and the Trainer.
+
+        Raises:
+            ValueError: if the images differ from the module's, or a key of the Trainer contradicts `optim`.
+        """
+        super().setup(stage)
+        if stage != "fit":
+            return
+        if self.trainer.max_epochs is None or self.trainer.max_epochs < 1:
+            raise ValueError(
+                f"Retraining needs trainer.max_epochs >= 1, not {self.trainer.max_epochs}: learning rate and drop path "
+                "span the run."
+            )
+        if self.trainer.gradient_clip_val:
+            raise ValueError(
+                f"trainer.gradient_clip_val is {self.trainer.gradient_clip_val}, but model.optim.clip clips already. "
+                f"Set model.optim.clip (now {self.optim.clip}) and leave trainer.gradient_clip_val out."
+            )
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """The optimiser, and its learning rate by epochs."""
+        optimizer = self.optim.weights(self.network.parameters())
+        schedule = fit_to_run(self.optim.schedule(optimizer), self.trainer.max_epochs)
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Clips the weights, whose gradients are unscaled here."""
+        if self.optim.clip:
+            self.clip_gradients(optimizer, self.optim.clip, "norm")
+
+    def record(self) -> dict[str, Any]:
+        """Adds the genotype, so that tools find it where the checkpoints of searches have it."""
+        return {"genotype": self.genotype.to_dict()}
+
+    def _smoothed_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels, label_smoothing=self.optim.label_smoothing)
+
+    def _evaluate(self, batch: Pair, stage: str, accuracy: MulticlassAccuracy) -> Tensor:
+        images, labels = batch
+        logits = self(images)
+        accuracy(logits, labels)
+        self.log(f"{stage}/loss", F.cross_entropy(logits, labels), batch_size=len(labels), sync_dist=True)
+        self.log(f"{stage}/accuracy", accuracy, prog_bar=True, batch_size=len(labels))
+        return logits
+
+
+def _accuracy(classes: int, top_k: int) -> MulticlassAccuracy:
+    # checking the arguments would wait for the device in each step
+    return MulticlassAccuracy(classes, top_k=top_k, average="micro", validate_args=False)

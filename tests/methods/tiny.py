@@ -1,0 +1,27 @@
+"""Every method at a size that takes seconds. Cross-cutting tests walk over `TINY`: list a new method here."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lit_nas.inputs import ImageSpec
+from lit_nas.methods import DARTS
+from lit_nas.search import SearchModule
+from lit_nas.spaces import DartsSpace
+
+INPUTS = ImageSpec(channels=2, height=8, width=8, classes=3)
+SPACE = DartsSpace(init_channels=2, num_cells=3, nodes=2)
+
+TINY: dict[str, Callable[[], SearchModule]] = {
+    "DARTS-first-order": lambda: DARTS(INPUTS, SPACE),
+    "DARTS-second-order": lambda: DARTS(INPUTS, SPACE, order=2),
+    "DARTS-second-order-exact": lambda: DARTS(INPUTS, SPACE, order=2, product="exact"),
+}
+
+
+def pair(seed: int, size: int = 6) -> tuple[Tensor, Tensor]:
+    """Images and labels of the tiny shape."""
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(size, INPUTS.channels, INPUTS.height, INPUTS.width, generator=generator)
+    return images, torch.randint(INPUTS.classes, (size,), generator=generator)
