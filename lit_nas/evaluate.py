@@ -102,7 +102,7 @@ class EvaluationModule(RecordedModule):
         loss = self._smoothed_loss(logits, labels)
         if auxiliary is not None:
             loss = loss + self.optim.auxiliary_weight * self._smoothed_loss(auxiliary, labels)
-        self.train_accuracy(logits.detach(), labels)
+        self.train_accuracy.update(logits.detach(), labels)
         self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
         self.log("train/accuracy", self.train_accuracy, on_step=False, on_epoch=True, batch_size=len(labels))
         return loss
@@ -124,7 +124,7 @@ class EvaluationModule(RecordedModule):
         """Loss, accuracy and, with more than five classes, top-5 accuracy."""
         logits = self._evaluate(batch, "test", self.test_accuracy)
         if self.test_top5_accuracy is not None:
-            self.test_top5_accuracy(logits, batch[1])
+            self.test_top5_accuracy.update(logits, batch[1])
             self.log("test/top5_accuracy", self.test_top5_accuracy, batch_size=len(logits))
 
     def predict_step(self, batch: Pair, batch_idx: int) -> Tensor:
@@ -172,7 +172,7 @@ class EvaluationModule(RecordedModule):
     def _evaluate(self, batch: Pair, stage: str, accuracy: MulticlassAccuracy) -> Tensor:
         images, labels = batch
         logits = self(images)
-        accuracy(logits, labels)
+        accuracy.update(logits, labels)
         self.log(f"{stage}/loss", F.cross_entropy(logits, labels), batch_size=len(labels), sync_dist=True)
         self.log(f"{stage}/accuracy", accuracy, prog_bar=True, batch_size=len(labels))
         return logits

@@ -43,15 +43,17 @@ def describe(args: Sequence[str]) -> None:
 
     from lit_nas.describe import describe as describe_one
     from lit_nas.describe import format_table
-    from lit_nas.genotype import load_genotype
 
-    rows = []
-    for source in given.genotypes:
-        genotype = load_genotype(source)
-        row = describe_one(genotype, given.network, given.init_channels, given.num_cells, given.num_classes)
-        rows.append({**row, "genotype": source})
-    text = json.dumps(rows, indent=2) if given.format == "json" else "\n".join(format_table(row) for row in rows)
-    sys.stdout.write(text + "\n")
+    rows = [
+        describe_one(source, given.network, given.init_channels, given.num_cells, given.num_classes)
+        for source in given.genotypes
+    ]
+    if given.format == "json":
+        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+    else:
+        from rich.console import Console
+
+        Console().print(format_table(rows))
 
 
 def draw(args: Sequence[str]) -> None:

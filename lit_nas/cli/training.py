@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +95,18 @@ class TrainingCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Lets the shape of the images flow from the data into the model."""
-        parser.link_arguments("data.inputs", "model.init_args.inputs", apply_on="instantiate")
+        parser.link_arguments("data.inputs", "model.init_args.inputs", compute_fn=asdict, apply_on="instantiate")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Sequence[str]) -> None:
+        """Parses what `main` was given, which need not be the arguments of the process."""
+        self.config = parser.parse_args(args)
 
     def _parse_ckpt_path(self) -> None:
         """The command line wins over a checkpoint; the module refuses one that does not fit."""
+
+    def _set_seed(self) -> None:
+        if not self.parse_only:
+            super()._set_seed()
 
     def instantiate_classes(self) -> None:
         """Builds model, data and trainer, unless the configuration is only to be checked."""

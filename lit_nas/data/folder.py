@@ -64,6 +64,11 @@ class ImageFolderDataModule(ImageDataModule):
                 "data.random_resized_crop crops already, but data.augmentation.crop_padding is "
                 f"{self.augmentation.crop_padding}. Set it to 0."
             )
+        size = (size, size) if isinstance(size, int) else (size[0], size[1])
+        if min(size) < 1:
+            raise ValueError(f"data.size must be positive, not {size}.")
+        if std is not None and min(std) <= 0:
+            raise ValueError(f"data.std is {std}, but deviations are positive.")
         for name, given in (("mean", mean), ("std", std)):
             if given is not None and len(given) != channels:
                 raise ValueError(f"data.{name} has {len(given)} numbers, but data.channels is {channels}.")
@@ -73,7 +78,6 @@ class ImageFolderDataModule(ImageDataModule):
             num_workers,
             test_fraction,
         )
-        size = (size, size) if isinstance(size, int) else (size[0], size[1])
         self.reader = ImageReader(channels, size, random_resized_crop)
         self.mean = mean or ((0.485, 0.456, 0.406) if channels == 3 else (0.5,))
         self.std = std or ((0.229, 0.224, 0.225) if channels == 3 else (0.5,))

@@ -30,6 +30,9 @@ class RoleLoader(ABC):
     middle of an epoch, from rank 0, which is enough because it is the same on all ranks.
     """
 
+    batch_sampler = None
+    """Nothing; Lightning reads it of whatever has a sampler."""
+
     def __init__(self, order: Order) -> None:
         self.order = order
         self.epoch = 0

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from pytorch_lightning import LightningDataModule
-from pytorch_lightning.utilities import CombinedLoader
 from torch import Tensor
 
 from lit_nas.data.augment import Augmentation, normalise
@@ -163,13 +162,13 @@ class ImageDataModule(LightningDataModule, ABC):
             if self.trainer.is_global_zero:
                 self._write_split(Path(self.trainer.default_root_dir) / "split.json")
 
-    def train_dataloader(self) -> CombinedLoader:
-        """One loader for each role that trains, all of the length of the weights'."""
+    def train_dataloader(self) -> dict[str, RoleLoader]:
+        """One loader for each role that trains, all as long as the weights', so that the epoch is."""
         weights = self._order("weights", training=True)
         orders = {"weights": weights}
         if "arch" in self.parts:
             orders["arch"] = self._order("arch", training=True, batches=len(weights))
-        return CombinedLoader({role: self._loader(order) for role, order in orders.items()}, "min_size")
+        return {role: self._loader(order) for role, order in orders.items()}
 
     def val_dataloader(self) -> RoleLoader | list[RoleLoader]:
         """The part `val`, else `arch`, else the test part if asked for, else nothing."""

@@ -60,9 +60,8 @@ class _VisionDataModule(ImageDataModule, ABC):
                 "set data.download to true, or put intact files there."
             ) from error
         images = torch.cat([_pixels(part.data) for part in parts])
-        labels = [
-            torch.as_tensor(np.asarray(getattr(part, "targets", getattr(part, "labels", None)))) for part in parts
-        ]
+        # SVHN says labels, the others targets
+        labels = [torch.as_tensor(part.targets if hasattr(part, "targets") else part.labels) for part in parts]
         return Pixels(images, torch.cat(labels).long(), len(labels[0]))
 
 

@@ -1,0 +1,141 @@
+import pytest
+import torch
+from PIL import Image
+
+from lit_nas.data import Augmentation, ImageFolderDataModule
+from lit_nas.inputs import ImageSpec
+
+
+def _write(root, part, counts, ending="png"):
+    generator = torch.Generator().manual_seed(len(part))
+    for name, count in counts.items():
+        (root / part / name).mkdir(parents=True, exist_ok=True)
+        for i in range(count):
+            # smooth, so that a lossy file is close to it
+            coarse = torch.rand(3, 3, 3, generator=generator) * 255
+            pixels = torch.nn.functional.interpolate(coarse[None], (20, 24), mode="bilinear")[0].permute(1, 2, 0)
+            Image.fromarray(pixels.to(torch.uint8).numpy()).save(root / part / name / f"{i}.{ending}")
+
+
+@pytest.fixture
+def root(tmp_path):
+    _write(tmp_path, "train", {"dog": 9, "cat": 6})
+    _write(tmp_path, "train", {"cat": 3}, "jpg")
+    (tmp_path / "train" / "cat" / "notes.txt").write_text("not an image")
+    return tmp_path
+
+
+def _evaluate(data):
+    data.setup("test")
+    batches = list(data.test_dataloader())
+    return torch.cat([batch.images for batch in batches]), torch.cat([batch.labels for batch in batches])
+
+
+@pytest.mark.parametrize("part", ["test", "val"])
+def test_files_become_images_and_labels(root, part):
+    _write(root, part, {"cat": 2, "dog": 1})
+    data = ImageFolderDataModule(str(root), size=(10, 12), batch_size=2)
+    assert data.inputs == ImageSpec(3, 10, 12, 2)
+    assert data.classes == ("cat", "dog")
+    images, labels = _evaluate(data)
+    assert data.sizes == {"weights": 9, "arch": 9, "test": 3}
+    assert images.shape == (3, 3, 10, 12)
+    assert labels.tolist() == [0, 0, 1]
+    assert data._source.labels[:18].bincount().tolist() == [9, 9]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_memory_and_files_evaluate_the_same_images(root, channels):
+    _write(root, "test", {"cat": 3, "dog": 4})
+    evaluations = [
+        _evaluate(
+            ImageFolderDataModule(
+                str(root), size=16, channels=channels, in_memory=memory, num_workers=workers, batch_size=3
+            )
+        )
+        for memory, workers in ((True, 4), (False, 0), (False, 2))
+    ]
+    assert evaluations[0][0].shape == (7, channels, 16, 16)
+    for images, labels in evaluations[1:]:
+        assert torch.equal(images, evaluations[0][0])
+        assert torch.equal(labels, evaluations[0][1])
+
+
+def test_pixels_survive_when_no_resize_is_needed(root):
+    images, _ = _evaluate(ImageFolderDataModule(str(root), size=(20, 24), batch_size=3))
+    data = ImageFolderDataModule(str(root), size=(20, 24), batch_size=3)
+    source = data.read()
+    path = root / "train" / "dog" / "0.png"
+    with Image.open(path) as file:
+        expected = torch.tensor(list(file.tobytes()), dtype=torch.uint8).view(20, 24, 3).permute(2, 0, 1)
+    every = torch.cat([source.images, images])
+    assert (every == expected).flatten(1).all(1).any()
+
+
+def test_without_a_test_folder_a_fraction_is_held_out(root):
+    data = ImageFolderDataModule(str(root), size=8, test_fraction=1 / 3, batch_size=2, split="all")
+    data.setup("fit")
+    assert data.sizes == {"weights": 12, "test": 6}
+    again, other = (ImageFolderDataModule(str(root), size=8, in_memory=False, seed=seed).read() for seed in (0, 1))
+    same = ImageFolderDataModule(str(root), size=8, in_memory=False).read()
+    assert again.paths == same.paths
+    assert len(set(again.paths)) == 18
+    assert set(again.paths[again.train :]) != set(other.paths[other.train :])
+
+
+def test_constants_follow_the_channels(root):
+    assert tuple(ImageFolderDataModule(str(root)).mean) == (0.485, 0.456, 0.406)
+    assert tuple(ImageFolderDataModule(str(root), channels=1).std) == (0.5,)
+    data = ImageFolderDataModule(str(root), channels=1, mean=[0.25], std=[0.5])
+    scale, shift = data._constants(torch.device("cpu"))
+    assert (255 * scale + shift).item() == pytest.approx(1.5)
+    assert shift.item() == pytest.approx(-0.5)
+
+
+def test_a_missing_folder_names_what_was_looked_for(tmp_path):
+    data = ImageFolderDataModule(str(tmp_path / "nowhere"))
+    with pytest.raises(
+        FileNotFoundError, match=r"nowhere' has no folder of a class: looked for .*train/CLASS.*test/CL"
+    ):
+        _ = data.inputs
+
+
+def test_a_class_that_training_lacks_is_refused(root):
+    _write(root, "test", {"cat": 1, "emu": 1})
+    with pytest.raises(ValueError, match=r"test has the classes \['emu'\].*it has \['cat', 'dog'\]"):
+        ImageFolderDataModule(str(root)).setup("fit")
+
+
+def test_folders_without_images_are_refused(root):
+    (root / "test" / "cat").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"test has 1 folders of classes but no image"):
+        ImageFolderDataModule(str(root)).setup("fit")
+
+
+def test_a_test_part_of_no_image_is_refused(root):
+    with pytest.raises(ValueError, match=r"18 training images and 0 test images, but needs both"):
+        ImageFolderDataModule(str(root), test_fraction=0.01).setup("fit")
+
+
+def test_a_corrupt_file_is_named(root):
+    (root / "train" / "dog" / "4.png").write_bytes(b"\x89PNG broken")
+    with pytest.raises(ValueError, match=r"dog/4\.png cannot be decoded"):
+        ImageFolderDataModule(str(root), size=8).setup("fit")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"channels": 2}, r"data\.channels must be 3 \(RGB\) or 1 \(grey\), not 2"),
+        ({"test_fraction": 1.0}, r"data\.test_fraction must lie between 0 and 1, not be 1\.0"),
+        ({"num_workers": -1}, r"data\.num_workers must be at least 0, not -1"),
+        ({"random_resized_crop": True}, r"data\.random_resized_crop needs the files .*data\.in_memory to false"),
+        ({"random_resized_crop": True, "in_memory": False}, r"crop_padding is 4\. Set it to 0"),
+        ({"mean": [0.5]}, r"data\.mean has 1 numbers, but data\.channels is 3"),
+        ({"std": [0.5, 0.0, 0.5]}, r"data\.std is \[0\.5, 0\.0, 0\.5\], but deviations are positive"),
+        ({"size": 0}, r"data\.size must be positive, not \(0, 0\)"),
+    ],
+)
+def test_wrong_arguments_are_refused(tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        ImageFolderDataModule(str(tmp_path), augmentation=Augmentation(), **arguments)

@@ -1,0 +1,148 @@
+import inspect
+from itertools import product
+
+import pytest
+import torch
+
+from lit_nas import derivation
+from lit_nas.derivation import ArgmaxPerEdge, Deriver, TopEdges
+from lit_nas.genotype import Edge
+from lit_nas.recipe import plain
+from lit_nas.spaces import DARTS_OPERATIONS, DartsSpace
+
+SPACE = DartsSpace()
+OFFSETS = (0, 2, 5, 9, 14)
+
+
+def random_probabilities(seed, space=SPACE):
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name: torch.randn(len(cell.edges), len(cell.operations), generator=generator, dtype=torch.float64).softmax(-1)
+        for name, cell in space.cells.items()
+    }
+
+
+def slow_top_edges(table, k):
+    """By comparing everything with everything, on [source][target] grids."""
+    edges, row = [], 0
+    for target in range(2, 6):
+        ranked = []
+        for source in range(target):
+            strengths = [(float(table[row][o]), -o) for o in range(1, 8)]
+            value, negative = max(strengths)
+            ranked.append((value, -source, DARTS_OPERATIONS[-negative]))
+            row += 1
+        ranked = sorted(ranked, reverse=True)[:k]
+        edges += [Edge(name, -source, target) for _, source, name in ranked]
+    return tuple(edges)
+
+
+@pytest.mark.parametrize(("seed", "k"), list(product(range(5), (1, 2, 3, 5))))
+def test_top_edges_equal_the_slow_computation(seed, k):
+    probabilities = random_probabilities(seed)
+    genotype = TopEdges(k)(SPACE, probabilities)
+    assert genotype.space == "darts"
+    assert list(genotype.cells) == ["normal", "reduce"]
+    for name, cell in genotype.cells.items():
+        assert cell.edges == slow_top_edges(probabilities[name], k)
+        assert cell.concat == (2, 3, 4, 5)
+
+
+def test_none_is_never_chosen_however_strong():
+    probabilities = random_probabilities(0)
+    for table in probabilities.values():
+        table *= 0.1
+        table[:, 0] = 0.9
+    for cell in TopEdges()(SPACE, probabilities).cells.values():
+        assert len(cell.edges) == 8
+        assert all(edge.operation != "none" for edge in cell.edges)
+        assert all(len({edge.source for edge in cell.inbound(state)}) == 2 for state in range(2, 6))
+
+
+def test_ties_go_to_lower_predecessors_and_operations():
+    same = {name: torch.full((14, 8), 0.125) for name in SPACE.cells}
+    for cell in TopEdges()(SPACE, same).cells.values():
+        assert cell.edges == tuple(Edge("max_pool_3x3", s, t) for t in range(2, 6) for s in (0, 1))
+    with pytest.raises(ValueError, match="Nothing is left of cell 'normal'"):  # `none` comes first
+        ArgmaxPerEdge()(SPACE, same)
+
+
+@pytest.mark.parametrize("node", range(4))
+def test_permuting_rows_permutes_predecessors(node):
+    probabilities = random_probabilities(1)
+    rows = slice(OFFSETS[node], OFFSETS[node + 1])
+    order = torch.randperm(node + 2, generator=torch.Generator().manual_seed(node))
+    permuted = {name: table.clone() for name, table in probabilities.items()}
+    permuted["normal"][rows] = probabilities["normal"][rows][order]
+    before, after = (TopEdges()(SPACE, table).cells for table in (probabilities, permuted))
+    expected = [(edge.operation, order.tolist().index(edge.source)) for edge in before["normal"].inbound(2 + node)]
+    assert [edge[:2] for edge in after["normal"].inbound(2 + node)] == expected
+    assert after["reduce"] == before["reduce"]
+
+
+def test_argmax_keeps_every_edge_without_none():
+    probabilities = random_probabilities(2)
+    for name, cell in ArgmaxPerEdge(exclude=("none",))(SPACE, probabilities).cells.items():
+        table = probabilities[name]
+        assert len(cell.edges) == 14
+        for edge in cell.edges:
+            row = OFFSETS[edge.target - 2] + edge.source
+            assert edge.operation == DARTS_OPERATIONS[1 + int(table[row, 1:].argmax())]
+        for state in range(2, 6):
+            strengths = [float(table[OFFSETS[state - 2] + e.source, 1:].max()) for e in cell.inbound(state)]
+            assert strengths == sorted(strengths, reverse=True)
+
+
+def test_argmax_removes_empty_nodes_and_what_they_feed():
+    table = torch.zeros(14, 8)
+    table[:, 0] = 1.0
+    for row in (4, 8, 9):  # 2 -> 3 (its source is empty), 3 -> 4 (then empty as well), 0 -> 5
+        table[row] = torch.eye(8)[3]
+    cells = ArgmaxPerEdge()(SPACE, {"normal": table, "reduce": table}).cells
+    assert cells["normal"].edges == (Edge("skip_connect", 0, 5),)
+    assert cells["normal"].concat == (5,)
+
+
+@pytest.mark.parametrize("deriver", [TopEdges(exclude=()), ArgmaxPerEdge(exclude=["skip_connect"])])
+def test_exclude_is_obeyed(deriver):
+    table = torch.full((14, 8), 0.05)
+    table[:, 0 if isinstance(deriver, TopEdges) else 3] = 0.65
+    table[:, 5] = 0.06
+    cells = deriver(SPACE, {"normal": table, "reduce": table}).cells
+    expected = "none" if isinstance(deriver, TopEdges) else "sep_conv_5x5"
+    assert {edge.operation for edge in cells["normal"].edges} == {expected}
+
+
+def test_wrong_arguments():
+    with pytest.raises(ValueError, match=r"TopEdges\.k .* must be at least 1, not 0"):
+        TopEdges(0)
+    for kind in (TopEdges, ArgmaxPerEdge):
+        with pytest.raises(
+            ValueError, match=rf"Unknown operations \['zero'\] in {kind.__name__}\.exclude.*Known are: none"
+        ):
+            kind(exclude=("zero",))
+
+
+@pytest.mark.parametrize("kind", [TopEdges, ArgmaxPerEdge])
+def test_wrong_probabilities(kind):
+    good = random_probabilities(0)
+    with pytest.raises(ValueError, match="no probabilities for cell 'reduce'"):
+        kind()(SPACE, {"normal": good["normal"]})
+    with pytest.raises(ValueError, match=r"have the shape \(13, 8\).* are \(14, 8\)"):
+        kind()(SPACE, {**good, "normal": good["normal"][1:]})
+    with pytest.raises(ValueError, match="'reduce' are not finite"):
+        kind()(SPACE, {**good, "reduce": good["reduce"] * float("nan")})
+    small = DartsSpace(operations=("none", "skip_connect"))
+    with pytest.raises(ValueError, match=r"no operation of cell 'normal' is left: it has \['none', 'skip_connect'\]"):
+        kind(exclude=("none", "skip_connect"))(small, random_probabilities(0, small))
+
+
+@pytest.mark.parametrize("name", derivation.__all__)
+def test_contract(name):
+    kind = getattr(derivation, name)
+    assert issubclass(kind, Deriver)
+    if not inspect.isabstract(kind):
+        assert hash(kind()) == hash(kind())
+        assert set(plain(kind())) == {"class_path", "init_args"}
+        first, second = (kind()(SPACE, random_probabilities(3)) for _ in range(2))
+        assert first == second

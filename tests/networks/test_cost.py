@@ -1,0 +1,43 @@
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from lit_nas.genotype import load_genotype
+from lit_nas.inputs import ImageSpec
+from lit_nas.networks.cost import count_multiply_adds, count_weights, multiply_adds_by_layer
+from lit_nas.networks.evaluation import EvaluationNetwork
+
+
+@pytest.mark.parametrize(
+    ("inputs", "arguments", "expected"),
+    [
+        (ImageSpec(), (36, 20, True, "cifar"), 528_359_040),
+        (ImageSpec(3, 224, 224, 1000), (48, 14, True, "imagenet"), 529_911_552),
+    ],
+)
+def test_multiply_adds_of_the_paper(inputs, arguments, expected):
+    with torch.device("meta"):
+        network = EvaluationNetwork(load_genotype("DARTS_V2"), inputs, *arguments)
+    assert count_multiply_adds(network, inputs) == expected
+
+
+@pytest.mark.parametrize("name", ["NASNet", "AmoebaNet"])
+def test_equals_the_counter_of_torch(name):
+    inputs = ImageSpec(1, 16, 24, 5)
+    network = EvaluationNetwork(load_genotype(name), inputs, 4, 3)
+    keys = list(network.state_dict())
+    counted = count_multiply_adds(network, inputs)
+    assert network.training
+    assert list(network.state_dict()) == keys
+    assert {parameter.device.type for parameter in network.parameters()} == {"cpu"}
+    with FlopCounterMode(display=False) as counter:
+        network.eval()(torch.randn(1, 1, 16, 24))
+    assert counter.get_total_flops() == 2 * counted
+
+
+def test_a_layer_that_runs_twice_counts_twice():
+    layer = nn.Conv2d(2, 2, 3, padding=1)
+    network = nn.Sequential(layer, layer, nn.Flatten(), nn.Linear(32, 5))
+    assert count_weights(network) == 2 * 2 * 9 + 2 + 32 * 5 + 5
+    assert multiply_adds_by_layer(network, ImageSpec(2, 4, 4, 5)) == {"0": 2 * 16 * 2 * 18, "3": 160}
