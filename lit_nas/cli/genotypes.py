@@ -54,6 +54,10 @@ def describe(args: Sequence[str]) -> None:
         from rich.console import Console
 
         Console().print(format_table(rows))
+        Console().print(
+            "Multiply-adds: convolutions and linear layers, one image, without the auxiliary head. Papers that count "
+            "other layers too print more."
+        )
 
 
 def draw(args: Sequence[str]) -> None:

@@ -1,6 +1,8 @@
 """One fit: LightningCLI with the modules of lit-nas."""
 
+import logging
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -52,21 +54,6 @@ class SaveRunConfig(SaveConfigCallback):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "save_to_log_dir": False})
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuses to write into the folder of another run.
-
-        Raises:
-            FileExistsError: if a run started there and is not being continued.
-        """
-        path = run_folder(trainer) / "config.yaml"
-        if stage == "fit" and path.exists() and not trainer.fast_dev_run and trainer.ckpt_path is None:
-            raise FileExistsError(
-                f"The folder '{path.parent}' holds a run already. Continue it with `--ckpt_path last`, or choose "
-                "another folder with `--trainer.default_root_dir`."
-            )
-        trainer.strategy.barrier()  # all ranks must have looked before the first one writes
-        super().setup(trainer, pl_module, stage)
-
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Writes the file."""
         if stage == "fit" and writes(trainer):
@@ -79,6 +66,7 @@ class TrainingCLI(LightningCLI):
 
     def __init__(self, args: Sequence[str], run: bool = True, parse_only: bool = False) -> None:
         self.parse_only = parse_only
+        quiet()
         super().__init__(
             RecordedModule,
             LightningDataModule,
@@ -104,6 +92,19 @@ class TrainingCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """The command line wins over a checkpoint; the module refuses one that does not fit."""
 
+    def before_fit(self) -> None:
+        """Refuses to fit in the folder of another run.
+
+        Raises:
+            FileExistsError: if a run started there and is not being continued.
+        """
+        path = run_folder(self.trainer) / "config.yaml"
+        if path.exists() and not self.trainer.fast_dev_run and self._get(self.config, "ckpt_path") is None:
+            raise FileExistsError(
+                f"The folder '{path.parent}' holds a run already. Continue it with `--ckpt_path last`, or choose "
+                "another folder with `--trainer.default_root_dir`."
+            )
+
     def _set_seed(self) -> None:
         if not self.parse_only:
             super()._set_seed()
@@ -128,6 +129,13 @@ class TrainingCLI(LightningCLI):
                 if not any(isinstance(other, kind) for other in given) and (saves or kind is not Checkpoint):
                     callbacks = [*callbacks, callback]
         return super()._instantiate_trainer(config, callbacks)
+
+
+def quiet() -> None:
+    """Takes out messages that are about Lightning's own code or its vendor's products."""
+    warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+    warnings.filterwarnings("ignore", "Total length of `list` across ranks is zero")  # a run without validation
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(lambda r: "litlogger" not in r.getMessage())
 
 
 def train(command: str, args: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import tee
 from pathlib import Path
 
 import torch
@@ -113,8 +114,9 @@ class FileLoader(RoleLoader):
 
     def load(self, epoch: int, start: int) -> Iterator[ImageBatch]:
         """Batches of an epoch from number `start` on."""
-        batches = list(self.order.batches(epoch, start))
-        keys = [[(epoch, cycle, i) for i in index.tolist()] for index, cycle, _ in batches]
+        ahead, batches = tee(self.order.batches(epoch, start))
+        # listed as workers ask for them, because an epoch of a large data set has a million
+        keys = ([(epoch, cycle, i) for i in index.tolist()] for index, cycle, _ in ahead)
         # the generator keeps DataLoader from drawing its workers' seed from the global one
         loader = DataLoader(
             self.files,

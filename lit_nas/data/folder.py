@@ -18,7 +18,7 @@ class ImageFolderDataModule(ImageDataModule):
     """Reads `root/train/CLASS/*` and `root/test/CLASS/*`; `root/val` serves if there is no `root/test`.
 
     Classes are the folders below `root/train` in alphabetical order. Without a test folder a fraction of the training
-    images, drawn with `seed`, is the test part.
+    images, drawn with `split_seed`, is the test part.
 
     Args:
         root: The folder.
@@ -109,7 +109,7 @@ class ImageFolderDataModule(ImageDataModule):
         train = self._list(self.root / "train")
         folder = next((path for path in (self.root / "test", self.root / "val") if path.is_dir()), None)
         if folder is None:
-            order = torch.randperm(len(train), generator=generator(mix(self.seed, "test"))).tolist()
+            order = torch.randperm(len(train), generator=generator(mix(self.split.seed or 0, "test"))).tolist()
             held_out = set(order[: round(self.test_fraction * len(train))])
             test = [file for i, file in enumerate(train) if i in held_out]
             train = [file for i, file in enumerate(train) if i not in held_out]

@@ -159,6 +159,9 @@ class ImageDataModule(LightningDataModule, ABC):
                     "trainer.overfit_batches does not work with these data, whose loaders shuffle by themselves. "
                     "Leave it out and set data.limit to the number of images to overfit."
                 )
+            if not self.roles & {"val", "arch"} and not self.validate_on_test:
+                # otherwise Lightning warns of a validation without batches
+                self.trainer.limit_val_batches = 0
             if self.trainer.is_global_zero:
                 self._write_split(Path(self.trainer.default_root_dir) / "split.json")
 

@@ -1,0 +1,107 @@
+"""Depthwise convolution whose gradients are fast on a CPU.
+
+The library runs the gradient of a depthwise kernel fast only where the kernel is undilated and at most three columns
+wide. Both functions here bring the other cases to that one, exactly.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ("depthwise", "from_subgrids", "to_subgrids")
+
+
+def to_subgrids(x: Tensor) -> Tensor:
+    """[B, C, H, W], H and W even -> [4 * B, C, H / 2, W / 2]: pixels by the parity of their row and column.
+
+    A kernel with dilation 2 never mixes these four grids, so on them it is an ordinary one. All else that a
+    candidate does is done to each pixel alone, or summed over all of them.
+    """
+    batch, channels, height, width = x.shape
+    x = x.permute(0, 2, 3, 1).reshape(batch, height // 2, 2, width // 2, 2, channels)
+    x = x.permute(2, 4, 0, 1, 3, 5).reshape(4 * batch, height // 2, width // 2, channels)
+    return x.permute(0, 3, 1, 2)
+
+
+def from_subgrids(x: Tensor) -> Tensor:
+    """The inverse of `to_subgrids`."""
+    batch, channels, height, width = x.shape
+    x = x.permute(0, 2, 3, 1).reshape(2, 2, batch // 4, height, width, channels)
+    x = x.permute(2, 3, 0, 4, 1, 5).reshape(batch // 4, 2 * height, 2 * width, channels)
+    return x.permute(0, 3, 1, 2)
+
+
+def depthwise(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
+    """Depthwise convolution that keeps the size up to the stride.
+
+    Args:
+        x: [B, C, H, W].
+        weight: [C, 1, K, K] with K odd.
+        stride: 1 or 2.
+
+    Returns:
+        [B, C, H / stride, W / stride].
+    """
+    if x.device.type != "cpu":
+        return F.conv2d(x, weight, None, stride, weight.shape[-1] // 2, 1, weight.shape[0])
+    if torch.is_autocast_enabled("cpu"):
+        dtype = torch.get_autocast_dtype("cpu")
+        x, weight = x.to(dtype), weight.to(dtype)
+    return _Depthwise.apply(x, weight, stride)
+
+
+class _Depthwise(torch.autograd.Function):
+    """The backward pass consists of differentiable operations, so it can be differentiated again."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.stride = stride
+        return F.conv2d(x, weight, None, stride, weight.shape[-1] // 2, 1, weight.shape[0])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, weight = ctx.saved_tensors
+        of_input = of_weight = None
+        if ctx.needs_input_grad[0]:
+            of_input = _input_gradient(gradient, x, weight, ctx.stride)
+        if ctx.needs_input_grad[1]:
+            of_weight = _weight_gradient(gradient, x, weight, ctx.stride)
+        return of_input, of_weight, None
+
+
+def _input_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    if stride == 1:  # the same convolution with the kernel turned around
+        return F.conv2d(gradient, weight.flip(2, 3), None, 1, weight.shape[-1] // 2, 1, weight.shape[0])
+    padding = [weight.shape[-1] // 2] * 2
+    return _backward(gradient, x, weight, stride, padding, (True, False, False))[0]
+
+
+def _weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    size = weight.shape[-1]
+    padding = size // 2
+    if size == 3 or x.shape[-1] < 16:  # measured: on smaller maps the shifted copies cost what they save
+        return _backward(gradient, x, weight, stride, [padding, padding], (False, True, False))[1]
+    # columns first, first + 1, first + 2 of the kernel see what a three columns wide kernel sees at an output that
+    # is `first / stride` columns further on
+    columns = (x.shape[-1] + 2 * padding - 3) // stride + 1
+    parts = []
+    for first in range(0, size - 2, 2):
+        shift = first // stride
+        shifted = F.pad(gradient, (shift, columns - gradient.shape[-1] - shift))
+        part = weight[..., first : first + 3]
+        part = _backward(shifted, x, part, stride, [padding, padding], (False, True, False))[1]
+        parts.append(part if first == 0 else part[..., 1:])  # neighbours share a column
+    return torch.cat(parts, -1)
+
+
+def _backward(
+    gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: list[int], mask: tuple[bool, bool, bool]
+) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.ops.aten.convolution_backward(
+        gradient, x, weight, None, [stride, stride], padding, [1, 1], False, [0, 0], weight.shape[0], mask
+    )

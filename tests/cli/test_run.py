@@ -1,0 +1,109 @@
+"""The whole job: stages, skipping, overriding, refusing."""
+
+import json
+
+import pytest
+import yaml
+
+from lit_nas.cli import main
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice about tiny runs
+DATA = {
+    "class_path": "SyntheticDataModule",
+    "init_args": {"num_images": 40, "height": 8, "width": 8, "batch_size": 4},
+}
+TRAINER = {"accelerator": "cpu", "max_epochs": 1, "enable_progress_bar": False, "limit_train_batches": 2}
+
+
+def job(tmp_path, **top):
+    space = {"class_path": "DartsSpace", "init_args": {"init_channels": 2, "num_cells": 3, "nodes": 2}}
+    retrain_data = {**DATA, "init_args": {**DATA["init_args"], "split": "all"}}
+    config = {
+        "folder": str(tmp_path / "job"),
+        "search": {
+            "model": {"class_path": "DARTS", "init_args": {"space": space}}, "data": DATA, "trainer": TRAINER,
+        },
+        "retrain": {
+            "model": {"class_path": "EvaluationModule", "init_args": {"init_channels": 4, "num_cells": 3}},
+            "data": retrain_data, "trainer": TRAINER,
+        },
+        **top,
+    }  # fmt: skip
+    path = tmp_path / "job.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return str(path)
+
+
+def test_job_leaves_its_results_and_skips_what_is_there(tmp_path, capsys):
+    config, folder = job(tmp_path), tmp_path / "job"
+    assert main(["run", "-c", config]) == 0
+    results = json.loads((folder / "results.json").read_text())
+    assert 0 <= results["test_accuracy"] <= 1
+    assert results["search_seconds"] > 0
+    assert results["retrain_seconds"] > 0
+    assert set(results["genotype"]["cells"]) == {"normal", "reduce"}
+    stamps = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.suffix == ".ckpt"}
+    assert stamps
+    assert main(["run", "-c", config]) == 0
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+    (folder / "retrain" / "test.json").unlink()
+    assert main(["run", "-c", config]) == 0  # only the test is done again
+    assert json.loads((folder / "results.json").read_text())["test_accuracy"] == results["test_accuracy"]
+    assert "Test accuracy" in capsys.readouterr().out
+
+
+def test_arguments_override_their_section(tmp_path):
+    config = job(tmp_path)
+    arguments = ["--search.trainer.max_epochs", "2", "--retrain.model.init_channels=6", "--seed_everything", "3"]
+    assert main(["run", "-c", config, *arguments, "--folder", str(tmp_path / "other")]) == 0
+    search = yaml.safe_load((tmp_path / "other" / "search" / "config.yaml").read_text())
+    retrain = yaml.safe_load((tmp_path / "other" / "retrain" / "config.yaml").read_text())
+    assert search["trainer"]["max_epochs"] == 2
+    assert retrain["model"]["init_args"]["init_channels"] == 6
+    assert search["seed_everything"] == retrain["seed_everything"] == 3
+
+
+def test_layers_are_merged_and_printed(tmp_path, capsys):
+    layer = tmp_path / "layer.yaml"
+    layer.write_text("search: {trainer: {max_epochs: 5}}\n")
+    assert main(["run", "-c", job(tmp_path), "-c", str(layer), "--print_config"]) == 0
+    merged = yaml.safe_load(capsys.readouterr().out)
+    assert merged["search"]["trainer"] == {**TRAINER, "max_epochs": 5}
+    assert not (tmp_path / "job").exists()
+
+
+@pytest.mark.parametrize(
+    ("top", "arguments", "message"),
+    [
+        ({"serch": {}}, [], "serch"),
+        ({}, ["--trainer.max_epochs", "1"], "Unknown argument"),
+        ({"folder": None}, [], "needs a folder"),
+        ({}, ["--retrain.model.nonsense", "1"], "nonsense"),
+        ({}, ["--search.model.space.operations", "[sep_conv_9x9]"], "sep_conv_9x9"),
+        ({}, ["--search.model", "EvaluationModule"], "not a search"),
+    ],
+)
+def test_mistakes_in_either_section_are_found_before_training(top, arguments, message, tmp_path, capsys):
+    try:
+        status = main(["run", "-c", job(tmp_path, **top), *arguments])
+    except SystemExit as stop:
+        status = stop.code
+    assert status == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "job" / "search" / "checkpoints").exists()
+
+
+def test_missing_section_and_missing_file(tmp_path, capsys):
+    (tmp_path / "half.yaml").write_text("folder: x\nsearch: {}\n")
+    assert main(["run", "-c", str(tmp_path / "absent.yaml")]) == 2
+    assert "absent.yaml" in capsys.readouterr().err
+    (tmp_path / "bad.yaml").write_text("a: [1")
+    assert main(["run", "-c", str(tmp_path / "bad.yaml")]) == 2
+    assert "not YAML" in capsys.readouterr().err
+
+
+def test_a_folder_of_another_configuration_is_refused(tmp_path, capsys):
+    config = job(tmp_path)
+    assert main(["run", "-c", config]) == 0
+    assert main(["run", "-c", config, "--search.trainer.max_epochs", "3"]) == 2
+    assert "another configuration" in capsys.readouterr().err
