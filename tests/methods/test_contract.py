@@ -124,7 +124,7 @@ def test_running_statistics_are_those_of_a_plain_loop(name, tmp_path):
     assert len(seen) == 1
     plain.architecture.load_state_dict(seen[0])
     plain.network.train()
-    images, labels = pair(0)
+    images, _ = pair(0)
     plain.network(images, plain.architecture())
     expected, found = dict(plain.network.named_buffers()), dict(module.network.named_buffers())
     assert any("running_var" in key for key in expected)
