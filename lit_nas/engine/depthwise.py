@@ -35,19 +35,20 @@ def from_subgrids(x: Tensor) -> Tensor:
     return x.permute(0, 3, 1, 2)
 
 
-def depthwise(x: Tensor, weight: Tensor, stride: int = 1) -> Tensor:
+def depthwise(x: Tensor, weight: Tensor, stride: int = 1, dilation: int = 1) -> Tensor:
     """Depthwise convolution that keeps the size up to the stride.
 
     Args:
         x: [B, C, H, W].
         weight: [C, 1, K, K] with K odd.
         stride: 1 or 2.
+        dilation: 1 or 2; with 2 the library's own gradient is used.
 
     Returns:
         [B, C, H / stride, W / stride].
     """
-    if x.device.type != "cpu":
-        return F.conv2d(x, weight, None, stride, weight.shape[-1] // 2, 1, weight.shape[0])
+    if x.device.type != "cpu" or dilation != 1:
+        return F.conv2d(x, weight, None, stride, dilation * (weight.shape[-1] // 2), dilation, weight.shape[0])
     if torch.is_autocast_enabled("cpu"):
         dtype = torch.get_autocast_dtype("cpu")
         x, weight = x.to(dtype), weight.to(dtype)

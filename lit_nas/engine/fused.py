@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from lit_nas.architecture import CellMixture
-from lit_nas.engine.candidates import Source, weighted_sums
+from lit_nas.engine.candidates import Source, add, weighted_sums
 from lit_nas.engine.engine import Engine, empty_node
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ class Fused(Engine):
             if edges:
                 terms = self._leave(cell, states[source], edges, [rows[e] for e in edges], mixture)
                 for e, term in zip(edges, terms, strict=True):
-                    nodes[space.edges[e][1]] = _add(nodes.get(space.edges[e][1]), term)
+                    nodes[space.edges[e][1]] = add(nodes.get(space.edges[e][1]), term)
         return [nodes[target] if target in nodes else empty_node(cell, states) for target in space.targets]
 
     def _leave(
@@ -72,10 +71,3 @@ class Fused(Engine):
         if self.checkpoint and torch.is_grad_enabled():
             return checkpoint(run, state, *rows, use_reentrant=False)
         return run(state, *rows)
-
-
-def _add(node: Tensor | None, term: Tensor) -> Tensor:
-    if node is None:
-        return term
-    # autograd forbids changing one of several views in place
-    return node + term if node._is_view() or node.dtype != term.dtype else node.add_(term)
