@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal, TypedDict
@@ -23,6 +24,7 @@ from lit_nas.optim import (
     OptimizerCallable,
     SchedulerCallable,
     SearchCosineLR,
+    accumulate,
     check_unrollable,
     fit_to_run,
     frozen,
@@ -34,7 +36,8 @@ __all__ = ("ImageSearchModule", "Pair", "SearchBatch", "SearchModule", "SearchOp
 
 Pair = tuple[Tensor, Tensor]
 """Images [B, C, H, W] and labels [B]."""
-Loss = Callable[[], Tensor]
+Loss = Callable[[Pair], Tensor]
+"""Mean loss of a batch."""
 
 
 class SearchBatch(TypedDict, total=False):
@@ -64,8 +67,12 @@ class SearchOptim:
     """Largest norm of the gradient of all weights together; 0 does not clip. The architecture is not clipped."""
     arch_from_epoch: int = 0
     """First epoch in which the architecture moves."""
+    accumulate: int = 1
+    """Into how many parts each batch is cut, one after the other in memory; their gradients are averaged."""
 
     def __post_init__(self) -> None:
+        if self.accumulate < 1:
+            raise ValueError(f"model.optim.accumulate must be at least 1, not {self.accumulate}.")
         for name in ("clip", "arch_from_epoch"):
             if getattr(self, name) < 0:
                 raise ValueError(f"model.optim.{name} must not be negative, but is {getattr(self, name)}.")
@@ -74,8 +81,9 @@ class SearchOptim:
 class SearchModule(RecordedModule, ABC):
     """Verbs of a search; the algorithm is the final class's `training_step`.
 
-    A final class assigns `network`, `architecture`, `deriver`, `optim` and `inputs` in its constructor. Loss
-    arguments of the verbs are closures, because the other level is frozen before the forward pass.
+    A final class assigns `network`, `architecture`, `deriver`, `optim` and `inputs` in its constructor. The verbs take
+    a loss as a function, because they freeze the other level before the forward pass, and cut the batch into
+    `optim.accumulate` parts.
     """
 
     network: nn.Module
@@ -101,39 +109,57 @@ class SearchModule(RecordedModule, ABC):
 
     # -- verbs ---------------------------------------------------------------------------------------------------
 
-    def step_weights(self, loss: Loss) -> Tensor:
-        """One step of the weights; the architecture stays bit-equal. Returns the loss, detached."""
-        optimizer = self.optimizers()[0]
+    def step_weights(self, loss: Loss, pair: Pair) -> Tensor:
+        """One step of the weights; the architecture stays bit-equal.
+
+        Args:
+            loss: Mean loss of a batch; evaluated with the architecture frozen.
+            pair: The batch.
+
+        Returns:
+            The loss, detached.
+        """
+        optimizer, total = self.optimizers()[0], None
         optimizer.zero_grad()
         with frozen(self.architecture.parameters()):
-            value = loss()
-            self.manual_backward(value)
+            parts = self._parts(pair)
+            for index, (part, share) in enumerate(parts):
+                last = index == len(parts) - 1
+                with nullcontext() if last else self._without_synchronisation():
+                    value = share * loss(part)
+                    self.manual_backward(value)
+                total = value.detach() if total is None else total + value.detach()
         optimizer.step()
-        return self._log_loss("weights", value)
+        return self._log_loss("weights", total)
 
-    def step_arch(self, loss: Loss) -> Tensor | None:
+    def step_arch(self, loss: Loss, pair: Pair) -> Tensor | None:
         """One step of the architecture; weights and running statistics stay bit-equal.
+
+        Args:
+            loss: Mean loss of a batch; evaluated with the weights frozen.
+            pair: The batch.
 
         Returns:
             The loss, detached, or None before epoch `optim.arch_from_epoch`.
         """
         if not self.arch_moves:
             return None
+        scale = self._loss_scale()
         with frozen(self._weights), frozen_statistics(self._norms):
-            value = loss()
-            scale = self._loss_scale()
-            gradient = torch.autograd.grad(value * scale, list(self.architecture.parameters()))
-        self.apply_arch_gradient([g / scale for g in gradient] if scale != 1.0 else list(gradient))
-        return self._log_loss("arch", value)
+            losses = (share * scale * loss(part) for part, share in self._parts(pair))
+            gradient, value = accumulate(losses, list(self.architecture.parameters()))
+        self.apply_arch_gradient([g / scale for g in gradient] if scale != 1.0 else gradient)
+        return self._log_loss("arch", value / scale)
 
     def step_arch_unrolled(
-        self, validation: Loss, training: Loss, product: Literal["finite_difference", "exact"]
+        self, loss: Loss, validation: Pair, training: Pair, product: Literal["finite_difference", "exact"]
     ) -> Tensor | None:
         """One step of the architecture along the second-order gradient; weights and statistics stay bit-equal.
 
         Args:
-            validation: Loss on the architecture's data.
-            training: Loss on the weights' data.
+            loss: Mean loss of a batch.
+            validation: The architecture's batch.
+            training: The weights' batch.
             product: How the Hessian-vector product is computed, see `unrolled_gradient`.
 
         Returns:
@@ -144,8 +170,8 @@ class SearchModule(RecordedModule, ABC):
         # differences of losses need float32, whatever the precision of the run
         with torch.autocast(self.device.type, enabled=False), frozen_statistics(self._norms):
             gradient, value = unrolled_gradient(
-                validation,
-                training,
+                lambda: (share * loss(part) for part, share in self._parts(validation)),
+                lambda: (share * loss(part) for part, share in self._parts(training)),
                 self._weights,
                 list(self.architecture.parameters()),
                 self.optimizers()[0].optimizer,
@@ -198,7 +224,8 @@ class SearchModule(RecordedModule, ABC):
         if trainer.accumulate_grad_batches != 1:
             raise ValueError(
                 "trainer.accumulate_grad_batches does not work for a search, because two optimisers alternate. "
-                "Leave it at 1 and choose data.batch_size."
+                f"Leave it at 1 and set model.optim.accumulate (now {self.optim.accumulate}), which cuts each batch of "
+                "data.batch_size images into that many parts."
             )
         return []
 
@@ -267,6 +294,17 @@ class SearchModule(RecordedModule, ABC):
     @cached_property
     def _norms(self) -> list[nn.Module]:
         return [module for module in self.network.modules() if isinstance(module, _BatchNorm)]
+
+    def _parts(self, pair: Pair) -> list[tuple[Pair, float]]:
+        images, labels = pair
+        if self.optim.accumulate == 1:
+            return [(pair, 1.0)]
+        parts = zip(images.chunk(self.optim.accumulate), labels.chunk(self.optim.accumulate), strict=True)
+        return [((x, y), len(y) / len(labels)) for x, y in parts]
+
+    def _without_synchronisation(self) -> AbstractContextManager[None]:
+        """Keeps DDP from averaging gradients of a part before the last one."""
+        return getattr(self.trainer.strategy, "block_backward_sync", nullcontext)()
 
     def _loss_scale(self) -> float:
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)

@@ -88,7 +88,7 @@ def weighted_sums(
             run = _RUN.get(type(modules[0]))
             if run is None or not all(map(_plain, modules)):
                 for edge in edges:
-                    sums[edge] = add(sums[edge], weights[edge][column] * operations[edge][column](source.x))
+                    sums[edge] = add(sums[edge], weights[edge][column] * _run_module(source, operations[edge][column]))
                 continue
             term = run(source, modules, scales)
             key = edges, isinstance(modules[0], DilatedConv) and source.subgrids
@@ -117,6 +117,16 @@ def _plain(operation: nn.Module) -> bool:
         if isinstance(module, nn.modules.batchnorm._NormBase) and (type(module) is not BatchNorm or module.affine):
             return False
     return True
+
+
+def _run_module(source: Source, operation: nn.Module) -> Tensor:
+    if source.update:
+        return operation(source.x)
+    saved = [buffer.clone() for buffer in operation.buffers()]
+    out = operation(source.x)
+    for buffer, value in zip(operation.buffers(), saved, strict=True):
+        buffer.data.copy_(value)  # not seen by autograd, like the update itself
+    return out
 
 
 def _separable(source: Source, operations: Sequence[SeparableConv], scales: Sequence[Tensor]) -> Tensor:

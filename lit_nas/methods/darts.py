@@ -53,7 +53,7 @@ class DARTS(ImageSearchModule):
     def training_step(self, batch: SearchBatch, batch_idx: int) -> None:
         """Architecture first, then weights, on the same batch of training data (algorithm 1)."""
         if self.order == 1:
-            self.step_arch(lambda: self.loss(batch["arch"]))
+            self.step_arch(self.loss, batch["arch"])
         else:
-            self.step_arch_unrolled(lambda: self.loss(batch["arch"]), lambda: self.loss(batch["weights"]), self.product)
-        self.step_weights(lambda: self.loss(batch["weights"]))
+            self.step_arch_unrolled(self.loss, batch["arch"], batch["weights"], self.product)
+        self.step_weights(self.loss, batch["weights"])

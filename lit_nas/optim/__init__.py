@@ -13,7 +13,7 @@ from lit_nas.optim.recipes import (
     SearchCosineLR,
     fit_to_run,
 )
-from lit_nas.optim.unrolled import check_unrollable, unrolled_gradient, virtual_step
+from lit_nas.optim.unrolled import accumulate, check_unrollable, unrolled_gradient, virtual_step
 
 __all__ = (
     "CosineLR",
@@ -25,6 +25,7 @@ __all__ = (
     "OptimizerCallable",
     "SchedulerCallable",
     "SearchCosineLR",
+    "accumulate",
     "check_unrollable",
     "fit_to_run",
     "frozen",

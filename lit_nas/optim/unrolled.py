@@ -4,7 +4,7 @@ Paper: Liu, Simonyan, Yang, ICLR 2019, https://arxiv.org/abs/1806.09055, equatio
 momentum and weight decay, as in the authors' code (quark0/darts, `cnn/architect.py`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import torch
@@ -13,9 +13,10 @@ from torch.optim import SGD, Optimizer
 
 from lit_nas.optim.levels import frozen
 
-__all__ = ("check_unrollable", "unrolled_gradient", "virtual_step")
+__all__ = ("accumulate", "check_unrollable", "unrolled_gradient", "virtual_step")
 
-Loss = Callable[[], Tensor]
+Losses = Callable[[], Iterable[Tensor]]
+"""Makes the terms of a loss one after the other, so that only one graph exists at a time."""
 Gradients = list[Tensor]
 
 
@@ -63,16 +64,45 @@ def virtual_step(weights: Sequence[nn.Parameter], gradient: Gradients, optimizer
     return average, factor
 
 
-def _gradient(loss: Tensor, parameters: Sequence[Tensor], create_graph: bool = False) -> Gradients:
-    # a weight without a path to the loss (of a pruned candidate, say) has gradient zero
-    return list(
-        torch.autograd.grad(loss, parameters, create_graph=create_graph, allow_unused=True, materialize_grads=True)
-    )
+def accumulate(losses: Iterable[Tensor], parameters: Sequence[Tensor]) -> tuple[Gradients, Tensor]:
+    """Gradient of a sum of losses, which are made and freed one after the other.
+
+    Args:
+        losses: Terms, 0-dim each.
+        parameters: With respect to these; one without a path to a term (a weight of a pruned candidate, say) counts
+            as zero.
+
+    Returns:
+        One gradient a parameter, and the sum, detached.
+    """
+    gradient, total = None, None
+    for loss in losses:
+        new = list(torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True))
+        if gradient is None or total is None:
+            gradient, total = new, loss.detach()
+        else:
+            torch._foreach_add_(gradient, new)
+            total = total + loss.detach()
+        del loss, new
+    if gradient is None or total is None:
+        raise ValueError("There was no loss to differentiate.")
+    return gradient, total
+
+
+def _exact_product(
+    training: Losses, weights: Sequence[nn.Parameter], logits: Sequence[nn.Parameter], direction: Gradients
+) -> Gradients:
+    def inner() -> Iterable[Tensor]:
+        for loss in training():
+            first = torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True, materialize_grads=True)
+            yield sum(((g * d).sum() for g, d in zip(first, direction, strict=True)), start=loss.new_zeros(()))
+
+    return accumulate(inner(), logits)[0]
 
 
 def unrolled_gradient(
-    validation: Loss,
-    training: Loss,
+    validation: Losses,
+    training: Losses,
     weights: Sequence[nn.Parameter],
     logits: Sequence[nn.Parameter],
     optimizer: Optimizer,
@@ -86,7 +116,7 @@ def unrolled_gradient(
     update state, such as running statistics.
 
     Args:
-        validation: L_val at the present weights and architecture.
+        validation: Makes L_val at the present weights and architecture, in one or more terms.
         training: L_train likewise.
         weights: w, the parameters of `optimizer` in its order.
         logits: alpha.
@@ -106,30 +136,28 @@ def unrolled_gradient(
     saved = [weight.clone() for weight in live]
 
     with frozen(logits):
-        gradient = reduce(_gradient(training(), weights))
+        gradient = reduce(accumulate(training(), weights)[0])
     step, factor = virtual_step(weights, gradient, optimizer)
     try:
         torch._foreach_add_(live, step, alpha=-xi)
-        value = validation()
-        both = reduce(_gradient(value, [*logits, *weights]))
+        both, value = accumulate(validation(), [*logits, *weights])
+        both = reduce(both)
         direct, q = both[: len(logits)], both[len(logits) :]
         torch._foreach_copy_(live, saved)
 
         if product == "exact":
-            first = _gradient(training(), weights, create_graph=True)
-            inner = sum((g * direction).sum() for g, direction in zip(first, q, strict=True))
-            implicit = reduce(_gradient(inner, logits))
+            implicit = reduce(_exact_product(training, weights, logits, q))
         else:
             norm = torch.stack(torch._foreach_norm(q)).norm().clamp_min(torch.finfo(q[0].dtype).tiny ** 0.5)
             epsilon = radius / norm
             offset = torch._foreach_mul(q, epsilon)
             with frozen(weights):
                 torch._foreach_add_(live, offset)
-                above = _gradient(training(), logits)
+                above, _ = accumulate(training(), logits)
                 torch._foreach_copy_(live, saved)
                 torch._foreach_sub_(live, offset)
-                below = _gradient(training(), logits)
+                below, _ = accumulate(training(), logits)
             implicit = reduce([(a - b) / (2 * epsilon) for a, b in zip(above, below, strict=True)])
     finally:
         torch._foreach_copy_(live, saved)
-    return [d - xi * factor * h for d, h in zip(direct, implicit, strict=True)], value.detach()
+    return [d - xi * factor * h for d, h in zip(direct, implicit, strict=True)], value

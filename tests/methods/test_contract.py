@@ -115,9 +115,9 @@ def test_running_statistics_are_those_of_a_plain_loop(name, tmp_path):
     seen = []
     original = module.step_weights
 
-    def watched(loss):
+    def watched(loss, pair):
         seen.append({key: value.detach().clone() for key, value in module.architecture.state_dict().items()})
-        return original(loss)
+        return original(loss, pair)
 
     module.step_weights = watched
     fit(module, tmp_path, steps=1)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lit_nas.optim import check_unrollable, unrolled_gradient, virtual_step
+from lit_nas.optim import accumulate, check_unrollable, unrolled_gradient, virtual_step
 
 torch.set_num_threads(1)
 
@@ -18,7 +18,7 @@ def toy(lr: float, product: str, momentum: float = 0.0) -> float:
     a, w = parameter(2.0), parameter(-2.0)
     optimizer = torch.optim.SGD([w], lr=lr, momentum=momentum)
     (gradient,), _ = unrolled_gradient(
-        lambda: (a * w - 2 * a + 1).sum(), lambda: (w**2 - 2 * a * w + a**2).sum(), [w], [a], optimizer, product
+        lambda: [(a * w - 2 * a + 1).sum()], lambda: [(w**2 - 2 * a * w + a**2).sum()], [w], [a], optimizer, product
     )
     assert w.item() == -2.0
     assert a.item() == 2.0
@@ -37,7 +37,7 @@ def test_descent_ends_where_the_paper_says():
         weights = torch.optim.SGD([w], lr=lr)
         for _ in range(200):
             (gradient,), _ = unrolled_gradient(
-                lambda: (a * w - 2 * a + 1).sum(), lambda: (w**2 - 2 * a * w + a**2).sum(), [w], [a], weights
+                lambda: [(a * w - 2 * a + 1).sum()], lambda: [(w**2 - 2 * a * w + a**2).sum()], [w], [a], weights
             )
             a.data -= 0.1 * gradient
             w.data -= 0.2 * (2 * w.data - 2 * a.data)
@@ -149,7 +149,7 @@ def test_equals_differentiation_through_the_step(sgd, steps, product, tolerance)
     before = [w.detach().clone() for w in net.weights]
     expected = differentiated_through(net, data, optimizer, sgd["lr"])
     (gradient,), _ = unrolled_gradient(
-        lambda: net.loss(*data[3]), lambda: net.loss(*data[2]), net.weights, [net.alpha], optimizer, product
+        lambda: [net.loss(*data[3])], lambda: [net.loss(*data[2])], net.weights, [net.alpha], optimizer, product
     )
     first = torch.autograd.grad(net.loss(*data[3]), net.alpha)[0]
     assert (expected - first).norm() > 1e-3 * first.norm()  # the second order has something to say
@@ -162,7 +162,7 @@ def test_equals_differentiation_through_the_step(sgd, steps, product, tolerance)
 
 def test_finite_difference_error_falls_with_the_square_of_the_radius():
     net, data, optimizer = setup(2, lr=0.1, momentum=0.9)
-    losses = (lambda: net.loss(*data[3]), lambda: net.loss(*data[2]), net.weights, [net.alpha], optimizer)
+    losses = (lambda: [net.loss(*data[3])], lambda: [net.loss(*data[2])], net.weights, [net.alpha], optimizer)
     (exact,), _ = unrolled_gradient(*losses, "exact")
     errors = []
     for radius in (0.4, 0.2, 0.1):
@@ -175,7 +175,7 @@ def test_finite_difference_error_falls_with_the_square_of_the_radius():
 def test_learning_rate_zero_is_first_order():
     net, data, optimizer = setup(3, lr=0.0, momentum=0.9, weight_decay=0.1)
     (gradient,), value = unrolled_gradient(
-        lambda: net.loss(*data[3]), lambda: net.loss(*data[2]), net.weights, [net.alpha], optimizer
+        lambda: [net.loss(*data[3])], lambda: [net.loss(*data[2])], net.weights, [net.alpha], optimizer
     )
     loss = net.loss(*data[3])
     assert torch.equal(gradient, torch.autograd.grad(loss, net.alpha)[0])
@@ -187,11 +187,11 @@ def test_weights_without_influence_count_as_zero():
     lonely = nn.Parameter(torch.ones(3, dtype=torch.float64))
     optimizer = torch.optim.SGD([*net.weights, lonely], lr=0.1, weight_decay=0.1)
     with_it, _ = unrolled_gradient(
-        lambda: net.loss(*data[3]), lambda: net.loss(*data[2]), [*net.weights, lonely], [net.alpha], optimizer
+        lambda: [net.loss(*data[3])], lambda: [net.loss(*data[2])], [*net.weights, lonely], [net.alpha], optimizer
     )
     optimizer = torch.optim.SGD(net.weights, lr=0.1, weight_decay=0.1)
     without, _ = unrolled_gradient(
-        lambda: net.loss(*data[3]), lambda: net.loss(*data[2]), net.weights, [net.alpha], optimizer
+        lambda: [net.loss(*data[3])], lambda: [net.loss(*data[2])], net.weights, [net.alpha], optimizer
     )
     torch.testing.assert_close(with_it[0], without[0], rtol=1e-12, atol=0)
 
@@ -199,7 +199,7 @@ def test_weights_without_influence_count_as_zero():
 def test_zero_gradient_gives_zero_not_nan():
     a, w = parameter(1.0), parameter(1.0)
     optimizer = torch.optim.SGD([w], lr=0.1)
-    (gradient,), _ = unrolled_gradient(lambda: (3 * a + 0 * w).sum(), lambda: (a * w**2).sum(), [w], [a], optimizer)
+    (gradient,), _ = unrolled_gradient(lambda: [(3 * a + 0 * w).sum()], lambda: [(a * w**2).sum()], [w], [a], optimizer)
     assert gradient.item() == 3.0
 
 
@@ -212,10 +212,10 @@ def test_weights_come_back_after_an_error():
         calls.append(1)
         if len(calls) == 2:
             raise RuntimeError("out of memory")
-        return net.loss(*data[2])
+        return [net.loss(*data[2])]
 
     with pytest.raises(RuntimeError, match="out of memory"):
-        unrolled_gradient(lambda: net.loss(*data[3]), fails, net.weights, [net.alpha], optimizer)
+        unrolled_gradient(lambda: [net.loss(*data[3])], fails, net.weights, [net.alpha], optimizer)
     assert all(torch.equal(w, b) and w.requires_grad for w, b in zip(net.weights, before, strict=True))
 
 
@@ -230,3 +230,22 @@ def test_weights_come_back_after_an_error():
 def test_other_optimisers_are_refused(make):
     with pytest.raises(ValueError, match=r"torch.optim.SGD .* or order: 1"):
         check_unrollable(make(setup(0, lr=0.1)[0].weights))
+
+
+@pytest.mark.parametrize("product", ["finite_difference", "exact"])
+def test_terms_of_a_loss_add_up(product):
+    net, data, optimizer = setup(6, lr=0.1, momentum=0.9)
+
+    def terms(pair):
+        return ((net.loss(x, y) * len(y) / 9) for x, y in zip(pair[0].split(4), pair[1].split(4), strict=True))
+
+    arguments = net.weights, [net.alpha], optimizer, product
+    (whole,), value = unrolled_gradient(lambda: [net.loss(*data[3])], lambda: [net.loss(*data[2])], *arguments)
+    (parts,), sum_ = unrolled_gradient(lambda: terms(data[3]), lambda: terms(data[2]), *arguments)
+    torch.testing.assert_close(parts, whole, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(sum_, value, rtol=1e-12, atol=0)
+
+
+def test_nothing_to_differentiate_is_an_error():
+    with pytest.raises(ValueError, match="no loss"):
+        accumulate([], [parameter(1.0)])
