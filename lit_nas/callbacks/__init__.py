@@ -1,7 +1,18 @@
 """Callbacks: what a run logs and writes."""
 
 from lit_nas.callbacks.alphas import LogAlphas
+from lit_nas.callbacks.checkpoints import SaveCheckpoints, find_last
 from lit_nas.callbacks.cost import MeasureCost
 from lit_nas.callbacks.genotype import WriteGenotype
+from lit_nas.callbacks.random_state import KeepRandomState
+from lit_nas.callbacks.signals import StopOnSignal
 
-__all__ = ("LogAlphas", "MeasureCost", "WriteGenotype")
+__all__ = (
+    "KeepRandomState",
+    "LogAlphas",
+    "MeasureCost",
+    "SaveCheckpoints",
+    "StopOnSignal",
+    "WriteGenotype",
+    "find_last",
+)

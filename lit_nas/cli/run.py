@@ -11,8 +11,10 @@ from typing import Any
 
 import torch
 import yaml
+from pytorch_lightning.utilities import rank_zero_warn
 
 import lit_nas
+from lit_nas.callbacks import find_last
 from lit_nas.callbacks.folder import write_text
 from lit_nas.cli.training import TrainingCLI
 from lit_nas.genotype import load_genotype
@@ -141,8 +143,10 @@ def _fit(arguments: list[str], folder: Path, expected: type | None = None) -> Tr
     cli = TrainingCLI(arguments, run=False)
     if expected is not None and not isinstance(cli.model, expected):
         raise ValueError(f"The section `search` has the model {type(cli.model).__name__}, which is not a search.")
-    last = folder / "checkpoints" / "last.ckpt"
-    cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=last if last.exists() else None)
+    last, remark = find_last(folder)
+    if remark:
+        rank_zero_warn(remark)
+    cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=last)
     return cli
 
 

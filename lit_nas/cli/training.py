@@ -12,9 +12,10 @@ os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # about Light
 
 from jsonargparse import set_parsing_settings
 from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
-from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
+from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.plugins.environments import SLURMEnvironment
+from pytorch_lightning.utilities import rank_zero_warn
 
 # imported so that their classes can be named without their module
 import lit_nas.data
@@ -22,10 +23,19 @@ import lit_nas.derivation
 import lit_nas.engine
 import lit_nas.methods
 import lit_nas.spaces
-from lit_nas.callbacks import LogAlphas, MeasureCost, WriteGenotype
+from lit_nas.callbacks import (
+    KeepRandomState,
+    LogAlphas,
+    MeasureCost,
+    SaveCheckpoints,
+    StopOnSignal,
+    WriteGenotype,
+    find_last,
+)
 from lit_nas.callbacks.folder import run_folder, write_text, writes
 from lit_nas.evaluate import EvaluationModule
-from lit_nas.module import RecordedModule
+from lit_nas.loggers import RewindCurves, RunLogger
+from lit_nas.module import RecordedModule, read_checkpoint
 from lit_nas.search import SearchModule
 
 __all__ = ("TrainingCLI", "default_callbacks", "train")
@@ -35,17 +45,16 @@ set_parsing_settings(docstring_parse_attribute_docstrings=True)
 MODULES = (EvaluationModule, *(getattr(lit_nas.methods, name) for name in lit_nas.methods.__all__))
 
 
-def default_callbacks(module: LightningModule, folder: Path) -> list[Callback]:
+def default_callbacks(module: LightningModule) -> list[Callback]:
     """What a run gets unless its configuration lists a callback of the same class.
 
     Args:
         module: What is fitted.
-        folder: The run folder.
     """
-    callbacks: list[Callback] = [MeasureCost()]
+    callbacks: list[Callback] = [KeepRandomState(), MeasureCost(), RewindCurves()]
     if isinstance(module, SearchModule):
         callbacks += [LogAlphas(), WriteGenotype()]
-    return [*callbacks, ModelCheckpoint(dirpath=folder / "checkpoints", filename="{epoch:04d}", save_last=True)]
+    return [*callbacks, SaveCheckpoints(), StopOnSignal()]
 
 
 class SaveRunConfig(SaveConfigCallback):
@@ -93,15 +102,24 @@ class TrainingCLI(LightningCLI):
         """The command line wins over a checkpoint; the module refuses one that does not fit."""
 
     def before_fit(self) -> None:
-        """Refuses to fit in the folder of another run.
+        """Finds the checkpoint to continue from, and refuses to fit in the folder of another run.
 
         Raises:
             FileExistsError: if a run started there and is not being continued.
+            FileNotFoundError: if the checkpoint is not there.
+            ValueError: if it cannot be read.
         """
-        path = run_folder(self.trainer) / "config.yaml"
-        if path.exists() and not self.trainer.fast_dev_run and self._get(self.config, "ckpt_path") is None:
+        folder, config = run_folder(self.trainer), self.config["fit"]
+        if config.ckpt_path == "last":
+            path, remark = find_last(folder)
+            if remark or path is None:
+                rank_zero_warn(remark or f"The folder '{folder}' has no checkpoint yet: starting from the beginning.")
+            config.ckpt_path = path
+        elif config.ckpt_path is not None:
+            read_checkpoint(config.ckpt_path)
+        elif (folder / "config.yaml").exists() and not self.trainer.fast_dev_run:
             raise FileExistsError(
-                f"The folder '{path.parent}' holds a run already. Continue it with `--ckpt_path last`, or choose "
+                f"The folder '{folder}' holds a run already. Continue it with `--ckpt_path last`, or choose "
                 "another folder with `--trainer.default_root_dir`."
             )
 
@@ -120,13 +138,15 @@ class TrainingCLI(LightningCLI):
         config["default_root_dir"] = str(folder)
         if not config["fast_dev_run"]:
             if config["logger"] is None:
-                config["logger"] = CSVLogger(folder, name="", version="")
+                config["logger"] = RunLogger(folder)
+            if SLURMEnvironment.detect():  # StopOnSignal puts the job back into the queue, at a safe moment
+                config["plugins"] = [*(config["plugins"] or []), SLURMEnvironment(auto_requeue=False)]
             given = config["callbacks"] or []
             given = given if isinstance(given, list) else [given]
             saves = config["enable_checkpointing"] is not False
-            for callback in default_callbacks(self.model, folder):
-                kind = Checkpoint if isinstance(callback, Checkpoint) else type(callback)
-                if not any(isinstance(other, kind) for other in given) and (saves or kind is not Checkpoint):
+            for callback in default_callbacks(self.model):
+                listed = any(isinstance(other, type(callback)) for other in given)
+                if not listed and (saves or not isinstance(callback, Checkpoint)):
                     callbacks = [*callbacks, callback]
         return super()._instantiate_trainer(config, callbacks)
 

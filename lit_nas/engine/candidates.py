@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lit_nas.engine.depthwise import depthwise, from_subgrids, to_subgrids
+from lit_nas.engine.pointwise import pointwise_norm, takes_products
 from lit_nas.operations import AvgPool, BatchNorm, DilatedConv, FactorizedReduce, MaxPool, SeparableConv, Zero
 from lit_nas.operations.convolution import DepthwiseStage
 
@@ -150,8 +151,15 @@ def _stage(
     dilation: int = 1,
 ) -> Tensor:
     x = depthwise(x, _cat([stage.depthwise.weight for stage in stages]), stride, dilation)
-    x = F.conv2d(x, _cat([stage.pointwise.weight for stage in stages]), groups=len(stages))
-    return _norm(x, [stage.norm for stage in stages], source.update, scales)
+    weight, norms = _cat([stage.pointwise.weight for stage in stages]), [stage.norm for stage in stages]
+    if takes_products(x) and all(norm.training for norm in norms) and len({norm.eps for norm in norms}) == 1:
+        weight = weight.view(len(stages), -1, weight.shape[1])
+        scale = None if scales is None else torch.stack(tuple(scales))
+        x, mean, variance = pointwise_norm(x, weight, scale, norms[0].eps)
+        if source.update:
+            _update(norms, mean, variance)
+        return x
+    return _norm(F.conv2d(x, weight, groups=len(stages)), norms, source.update, scales)
 
 
 def _reduce(source: Source, operations: Sequence[FactorizedReduce], scales: Sequence[Tensor]) -> Tensor:
@@ -204,6 +212,15 @@ def _spread(x: Tensor, scales: Sequence[Tensor]) -> Tensor:
         return x * scales[0]
     wide = x.permute(0, 2, 3, 1).unsqueeze(3) * torch.stack(tuple(scales)).to(x.dtype).unsqueeze(1)
     return wide.flatten(3).permute(0, 3, 1, 2)
+
+
+@torch.no_grad()
+def _update(norms: Sequence[BatchNorm], mean: Tensor, variance: Tensor) -> None:
+    """Moves running statistics to those of a batch, [K * C] each."""
+    for norm, m, v in zip(norms, mean.chunk(len(norms)), variance.chunk(len(norms)), strict=True):
+        if norm.track_running_stats and norm.running_mean is not None:
+            norm.running_mean.lerp_(m.to(norm.running_mean.dtype), norm.momentum)
+            norm.running_var.lerp_(v.to(norm.running_var.dtype), norm.momentum)
 
 
 def _norm(x: Tensor, norms: Sequence[BatchNorm], update: bool, scales: Sequence[Tensor] | None) -> Tensor:

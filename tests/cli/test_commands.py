@@ -160,7 +160,7 @@ def test_mistakes_get_one_paragraph(arguments, message, tmp_path, capsys):
     assert status == 2
     assert message in error
     assert "Traceback" not in error
-    assert not (tmp_path / "checkpoints").exists()
+    assert not list(tmp_path.rglob("*.ckpt"))
 
 
 def test_retraining_refuses_what_does_not_fit(tmp_path, capsys):

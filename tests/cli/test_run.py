@@ -90,7 +90,7 @@ def test_mistakes_in_either_section_are_found_before_training(top, arguments, me
         status = stop.code
     assert status == 2
     assert message in capsys.readouterr().err
-    assert not (tmp_path / "job" / "search" / "checkpoints").exists()
+    assert not list(tmp_path.rglob("*.ckpt"))
 
 
 def test_missing_section_and_missing_file(tmp_path, capsys):

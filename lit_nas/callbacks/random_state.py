@@ -1,0 +1,80 @@
+"""The random state of every process, in every checkpoint."""
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+__all__ = ("KeepRandomState", "collect", "restore")
+
+
+def collect() -> dict[str, Any]:
+    """State of the generators of Python, NumPy and torch in this process, as builtins and tensors."""
+    version, words, gauss = random.getstate()
+    name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002 - the state of others' code
+    state: dict[str, Any] = {
+        "python": [version, list(words), gauss],
+        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def restore(state: dict[str, Any]) -> None:
+    """Sets the generators of this process to what `collect` returned."""
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words), gauss))
+    name, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
+    torch.set_rng_state(state["torch"].cpu())
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all([value.cpu() for value in state["cuda"]])
+
+
+class KeepRandomState(Callback):
+    """Saves the random state of all processes and restores it before the first batch after a resume.
+
+    Order and augmentation of lit-nas's data do not depend on this state; dropped paths, sampled operations and
+    whatever a user's own code draws do.
+    """
+
+    def __init__(self) -> None:
+        self._pending: dict[str, Any] | None = None
+        self._states: list[dict[str, Any]] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """States of all ranks; called on all of them."""
+        states = [collect()]
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            states = [{} for _ in range(torch.distributed.get_world_size())]
+            torch.distributed.all_gather_object(states, collect())
+        return {"ranks": states}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes the states; `on_train_batch_start` sets them, when nothing else will draw any more."""
+        self._states = state_dict["ranks"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Finds the state of this rank.
+
+        Raises:
+            ValueError: if the checkpoint was written by another number of processes.
+        """
+        if self._states is None:
+            return
+        if len(self._states) != trainer.world_size:
+            raise ValueError(
+                f"The checkpoint was written by {len(self._states)} processes and cannot be continued exactly by "
+                f"{trainer.world_size}. Use trainer.devices and trainer.num_nodes as before."
+            )
+        self._pending, self._states = self._states[trainer.global_rank], None
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Restores, once."""
+        if self._pending is not None:
+            restore(self._pending)
+            self._pending = None

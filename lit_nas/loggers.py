@@ -1,0 +1,76 @@
+"""Curves of a run in its own folder, without gaps and repetitions after a resume."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from lightning_fabric.loggers.logger import rank_zero_experiment
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.loggers.csv_logs import ExperimentWriter
+from pytorch_lightning.utilities import rank_zero_only
+
+__all__ = ("RewindCurves", "RunLogger")
+
+
+class _Writer(ExperimentWriter):
+    """Goes on with the file of an earlier process, whose header it keeps."""
+
+    def __init__(self, log_dir: str) -> None:
+        super().__init__(log_dir)
+        rows = self.rows()
+        self.metrics_keys = list(rows[0]) if rows else []
+
+    def _check_log_dir_exists(self) -> None:
+        """A file that is there belongs to this run: the command line sees to that."""
+
+    def rows(self) -> list[dict[str, str]]:
+        """What the file holds, less a last line that a kill has cut."""
+        path = Path(self.metrics_file_path)
+        if not path.exists():
+            return []
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return [row for row in rows if None not in row.values() and None not in row and row["step"].isdigit()]
+
+
+class RunLogger(CSVLogger):
+    """Lightning's CSV logger, writing `metrics.csv` straight into the run folder and at once.
+
+    Args:
+        folder: The run folder.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        super().__init__(folder, name="", version="", flush_logs_every_n_steps=1)
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """The writer of the file."""
+        if self._experiment is None:
+            self._experiment = _Writer(self.log_dir)
+        return self._experiment
+
+    @rank_zero_only
+    def rewind(self, step: int) -> None:
+        """Drops what was logged at `step` and later; a run that is continued from there logs it again."""
+        writer = self.experiment
+        rows = [row for row in writer.rows() if int(row["step"]) < step]
+        path = Path(writer.metrics_file_path)
+        path.unlink(missing_ok=True)
+        writer.metrics_keys = []
+        if rows:
+            writer.metrics = [{k: v for k, v in row.items() if v != ""} | {"step": row["step"]} for row in rows]
+            writer.save()
+
+
+class RewindCurves(Callback):
+    """Takes the curves of a `RunLogger` back to where the run continues."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Drops what the interrupted process logged after its last checkpoint."""
+        step = trainer.fit_loop.epoch_loop._batches_that_stepped
+        for logger in trainer.loggers:
+            if isinstance(logger, RunLogger):
+                logger.rewind(step)
