@@ -1,0 +1,50 @@
+"""A run that is interrupted and continued ends as one that was not: bit-identical, for every method of `TINY`."""
+
+import pytest
+
+from tests.methods.tiny import TINY
+from tests.resume.job import differences, final_state, run, write_config
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory):
+    """Folder of the uninterrupted run of each method, made when it is first asked for."""
+    made = {}
+
+    def make(name):
+        if name not in made:
+            folder = tmp_path_factory.mktemp(name)
+            config = write_config(name, folder / "in.yaml")
+            assert run(["fit", "-c", str(config), "--trainer.default_root_dir", str(folder / "run")]) == 0
+            made[name] = folder / "run"
+        return made[name]
+
+    return make
+
+
+CASES = [  # what happens, when, and the exit status
+    ("exception", 6, 1),  # in the middle of an epoch
+    ("exception", 8, 1),  # in the first step of an epoch: continues from the end of the one before
+    ("SIGTERM", 5, 143),
+    ("SIGTERM", 7, 143),  # in the last step of an epoch
+    ("SIGUSR1", 2, 143),
+    ("SIGKILL", 7, -9),
+    ("SIGKILL while writing", 3, -9),
+    ("SIGKILL between names", 3, -9),
+]
+
+
+def interrupted(name, tmp_path, bomb, at, status):
+    config = write_config(name, tmp_path / "in.yaml")
+    arguments = ["fit", "-c", str(config), "--trainer.default_root_dir", str(tmp_path / "run")]
+    assert run(arguments, bomb, at) == status
+    assert not (tmp_path / "run" / "genotype.json").exists()  # it did not finish
+    assert run([*arguments, "--ckpt_path", "last"]) == 0
+    return final_state(tmp_path / "run")
+
+
+@pytest.mark.parametrize(("bomb", "at", "status"), CASES, ids=[f"{bomb}-{at}" for bomb, at, _ in CASES])
+@pytest.mark.parametrize("name", TINY)
+def test_resume_is_bit_identical(name, bomb, at, status, whole, tmp_path):
+    expected = final_state(whole(name))
+    assert differences(expected, interrupted(name, tmp_path, bomb, at, status)) == []

@@ -1,0 +1,135 @@
+"""Verbs of a search beyond the contract: clipping, accumulation, precision, schedules, refusals."""
+
+import copy
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.plugins import MixedPrecision
+
+from lit_nas.methods import DARTS
+from lit_nas.search import SearchOptim
+from tests.methods.test_contract import changed, loader, snapshot
+from tests.methods.tiny import INPUTS, SPACE, TINY, pair
+
+METHODS = pytest.mark.parametrize("name", TINY)
+
+
+class FrozenNorms(Callback):
+    """Running statistics instead of those of a batch, which depend on how it is cut."""
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        pl_module.network.eval()
+
+
+def fit(module, steps=3, epochs=1, callbacks=(), **arguments):
+    trainer = Trainer(
+        accelerator="cpu", max_epochs=epochs, logger=False, enable_progress_bar=False, enable_model_summary=False,
+        enable_checkpointing=False, callbacks=list(callbacks), **arguments,
+    )  # fmt: skip
+    trainer.fit(module, loader(steps))
+    return trainer
+
+
+@METHODS
+@pytest.mark.parametrize("parts", [2, 4])  # 6 images: 3 + 3, and 2 + 2 + 2
+def test_parts_of_a_batch_equal_the_batch(name, parts):
+    whole = TINY[name]().double()
+    cut = copy.deepcopy(whole)
+    cut.optim = replace(cut.optim, accumulate=parts)
+    for module in (whole, cut):
+        module.loss = partial(double_loss, module)
+        fit(module, callbacks=[FrozenNorms()])
+    before = snapshot(TINY[name]())
+    after, expected = snapshot(cut), snapshot(whole)
+    assert changed(before, {k: v.to(before[k].dtype) for k, v in after.items()}, "architecture.logits")
+    for key, value in expected.items():
+        torch.testing.assert_close(after[key], value, rtol=1e-5, atol=1e-7, msg=key)
+
+
+def double_loss(module, batch, mixture=None):
+    return type(module).loss(module, (batch[0].double(), batch[1]), mixture)
+
+
+@METHODS
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_mixed_precision_follows_float32(name, precision):
+    full = TINY[name]()
+    full.optim = replace(full.optim, arch=partial(torch.optim.SGD, lr=1.0))  # Adam's first step shows signs only
+    mixed = copy.deepcopy(full)
+    start = snapshot(full)
+    fit(full, steps=1)
+    if precision == "bf16":
+        fit(mixed, steps=1, precision="bf16-mixed")
+    else:  # Lightning would turn 16-mixed on a CPU into bf16
+        fit(mixed, steps=1, plugins=[MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu", 2.0**10))])
+    assert all(value.dtype == start[key].dtype for key, value in snapshot(mixed).items())
+    for prefix in ("network.", "architecture.logits"):
+        steps = []
+        for module in (full, mixed):
+            after = snapshot(module)
+            parameters = [key for key, _ in module.named_parameters() if key.startswith(prefix)]
+            steps.append(torch.cat([(after[key] - start[key]).flatten() for key in parameters]))
+        assert torch.cosine_similarity(*steps, dim=0) > 0.9, prefix
+
+
+def test_weights_are_clipped_and_the_architecture_is_not():
+    module = DARTS(INPUTS, SPACE, optim=SearchOptim(weights=partial(torch.optim.SGD, lr=1.0), clip=1e-3))
+    before = snapshot(module)
+    fit(module, steps=1)
+    after = snapshot(module)
+    names = [f"network.{key}" for key, _ in module.network.named_parameters()]
+    step = torch.cat([(after[key] - before[key]).flatten() for key in names])
+    assert step.norm().item() == pytest.approx(1e-3, rel=1e-3)
+    logits = (after["architecture.logits.normal"] - before["architecture.logits.normal"]).abs()
+    assert logits.max().item() == pytest.approx(3e-4, rel=1e-2)  # Adam's first step
+
+
+def test_clip_zero_does_not_clip():
+    module = DARTS(INPUTS, SPACE, optim=SearchOptim(weights=partial(torch.optim.SGD, lr=1.0), clip=0.0))
+    before = snapshot(module)
+    fit(module, steps=1)
+    names = [f"network.{key}" for key, _ in module.network.named_parameters()]
+    after = snapshot(module)
+    assert torch.cat([(after[key] - before[key]).flatten() for key in names]).norm() > 0.1
+
+
+def test_architecture_rests_before_its_first_epoch():
+    module = DARTS(INPUTS, SPACE, optim=SearchOptim(arch_from_epoch=1))
+    before = snapshot(module)
+    fit(module, epochs=1)
+    assert not changed(before, snapshot(module), "architecture.logits")
+    module = DARTS(INPUTS, SPACE, optim=SearchOptim(arch_from_epoch=1))
+    before = snapshot(module)
+    fit(module, epochs=2)
+    assert changed(before, snapshot(module), "architecture.logits")
+
+
+def test_learning_rate_follows_the_cosine_and_the_clock_runs():
+    rates, clocks = [], []
+
+    class Watch(Callback):
+        def on_train_batch_end(self, trainer, pl_module, *_):
+            rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+            clocks.append(float(pl_module.architecture.progress))
+
+    fit(DARTS(INPUTS, SPACE), steps=1, epochs=4, callbacks=[Watch()])
+    half = [1.0, (1 + 2**-0.5) / 2, 0.5, (1 - 2**-0.5) / 2]
+    assert rates == pytest.approx([0.001 + 0.024 * h for h in half])
+    assert clocks == [0.0, 0.25, 0.5, 0.75]
+
+
+def test_accumulate_must_be_positive():
+    with pytest.raises(ValueError, match=r"model.optim.accumulate must be at least 1, not 0"):
+        SearchOptim(accumulate=0)
+
+
+def test_images_of_the_pair_are_cut_in_order():
+    module = DARTS(INPUTS, SPACE, optim=SearchOptim(accumulate=4))
+    images, labels = pair(0)
+    parts = module._parts((images, labels))
+    assert torch.equal(torch.cat([x for (x, _), _ in parts]), images)
+    assert torch.equal(torch.cat([y for (_, y), _ in parts]), labels)
+    assert sum(share for _, share in parts) == pytest.approx(1.0)
