@@ -5,6 +5,7 @@ from abc import ABC
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import torch
 from pytorch_lightning import LightningDataModule, LightningModule
@@ -92,6 +93,14 @@ class RecordedModule(LightningModule, ABC):
                 f"The checkpoint was written by {found.__name__}, but the model is {type(self).__name__}. Choose the "
                 f"model `{found.__name__}`, or a checkpoint of {type(self).__name__}."
             )
+        ours = {name: list(value.shape) for name, value in self.state_dict().items()}
+        theirs = {name: list(value.shape) for name, value in checkpoint["state_dict"].items()}
+        if different := sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)):
+            raise ValueError(
+                f"The checkpoint does not fit the model: {len(different)} tensors differ in name or shape, "
+                f"'{different[0]}' for one ({theirs.get(different[0])} there, {ours.get(different[0])} here). It was "
+                "made with other settings of the space, the network or the data."
+            )
 
 
 def _record_of(checkpoint: Any, name: str) -> dict[str, Any]:
@@ -122,6 +131,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"There is no checkpoint '{path}'.")
     try:
+        with ZipFile(path) as archive:  # torch does not compare the checksums that it writes
+            if damaged := archive.testzip():
+                raise ValueError(f"checksum of {damaged}")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types for damaged files
         raise ValueError(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar, Literal, TypedDict
 
 import torch
@@ -102,6 +103,8 @@ class SearchModule(RecordedModule, ABC):
         self.losses = nn.ModuleDict({level: MeanMetric(nan_strategy="disable") for level in ("weights", "arch")})
         for metric in self.losses.values():
             metric.persistent(True)
+        self._batch = 0
+        self._first_bad: Tensor | None = None
 
     @abstractmethod
     def training_step(self, batch: SearchBatch, batch_idx: int) -> None:
@@ -249,12 +252,29 @@ class SearchModule(RecordedModule, ABC):
 
     def configure_optimizers(self) -> list[Any]:
         """Weights first, architecture second."""
-        weights = self.optim.weights(self._weights)
+        # with their names, which are in the checkpoint and compared when it is loaded
+        weights = self.optim.weights(self.network.named_parameters())
         if self.order == 2:
             check_unrollable(weights)
         schedule = fit_to_run(self.optim.schedule(weights), self.trainer.max_epochs)
-        arch = self.optim.arch(self.architecture.parameters())
+        arch = self.optim.arch(self.architecture.named_parameters())
         return [{"optimizer": weights, "lr_scheduler": schedule}, {"optimizer": arch}]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses optimiser states that belong to other parameters, or to the same ones in another order.
+
+        Raises:
+            ValueError: if names differ.
+        """
+        super().on_load_checkpoint(checkpoint)
+        states = checkpoint.get("optimizer_states", [])
+        for level, owner, state in zip(("weights", "arch"), (self.network, self.architecture), states, strict=False):
+            saved = [name for group in state["param_groups"] for name in group.get("param_names", [])]
+            if saved != [name for name, _ in owner.named_parameters()]:
+                raise ValueError(
+                    f"The optimiser state of the level '{level}' in the checkpoint belongs to other parameters than "
+                    "the model has, or to another order of them."
+                )
 
     def on_fit_start(self) -> None:
         """Makes the architecture equal on all ranks, which DDP does only for what it synchronises."""
@@ -266,6 +286,7 @@ class SearchModule(RecordedModule, ABC):
         """Sets the clock."""
         done = (self.current_epoch + batch_idx / self.trainer.num_training_batches) / self.trainer.max_epochs
         self.architecture.progress.fill_(done)
+        self._batch = batch_idx
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clips the weights, whose gradients are unscaled here."""
@@ -274,11 +295,17 @@ class SearchModule(RecordedModule, ABC):
 
     def on_train_epoch_end(self) -> None:
         """Logs the means of the epoch and moves the learning rate."""
+        self._check_health()
         for name, metric in self.losses.items():
             if metric.update_called:
                 self.log(f"{name}/loss", metric.compute(), prog_bar=True)
             metric.reset()
         self.lr_schedulers().step()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the record; a search that is not finite any more is not saved."""
+        self._check_health()
+        super().on_save_checkpoint(checkpoint)
 
     def record(self) -> dict[str, Any]:
         """Adds the genotype, so that a checkpoint can be retrained."""
@@ -317,8 +344,31 @@ class SearchModule(RecordedModule, ABC):
         flat = self.trainer.strategy.reduce(flat, reduce_op="mean")
         return [part.view_as(t) for part, t in zip(flat.split([t.numel() for t in tensors]), tensors, strict=True)]
 
+    def _watch(self, value: Tensor) -> None:
+        """Notes the first step whose loss or architecture is not finite; reads the note where that costs little."""
+        state = value.double() + sum(logits.detach().double().sum() for logits in self.architecture.parameters())
+        place = torch.tensor(float(self.current_epoch * self.trainer.num_training_batches + self._batch))
+        place = place.to(state.device, non_blocking=True)
+        first = self._first_bad
+        bad = torch.where(state.isfinite(), torch.inf, place)
+        self._first_bad = bad if first is None else torch.minimum(first, bad)
+        if state.device.type == "cpu" or (self._batch + 1) % self.trainer.log_every_n_steps == 0:
+            self._check_health()
+
+    def _check_health(self) -> None:
+        if self._first_bad is None or not self._first_bad.isfinite():
+            return
+        epoch, batch = divmod(int(self._first_bad), int(self.trainer.num_training_batches))
+        last = Path(self.trainer.default_root_dir) / "checkpoints" / "last.ckpt"
+        raise FloatingPointError(
+            f"Loss or architecture is not finite since epoch {epoch}, batch {batch} (after {self.global_step} steps "
+            f"of the weights). The last good checkpoint is {last if last.exists() else 'none'}. A smaller lr "
+            "(model.optim.weights.lr, model.optim.arch.lr) or a smaller model.optim.clip may help."
+        )
+
     def _log_loss(self, level: str, value: Tensor) -> Tensor:
         value = value.detach()
+        self._watch(value)
         self.losses[level].update(value)
         self.log(f"{level}/loss_step", value, on_step=True, on_epoch=False)
         return value

@@ -4,10 +4,12 @@ from lit_nas.callbacks.alphas import LogAlphas
 from lit_nas.callbacks.checkpoints import SaveCheckpoints, find_last
 from lit_nas.callbacks.cost import MeasureCost
 from lit_nas.callbacks.genotype import WriteGenotype
+from lit_nas.callbacks.memory import ExplainMemory
 from lit_nas.callbacks.random_state import KeepRandomState
 from lit_nas.callbacks.signals import StopOnSignal
 
 __all__ = (
+    "ExplainMemory",
     "KeepRandomState",
     "LogAlphas",
     "MeasureCost",

@@ -65,7 +65,7 @@ def main(args: Sequence[str] | None = None) -> int:
             getattr(genotypes, command)(rest)
         else:
             raise ValueError(f"There is no command '{command}'. See `lit-nas --help`.")
-    except (ValueError, FileNotFoundError, FileExistsError) as error:
+    except (ValueError, OSError, FloatingPointError, MemoryError) as error:
         if os.environ.get("LIT_NAS_TRACEBACK"):
             raise
         sys.stderr.write(f"lit-nas {command}: {error}\n(LIT_NAS_TRACEBACK=1 shows where this was raised.)\n")

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -24,6 +25,7 @@ import lit_nas.engine
 import lit_nas.methods
 import lit_nas.spaces
 from lit_nas.callbacks import (
+    ExplainMemory,
     KeepRandomState,
     LogAlphas,
     MeasureCost,
@@ -51,7 +53,7 @@ def default_callbacks(module: LightningModule) -> list[Callback]:
     Args:
         module: What is fitted.
     """
-    callbacks: list[Callback] = [KeepRandomState(), MeasureCost(), RewindCurves()]
+    callbacks: list[Callback] = [KeepRandomState(), MeasureCost(), RewindCurves(), ExplainMemory()]
     if isinstance(module, SearchModule):
         callbacks += [LogAlphas(), WriteGenotype()]
     return [*callbacks, SaveCheckpoints(), StopOnSignal()]
@@ -101,6 +103,21 @@ class TrainingCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """The command line wins over a checkpoint; the module refuses one that does not fit."""
 
+    def before_instantiate_classes(self) -> None:
+        """Gives a run the same id at Weights & Biases in every process that continues it."""
+        config = self._get(self.config, "trainer")
+        loggers = config.logger if isinstance(config.logger, list) else [config.logger]
+        for logger in loggers:
+            if str(getattr(logger, "class_path", "")).endswith("WandbLogger") and logger.init_args.get("id") is None:
+                path = self._folder() / "wandb_id"
+                if not path.exists() and not self.parse_only and not config.fast_dev_run:
+                    write_text(path, secrets.token_hex(4))
+                logger.init_args["id"] = path.read_text(encoding="utf-8") if path.exists() else None
+
+    def _folder(self) -> Path:
+        folder = self._get(self.config, "trainer").default_root_dir
+        return Path(folder or Path("runs") / self._get(self.config, "model").class_path.rpartition(".")[2].lower())
+
     def before_fit(self) -> None:
         """Finds the checkpoint to continue from, and refuses to fit in the folder of another run.
 
@@ -134,7 +151,7 @@ class TrainingCLI(LightningCLI):
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         """Gives the run a folder and adds the logger and the callbacks that the configuration leaves out."""
-        folder = Path(config["default_root_dir"] or Path("runs") / type(self.model).__name__.lower())
+        folder = self._folder()
         config["default_root_dir"] = str(folder)
         if not config["fast_dev_run"]:
             if config["logger"] is None:

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lit_nas.engine.depthwise import depthwise, from_subgrids, to_subgrids
-from lit_nas.engine.pointwise import pointwise_norm, takes_products
 from lit_nas.operations import AvgPool, BatchNorm, DilatedConv, FactorizedReduce, MaxPool, SeparableConv, Zero
 from lit_nas.operations.convolution import DepthwiseStage
 
@@ -35,6 +34,7 @@ class Source:
         self.subgrids = stride == 1 and on_cpu and height % 2 == 0 and width % 2 == 0
         """Whether dilated kernels run on the four interleaved grids."""
         self.pools: dict[tuple[type[nn.Module], int], Tensor] = {}
+        self.normalised: dict[tuple[type[nn.Module], int, float], tuple[Tensor, Tensor, Tensor]] = {}
 
     @cached_property
     def relu(self) -> Tensor:
@@ -60,6 +60,18 @@ class Source:
         if key not in self.pools:
             self.pools[key] = operation.pool(self.x)
         return self.pools[key]
+
+    def normalised_pool(self, operation: MaxPool | AvgPool) -> tuple[Tensor, Tensor, Tensor]:
+        """The pooled state normalised by the batch, with the mean and the variance for running statistics."""
+        key = type(operation), operation.kernel_size, operation.norm.eps
+        if key not in self.normalised:
+            x, like = self.pool(operation), operation.norm.running_mean
+            dtype = x.dtype if like is None else like.dtype
+            mean, variance = (torch.zeros(x.shape[1], dtype=dtype, device=x.device) for _ in range(2))
+            # with momentum 1 the running statistics become those of the batch
+            y = F.batch_norm(x, mean, variance, None, None, True, 1.0, operation.norm.eps)
+            self.normalised[key] = y, mean, variance
+        return self.normalised[key]
 
 
 def weighted_sums(
@@ -91,9 +103,8 @@ def weighted_sums(
                 for edge in edges:
                     sums[edge] = add(sums[edge], weights[edge][column] * _run_module(source, operations[edge][column]))
                 continue
-            term = run(source, modules, scales)
             key = edges, isinstance(modules[0], DilatedConv) and source.subgrids
-            totals[key] = add(totals.get(key), term)
+            totals[key] = run(source, modules, scales, totals.get(key))
         for (edges, fine), total in totals.items():
             total = from_subgrids(total) if fine else total
             channels = total.shape[1] // len(edges)
@@ -110,14 +121,13 @@ def add(total: Tensor | None, term: Tensor) -> Tensor:
     return total + term if total._is_view() or total.dtype != term.dtype else total.add_(term)
 
 
-def _plain(operation: nn.Module) -> bool:
-    """Whether a module is what its class says: no hooks, and BatchNorm as it was built, without affine parameters."""
-    for module in operation.modules():
-        if module._forward_hooks or module._forward_pre_hooks:
-            return False
-        if isinstance(module, nn.modules.batchnorm._NormBase) and (type(module) is not BatchNorm or module.affine):
-            return False
-    return True
+def _plain(module: nn.Module) -> bool:
+    """Whether an operation is what its class says: no hooks, no replaced parts, no affine BatchNorm."""
+    if type(module) not in _PARTS or module._forward_hooks or module._forward_pre_hooks:
+        return False
+    if type(module) is BatchNorm and (module.affine or module.momentum is None):
+        return False
+    return all(map(_plain, module._modules.values()))
 
 
 def _run_module(source: Source, operation: nn.Module) -> Tensor:
@@ -130,16 +140,16 @@ def _run_module(source: Source, operation: nn.Module) -> Tensor:
     return out
 
 
-def _separable(source: Source, operations: Sequence[SeparableConv], scales: Sequence[Tensor]) -> Tensor:
+def _separable(source: Source, operations: Sequence[SeparableConv], scales: Sequence[Tensor], total: Tensor | None) -> Tensor:
     first, second = zip(*operations, strict=True)
     x = _stage(source, _repeat(source.relu, len(first)), first, stride=source.stride)
-    return _stage(source, F.relu_(x), second, scales)
+    return add(total, _stage(source, F.relu_(x), second, scales))
 
 
-def _dilated(source: Source, operations: Sequence[DilatedConv], scales: Sequence[Tensor]) -> Tensor:
+def _dilated(source: Source, operations: Sequence[DilatedConv], scales: Sequence[Tensor], total: Tensor | None) -> Tensor:
     stages = [stage for (stage,) in operations]
     dilation = 2 if source.dilated is source.relu else 1
-    return _stage(source, _repeat(source.dilated, len(stages)), stages, scales, dilation=dilation)
+    return add(total, _stage(source, _repeat(source.dilated, len(stages)), stages, scales, dilation=dilation))
 
 
 def _stage(
@@ -152,40 +162,50 @@ def _stage(
 ) -> Tensor:
     x = depthwise(x, _cat([stage.depthwise.weight for stage in stages]), stride, dilation)
     weight, norms = _cat([stage.pointwise.weight for stage in stages]), [stage.norm for stage in stages]
-    if takes_products(x) and all(norm.training for norm in norms) and len({norm.eps for norm in norms}) == 1:
-        weight = weight.view(len(stages), -1, weight.shape[1])
-        scale = None if scales is None else torch.stack(tuple(scales))
-        x, mean, variance = pointwise_norm(x, weight, scale, norms[0].eps)
-        if source.update:
-            _update(norms, mean, variance)
-        return x
-    return _norm(F.conv2d(x, weight, groups=len(stages)), norms, source.update, scales)
+    return _norm(_pointwise(x, weight, len(stages)), norms, source.update, scales)
 
 
-def _reduce(source: Source, operations: Sequence[FactorizedReduce], scales: Sequence[Tensor]) -> Tensor:
+def _pointwise(x: Tensor, weight: Tensor, groups: int = 1) -> Tensor:
+    if x.device.type != "cpu":
+        return F.conv2d(x, weight, groups=groups)
+    pixels, channels = x.permute(0, 2, 3, 1), weight.shape[1]
+    if groups == 1:  # plain matrix products have less overhead than the library's convolution
+        return F.linear(pixels, weight.flatten(1)).permute(0, 3, 1, 2)
+    y = torch.bmm(pixels.reshape(-1, groups, channels).transpose(0, 1), weight.view(groups, -1, channels).mT)
+    return y.transpose(0, 1).reshape(*pixels.shape[:3], -1).permute(0, 3, 1, 2)
+
+
+def _reduce(source: Source, operations: Sequence[FactorizedReduce], scales: Sequence[Tensor], total: Tensor | None) -> Tensor:
     halves = (
-        F.conv2d(source.even, _cat([operation.conv_even.weight for operation in operations])),
-        F.conv2d(source.odd, _cat([operation.conv_odd.weight for operation in operations])),
+        _pointwise(source.even, _cat([operation.conv_even.weight for operation in operations])),
+        _pointwise(source.odd, _cat([operation.conv_odd.weight for operation in operations])),
     )
     if len(operations) == 1:
         x = torch.cat(halves, 1)
     else:  # both halves of an edge side by side
         x = torch.stack([half.unflatten(1, (len(operations), -1)) for half in halves], 2).flatten(1, 3)
-    return _norm(x, [operation.norm for operation in operations], source.update, scales)
+    return add(total, _norm(x, [operation.norm for operation in operations], source.update, scales))
 
 
-def _skip(source: Source, operations: Sequence[nn.Identity], scales: Sequence[Tensor]) -> Tensor:
-    return _spread(source.x, scales)
+def _skip(source: Source, operations: Sequence[nn.Identity], scales: Sequence[Tensor], total: Tensor | None) -> Tensor:
+    return _spread(total, source.x, scales)
 
 
-def _pool(source: Source, operations: Sequence[MaxPool | AvgPool], scales: Sequence[Tensor]) -> Tensor:
-    x, norms = source.pool(operations[0]), [operation.norm for operation in operations]
+def _pool(source: Source, operations: Sequence[MaxPool | AvgPool], scales: Sequence[Tensor], total: Tensor | None) -> Tensor:
+    norms = [operation.norm for operation in operations]
     if isinstance(norms[0], nn.Identity):
-        return _spread(x, scales)
-    return _norm(_repeat(x, len(norms)), norms, source.update, scales)
+        return _spread(total, source.pool(operations[0]), scales)
+    if not all(norm.training and norm.eps == norms[0].eps for norm in norms):
+        return add(total, _norm(_repeat(source.pool(operations[0]), len(norms)), norms, source.update, scales))
+    x, mean, variance = source.normalised_pool(operations[0])
+    for norm in norms:
+        if source.update and norm.track_running_stats:
+            norm.running_mean.lerp_(mean, norm.momentum)
+            norm.running_var.lerp_(variance, norm.momentum)
+    return _spread(total, x, scales)
 
 
-_RUN: dict[type[nn.Module], Callable[[Source, Sequence[nn.Module], Sequence[Tensor]], Tensor]] = {
+_RUN: dict[type[nn.Module], Callable[..., Tensor]] = {
     AvgPool: _pool,
     DilatedConv: _dilated,
     FactorizedReduce: _reduce,
@@ -193,6 +213,7 @@ _RUN: dict[type[nn.Module], Callable[[Source, Sequence[nn.Module], Sequence[Tens
     SeparableConv: _separable,
     nn.Identity: _skip,
 }
+_PARTS = {*_RUN, BatchNorm, DepthwiseStage, nn.Conv2d, Zero}
 
 
 def _cat(weights: Sequence[Tensor]) -> Tensor:
@@ -206,21 +227,14 @@ def _repeat(x: Tensor, times: int) -> Tensor:
     return x.permute(0, 2, 3, 1).unsqueeze(3).expand(-1, -1, -1, times, -1).flatten(3).permute(0, 3, 1, 2)
 
 
-def _spread(x: Tensor, scales: Sequence[Tensor]) -> Tensor:
-    """[B, C, H, W] and K weights -> [B, K * C, H, W], x times each of them."""
-    if len(scales) == 1:
-        return x * scales[0]
-    wide = x.permute(0, 2, 3, 1).unsqueeze(3) * torch.stack(tuple(scales)).to(x.dtype).unsqueeze(1)
-    return wide.flatten(3).permute(0, 3, 1, 2)
-
-
-@torch.no_grad()
-def _update(norms: Sequence[BatchNorm], mean: Tensor, variance: Tensor) -> None:
-    """Moves running statistics to those of a batch, [K * C] each."""
-    for norm, m, v in zip(norms, mean.chunk(len(norms)), variance.chunk(len(norms)), strict=True):
-        if norm.track_running_stats and norm.running_mean is not None:
-            norm.running_mean.lerp_(m.to(norm.running_mean.dtype), norm.momentum)
-            norm.running_var.lerp_(v.to(norm.running_var.dtype), norm.momentum)
+def _spread(total: Tensor | None, x: Tensor, scales: Sequence[Tensor]) -> Tensor:
+    """Adds [B, C, H, W], times each of K weights, to [B, K * C, H, W]."""
+    if len(scales) > 1:
+        wide = x.permute(0, 2, 3, 1).unsqueeze(3) * torch.stack(tuple(scales)).to(x.dtype).unsqueeze(1)
+        return add(total, wide.flatten(3).permute(0, 3, 1, 2))
+    if total is None or total._is_view() or not total.dtype == x.dtype == scales[0].dtype:
+        return add(total, x * scales[0])
+    return total.addcmul_(x, scales[0])
 
 
 def _norm(x: Tensor, norms: Sequence[BatchNorm], update: bool, scales: Sequence[Tensor] | None) -> Tensor:

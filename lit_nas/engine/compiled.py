@@ -1,0 +1,1 @@
+"""Compilation by regions: one cell is compiled, and cells of equal shape share the code."""
