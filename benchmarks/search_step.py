@@ -1,4 +1,4 @@
-"""Time and memory of one search step: engine x order x precision x compilation, interleaved in one process.
+"""Time and memory of one search step: engine x order x precision, interleaved in one process.
 
 The first row is what the others are compared with: the network as it is commonly written (contiguous layout, one
 module after the other) with `loss.backward()` for both levels. Rows take turns, so that a busy machine slows all of
@@ -6,7 +6,7 @@ them alike; read the ratios.
 
     python benchmarks/search_step.py
     python benchmarks/search_step.py --batch 16 --size 16 --repeats 5 --engines fused
-    python benchmarks/search_step.py --device cuda --precisions float32 bfloat16 --compile
+    python benchmarks/search_step.py --device cuda --precisions float32 bfloat16
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lit_nas.architecture import Architecture
-from lit_nas.engine import Engine, Fused, Reference, compile_network
+from lit_nas.engine import Engine, Fused, Reference
 from lit_nas.inputs import ImageSpec
 from lit_nas.networks import SearchNetwork
 from lit_nas.optim import DartsAdam, DartsSGD, frozen, frozen_statistics, unrolled_gradient
@@ -36,6 +36,8 @@ ENGINES: dict[str, Engine] = {
     "fused-single": Fused(batch_edges=False),
     "fused-batched": Fused(batch_edges=True),
     "fused-checkpoint": Fused(checkpoint=True),
+    "fused-compiled": Fused(compile=True),
+    "fused-single-compiled": Fused(compile=True, batch_edges=False),
 }
 
 
@@ -47,12 +49,9 @@ class Search:
         engine: What computes the cells.
         channels_last: Layout of the images.
         precision: `float32`, or a dtype for autocast.
-        compiled: Whether the network is compiled.
     """
 
-    def __init__(
-        self, options: argparse.Namespace, engine: Engine, channels_last: bool, precision: str, compiled: bool
-    ) -> None:
+    def __init__(self, options: argparse.Namespace, engine: Engine, channels_last: bool, precision: str) -> None:
         torch.manual_seed(0)
         space, size = DartsSpace(init_channels=options.channels, num_cells=options.cells), options.size
         self.device = options.device
@@ -66,8 +65,6 @@ class Search:
         self.norms = [module for module in self.network.modules() if isinstance(module, nn.BatchNorm2d)]
         self.weights_optimizer, self.arch_optimizer = DartsSGD(self.weights), DartsAdam(self.logits)
         self.dtype = None if precision == "float32" else getattr(torch, precision)
-        if compiled:
-            compile_network(self.network)
 
     def loss(self, part: int) -> Tensor:
         """Cross entropy on the batch of the weights (0) or of the architecture (1)."""
@@ -92,7 +89,7 @@ class Search:
         """The architecture along the gradient after one virtual step, then the weights."""
         with frozen_statistics(self.norms):
             gradient, _ = unrolled_gradient(
-                lambda: self.loss(1), lambda: self.loss(0), self.weights, self.logits, self.weights_optimizer
+                lambda: [self.loss(1)], lambda: [self.loss(0)], self.weights, self.logits, self.weights_optimizer
             )
         self._step(gradient)
 
@@ -129,7 +126,6 @@ def main() -> None:
     parser.add_argument("--orders", type=int, nargs="+", default=[1], choices=[1, 2])
     parser.add_argument("--engines", nargs="+", default=["reference", "fused"], choices=sorted(ENGINES))
     parser.add_argument("--precisions", nargs="+", default=["float32"], choices=["float32", "bfloat16", "float16"])
-    parser.add_argument("--compile", action="store_true", help="add compiled rows")
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     if options.device == "auto":
@@ -137,19 +133,18 @@ def main() -> None:
     torch.set_num_threads(options.threads)
 
     rows: dict[str, tuple[Search, Callable[[], None], int]] = {}
-    baseline = Search(options, Reference(), False, "float32", False)
+    baseline = Search(options, Reference(), False, "float32")
     for order in options.orders:
         step = baseline.plain_step if order == 1 else baseline.second_order
         rows[f"plain, order {order}"] = baseline, step, order
     for precision in options.precisions:
         for engine in options.engines:
-            for compiled in (False, True) if options.compile else (False,):
-                search = Search(options, ENGINES[engine], True, precision, compiled)
-                for order in options.orders:
-                    if order == 2 and precision != "float32":
-                        continue  # differences of losses need full precision
-                    name = f"{engine}{', compiled' if compiled else ''}, {precision}, order {order}"
-                    rows[name] = search, search.first_order if order == 1 else search.second_order, order
+            search = Search(options, ENGINES[engine], True, precision)
+            for order in options.orders:
+                if order == 2 and precision != "float32":
+                    continue  # differences of losses need full precision
+                step = search.first_order if order == 1 else search.second_order
+                rows[f"{engine}, {precision}, order {order}"] = search, step, order
     measure(rows, options)
 
 
@@ -175,9 +170,20 @@ def measure(rows: dict[str, tuple[Search, Callable[[], None], int]], options: ar
             on_gpu = options.device == "cuda"
             memory[name] = torch.cuda.max_memory_allocated() / 2**20 if on_gpu else held_for_backward(search)
     first = {order: name for name, (_, _, order) in reversed(rows.items())}
-    print(f"torch {torch.__version__}, {options.device}, {torch.get_num_threads()} threads, batch {options.batch}, ", end="")
-    print(f"{options.channels} channels, {options.cells} cells, {options.size}x{options.size}, {options.repeats} repeats")
-    print(f"{'':42}{'median s':>10}{'min':>8}{'max':>8}{'images/s':>10}{'speed':>7}{'MiB':>8}{'memory':>8}{'first s':>9}")
+    sizes = f"batch {options.batch}, {options.channels} channels, {options.cells} cells, {options.size}x{options.size}"
+    print(f"torch {torch.__version__}, {options.device}, {options.threads} threads, {sizes}, {options.repeats} repeats")
+    heads = {
+        "": 42,
+        "median s": 10,
+        "min": 8,
+        "max": 8,
+        "images/s": 10,
+        "speed": 7,
+        "MiB": 8,
+        "memory": 8,
+        "first s": 9,
+    }
+    print("".join(f"{head:>{width}}" for head, width in heads.items()))
     for name, times in seconds.items():
         median, base = statistics.median(times), first[rows[name][2]]
         print(
@@ -185,8 +191,8 @@ def measure(rows: dict[str, tuple[Search, Callable[[], None], int]], options: ar
             f"{statistics.median(seconds[base]) / median:6.2f}x{memory[name]:8.0f}"
             f"{memory[name] / memory[base]:7.2f}x{warm[name]:9.1f}"
         )
-    print(f"Memory: {'largest allocation of a step' if options.device == 'cuda' else 'held for one backward pass'}. ", end="")
-    print(f"Peak of the whole process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB.")
+    what = "largest allocation of a step" if options.device == "cuda" else "held for the backward pass of the weights"
+    print(f"Memory: {what}. Peak of the process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB.")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypedDict
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Optimizer
+from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from lit_nas.genotype import Genotype, load_genotype
@@ -94,6 +95,9 @@ class EvaluationModule(RecordedModule):
         )
         self.train_accuracy, self.val_accuracy, self.test_accuracy = (_accuracy(inputs.classes, 1) for _ in range(3))
         self.test_top5_accuracy = _accuracy(inputs.classes, 5) if inputs.classes > 5 else None
+        self.train_loss = MeanMetric(nan_strategy="disable")
+        for metric in (self.train_loss, self.train_accuracy):  # so that an interruption within an epoch loses nothing
+            metric.persistent(True)
 
     def training_step(self, batch: EvaluationBatch, batch_idx: int) -> Tensor:
         """Cross entropy of both heads, with paths dropped at random."""
@@ -102,10 +106,16 @@ class EvaluationModule(RecordedModule):
         loss = self._smoothed_loss(logits, labels)
         if auxiliary is not None:
             loss = loss + self.optim.auxiliary_weight * self._smoothed_loss(auxiliary, labels)
+        self.train_loss.update(loss.detach(), len(labels))
         self.train_accuracy.update(logits.detach(), labels)
-        self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
-        self.log("train/accuracy", self.train_accuracy, on_step=False, on_epoch=True, batch_size=len(labels))
         return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Logs the means of the epoch."""
+        metrics = {"train/loss": self.train_loss, "train/accuracy": self.train_accuracy}
+        self.log_now({name: metric.compute() for name, metric in metrics.items()}, prog_bar=True)
+        for metric in metrics.values():
+            metric.reset()
 
     @property
     def drop_probability(self) -> float:

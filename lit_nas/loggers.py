@@ -53,24 +53,41 @@ class RunLogger(CSVLogger):
         return self._experiment
 
     @rank_zero_only
-    def rewind(self, step: int) -> None:
-        """Drops what was logged at `step` and later; a run that is continued from there logs it again."""
+    def rewind(self, count: int) -> None:
+        """Drops all rows but the first `count`; a run that is continued from there logs the others again."""
         writer = self.experiment
-        rows = [row for row in writer.rows() if int(row["step"]) < step]
-        path = Path(writer.metrics_file_path)
-        path.unlink(missing_ok=True)
+        rows = writer.rows()[:count]
+        Path(writer.metrics_file_path).unlink(missing_ok=True)
         writer.metrics_keys = []
         if rows:
-            writer.metrics = [{k: v for k, v in row.items() if v != ""} | {"step": row["step"]} for row in rows]
+            writer.metrics = [{key: value for key, value in row.items() if value != ""} for row in rows]
             writer.save()
 
 
 class RewindCurves(Callback):
     """Takes the curves of a `RunLogger` back to where the run continues."""
 
+    def __init__(self) -> None:
+        self._trainer: Trainer | None = None
+        self._count = 0
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Remembers whose curves they are."""
+        self._trainer = trainer
+
+    def _loggers(self) -> list[RunLogger]:
+        return [logger for logger in self._trainer.loggers if isinstance(logger, RunLogger)] if self._trainer else []
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many rows there are."""
+        loggers = self._loggers() if self._trainer and self._trainer.is_global_zero else []
+        return {"rows": [len(logger.experiment.rows()) for logger in loggers]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes the number of rows."""
+        self._count = max(state_dict["rows"], default=0)
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Drops what the interrupted process logged after its last checkpoint."""
-        step = trainer.fit_loop.epoch_loop._batches_that_stepped
-        for logger in trainer.loggers:
-            if isinstance(logger, RunLogger):
-                logger.rewind(step)
+        for logger in self._loggers():
+            logger.rewind(self._count)

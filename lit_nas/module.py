@@ -3,6 +3,7 @@
 import os
 from abc import ABC
 from contextvars import ContextVar
+from inspect import isabstract
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -10,6 +11,7 @@ from zipfile import ZipFile
 import torch
 from pytorch_lightning import LightningDataModule, LightningModule
 from pytorch_lightning.utilities.parsing import AttributeDict
+from torch import Tensor
 
 from lit_nas.inputs import ImageSpec
 from lit_nas.recipe import import_class, plain
@@ -44,6 +46,22 @@ class RecordedModule(LightningModule, ABC):
     def record(self) -> dict[str, Any]:
         """Further plain data for the checkpoint; final classes may extend it."""
         return {}
+
+    def log_now(self, values: dict[str, Tensor | float], prog_bar: bool = False) -> None:
+        """Hands scalars to all loggers at once, and to progress bar and `trainer.callback_metrics`.
+
+        Lightning hands over what is logged in training only after the checkpoint of that step has been written, so a
+        run that continues from it would miss one entry of the curves.
+
+        Args:
+            values: By name.
+            prog_bar: Whether the progress bar shows them.
+        """
+        step = self.trainer.fit_loop.epoch_loop._batches_that_stepped
+        numbers = {name: float(value) for name, value in values.items()}
+        for logger in self.trainer.loggers:
+            logger.log_metrics({**numbers, "epoch": self.current_epoch}, step)
+        self.log_dict(numbers, logger=False, prog_bar=prog_bar, on_step=None, on_epoch=None)
 
     def setup(self, stage: str) -> None:
         """Refuses a data module whose images are not what the network was built for.
@@ -111,6 +129,8 @@ def _record_of(checkpoint: Any, name: str) -> dict[str, Any]:
         raise ValueError(
             f"{name} has format version {record.get('version')}; this release reads version {FORMAT_VERSION}."
         )
+    if not isinstance(record.get("init_args"), dict):
+        raise ValueError(f"{name} does not say how its module was made (`lit_nas.init_args`).")
     if not str(record["class_path"]).startswith("lit_nas."):
         # a record never makes the reader import foreign code
         raise ValueError(f"{name} names the class '{record['class_path']}', which is not part of lit-nas.")
@@ -155,18 +175,22 @@ def load_module(path: str | Path) -> RecordedModule:
     """
     # Lightning's calls of jsonargparse are its own affair
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+    from argparse import ArgumentError
+
     from pytorch_lightning.cli import instantiate_module  # brings in jsonargparse, which few users of this need
 
     checkpoint = read_checkpoint(path)
     record = checkpoint["lit_nas"]
-    found = import_class(record["class_path"])
-    if not issubclass(found, RecordedModule):
-        raise ValueError(f"'{path}' names the class '{record['class_path']}', which is not a module of lit-nas.")
     token = _rebuilding.set(record["init_args"])
     try:
+        found = import_class(record["class_path"])
+        if not issubclass(found, RecordedModule) or isabstract(found):
+            raise ValueError(f"'{record['class_path']}' is not a module of lit-nas.")
         module = instantiate_module(found, dict(record["init_args"]))
+        module.on_load_checkpoint(checkpoint)
+        module.load_state_dict(checkpoint["state_dict"])
+    except (ValueError, TypeError, KeyError, RuntimeError, ArgumentError) as error:
+        raise ValueError(f"The module of '{path}' cannot be rebuilt: {error}") from error
     finally:
         _rebuilding.reset(token)
-    module.on_load_checkpoint(checkpoint)
-    module.load_state_dict(checkpoint["state_dict"])
     return module

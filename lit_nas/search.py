@@ -296,9 +296,9 @@ class SearchModule(RecordedModule, ABC):
     def on_train_epoch_end(self) -> None:
         """Logs the means of the epoch and moves the learning rate."""
         self._check_health()
-        for name, metric in self.losses.items():
-            if metric.update_called:
-                self.log(f"{name}/loss", metric.compute(), prog_bar=True)
+        moved = {name: metric for name, metric in self.losses.items() if metric.update_called}
+        self.log_now({f"{name}/loss": metric.compute() for name, metric in moved.items()}, prog_bar=True)
+        for metric in moved.values():
             metric.reset()
         self.lr_schedulers().step()
 
@@ -370,7 +370,8 @@ class SearchModule(RecordedModule, ABC):
         value = value.detach()
         self._watch(value)
         self.losses[level].update(value)
-        self.log(f"{level}/loss_step", value, on_step=True, on_epoch=False)
+        if (self._batch + 1) % self.trainer.log_every_n_steps == 0:
+            self.log_now({f"{level}/loss_step": value})
         return value
 
 

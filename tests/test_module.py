@@ -52,7 +52,7 @@ def test_other_versions_and_classes(checkpoint, tmp_path):
         load_module(changed(checkpoint, tmp_path, version=99))
     with pytest.raises(ValueError, match="not part of lit-nas"):
         load_module(changed(checkpoint, tmp_path, class_path="subprocess.Popen"))
-    with pytest.raises(ValueError, match="not a module of lit-nas"):
+    with pytest.raises(ValueError, match="is not a module of lit-nas"):
         load_module(changed(checkpoint, tmp_path, class_path="lit_nas.inputs.ImageSpec"))
 
 

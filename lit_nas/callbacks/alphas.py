@@ -53,7 +53,7 @@ class LogAlphas(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: "SearchModule") -> None:
         """Logs and writes one epoch."""
         space, probabilities = pl_module.architecture.space, pl_module.architecture.probabilities()
-        derived = pl_module.derive()
+        derived, everything = pl_module.derive(), {}
         for name, cell in space.cells.items():
             table = probabilities[name]
             values = {f"entropy/{name}": entropy(table).mean(), f"margin/{name}": margin(table).mean()}
@@ -65,7 +65,8 @@ class LogAlphas(Callback):
                     values[f"alpha/{name}/{source}-{target}/{operation}"] = value
                     row = (trainer.current_epoch, name, source, target, operation, repr(float(value)))
                     self._rows.append(tuple(str(entry) for entry in row))
-            pl_module.log_dict({key: value.float() for key, value in values.items()})
+            everything |= values
+        pl_module.log_now(everything)
         if writes(trainer):
             text = io.StringIO()
             csv.writer(text).writerows([COLUMNS, *self._rows])

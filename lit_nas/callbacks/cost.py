@@ -6,9 +6,10 @@ import time
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import Callback, Trainer
 
 from lit_nas.callbacks.folder import run_folder, write_text, writes
+from lit_nas.module import RecordedModule
 
 __all__ = ("MeasureCost",)
 
@@ -49,18 +50,18 @@ class MeasureCost(Callback):
         """Goes on counting."""
         self._before = float(state_dict["seconds"])
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: RecordedModule) -> None:
         """Starts the clock."""
         self._start = time.monotonic()
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: RecordedModule) -> None:
         """Logs and writes."""
         values = self._values(trainer)
-        pl_module.log_dict({f"cost/{name}": value for name, value in values.items() if value is not None})
+        pl_module.log_now({f"cost/{name}": value for name, value in values.items() if value is not None})
         if writes(trainer):
             write_text(run_folder(trainer) / "cost.json", json.dumps(values, indent=2) + "\n")
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: RecordedModule) -> None:
         """Writes the final values and stops the clock."""
         if writes(trainer):
             write_text(run_folder(trainer) / "cost.json", json.dumps(self._values(trainer), indent=2) + "\n")

@@ -126,7 +126,7 @@ class TrainingCLI(LightningCLI):
             FileNotFoundError: if the checkpoint is not there.
             ValueError: if it cannot be read.
         """
-        folder, config = run_folder(self.trainer), self.config["fit"]
+        folder, config = run_folder(self.trainer), self.config_init["fit"]
         if config.ckpt_path == "last":
             path, remark = find_last(folder)
             if remark or path is None:

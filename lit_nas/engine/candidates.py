@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lit_nas.engine.compiled import compiled
 from lit_nas.engine.depthwise import depthwise, from_subgrids, to_subgrids
 from lit_nas.operations import AvgPool, BatchNorm, DilatedConv, FactorizedReduce, MaxPool, SeparableConv, Zero
 from lit_nas.operations.convolution import DepthwiseStage
@@ -26,10 +28,11 @@ class Source:
         x: The state, [B, C, H, W] in channels_last.
         stride: Of all edges that leave it.
         update: Whether running statistics are updated.
+        compiled: Whether convolutional candidates run as compiled code.
     """
 
-    def __init__(self, x: Tensor, stride: int, update: bool) -> None:
-        self.x, self.stride, self.update = x, stride, update
+    def __init__(self, x: Tensor, stride: int, update: bool, compiled: bool = False) -> None:
+        self.x, self.stride, self.update, self.compiled = x, stride, update, compiled
         on_cpu, height, width = x.device.type == "cpu", *x.shape[2:]
         self.subgrids = stride == 1 and on_cpu and height % 2 == 0 and width % 2 == 0
         """Whether dilated kernels run on the four interleaved grids."""
@@ -54,6 +57,9 @@ class Source:
         if self.stride == 2:
             return self.even
         return to_subgrids(self.relu) if self.subgrids else self.relu
+
+    def run(self, function: Callable[..., Tensor], *arguments: Any) -> Tensor:
+        return (compiled(function) if self.compiled else function)(*arguments)
 
     def pool(self, operation: MaxPool | AvgPool) -> Tensor:
         key = type(operation), operation.kernel_size
@@ -96,12 +102,12 @@ def weighted_sums(
             edges = tuple(edge for edge in group if column in operations[edge])
             modules = [operations[edge][column] for edge in edges]
             scales = [weights[edge][column] for edge in edges]
-            if isinstance(modules[0], Zero):  # adds nothing, but alone on an edge it keeps the graph connected
-                edges = tuple(edge for edge in edges if len(operations[edge]) == 1)
-            run = _RUN.get(type(modules[0]))
-            if run is None or not all(map(_plain, modules)):
-                for edge in edges:
-                    sums[edge] = add(sums[edge], weights[edge][column] * _run_module(source, operations[edge][column]))
+            run = _RUN.get(type(modules[0])) if _alike(modules) else None
+            if run is None:
+                for edge, module, scale in zip(edges, modules, scales, strict=True):
+                    # no connection adds nothing, but alone on an edge it keeps the graph connected
+                    if type(module) is not Zero or len(operations[edge]) == 1:
+                        sums[edge] = add(sums[edge], scale * _run_module(source, module))
                 continue
             key = edges, isinstance(modules[0], DilatedConv) and source.subgrids
             totals[key] = run(source, modules, scales, totals.get(key))
@@ -121,11 +127,21 @@ def add(total: Tensor | None, term: Tensor) -> Tensor:
     return total + term if total._is_view() or total.dtype != term.dtype else total.add_(term)
 
 
+def _alike(operations: Sequence[nn.Module]) -> bool:
+    """Whether operations can run together: of one kind, and as they were built."""
+    first = operations[0]
+    if isinstance(first, (MaxPool, AvgPool)):
+        kinds = {(type(operation), operation.kernel_size, type(operation.norm)) for operation in operations}
+    else:
+        kinds = {type(operation) for operation in operations}
+    return len(kinds) == 1 and all(map(_plain, operations))
+
+
 def _plain(module: nn.Module) -> bool:
-    """Whether an operation is what its class says: no hooks, no replaced parts, no affine BatchNorm."""
-    if type(module) not in _PARTS or module._forward_hooks or module._forward_pre_hooks:
+    """Whether a module is what its class says: no hooks, no replaced parts, no affine BatchNorm."""
+    if type(module) not in _PARTS or type(module) is BatchNorm and (module.affine or module.momentum is None):
         return False
-    if type(module) is BatchNorm and (module.affine or module.momentum is None):
+    if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
         return False
     return all(map(_plain, module._modules.values()))
 
@@ -140,29 +156,36 @@ def _run_module(source: Source, operation: nn.Module) -> Tensor:
     return out
 
 
-def _separable(source: Source, operations: Sequence[SeparableConv], scales: Sequence[Tensor], total: Tensor | None) -> Tensor:
-    first, second = zip(*operations, strict=True)
-    x = _stage(source, _repeat(source.relu, len(first)), first, stride=source.stride)
-    return add(total, _stage(source, F.relu_(x), second, scales))
-
-
-def _dilated(source: Source, operations: Sequence[DilatedConv], scales: Sequence[Tensor], total: Tensor | None) -> Tensor:
-    stages = [stage for (stage,) in operations]
-    dilation = 2 if source.dilated is source.relu else 1
-    return add(total, _stage(source, _repeat(source.dilated, len(stages)), stages, scales, dilation=dilation))
-
-
-def _stage(
-    source: Source,
-    x: Tensor,
-    stages: Sequence[DepthwiseStage],
-    scales: Sequence[Tensor] | None = None,
-    stride: int = 1,
-    dilation: int = 1,
+def _separable(
+    source: Source, operations: Sequence[SeparableConv], scales: Sequence[Tensor], total: Tensor | None
 ) -> Tensor:
-    x = depthwise(x, _cat([stage.depthwise.weight for stage in stages]), stride, dilation)
-    weight, norms = _cat([stage.pointwise.weight for stage in stages]), [stage.norm for stage in stages]
-    return _norm(_pointwise(x, weight, len(stages)), norms, source.update, scales)
+    return add(total, source.run(_stages, source.relu, operations, scales, source.stride, 1, source.update))
+
+
+def _dilated(
+    source: Source, operations: Sequence[DilatedConv], scales: Sequence[Tensor], total: Tensor | None
+) -> Tensor:
+    dilation = 2 if source.dilated is source.relu else 1
+    return add(total, source.run(_stages, source.dilated, operations, scales, 1, dilation, source.update))
+
+
+def _stages(
+    x: Tensor,
+    operations: Sequence[nn.Sequential],
+    scales: Sequence[Tensor],
+    stride: int,
+    dilation: int,
+    update: bool,
+) -> Tensor:
+    """Depthwise stages after a ReLU: [B, C, H, W] -> [B, K * C, H', W'], K operations times their weights."""
+    x = _repeat(x, len(operations))
+    last = len(operations[0]) - 1
+    for index, stages in enumerate(zip(*operations, strict=True)):
+        x = F.relu_(x) if index else x
+        x = depthwise(x, _cat([stage.depthwise.weight for stage in stages]), 1 if index else stride, dilation)
+        x = _pointwise(x, _cat([stage.pointwise.weight for stage in stages]), len(stages))
+        x = _norm(x, [stage.norm for stage in stages], update, scales if index == last else None)
+    return x
 
 
 def _pointwise(x: Tensor, weight: Tensor, groups: int = 1) -> Tensor:
@@ -175,7 +198,9 @@ def _pointwise(x: Tensor, weight: Tensor, groups: int = 1) -> Tensor:
     return y.transpose(0, 1).reshape(*pixels.shape[:3], -1).permute(0, 3, 1, 2)
 
 
-def _reduce(source: Source, operations: Sequence[FactorizedReduce], scales: Sequence[Tensor], total: Tensor | None) -> Tensor:
+def _reduce(
+    source: Source, operations: Sequence[FactorizedReduce], scales: Sequence[Tensor], total: Tensor | None
+) -> Tensor:
     halves = (
         _pointwise(source.even, _cat([operation.conv_even.weight for operation in operations])),
         _pointwise(source.odd, _cat([operation.conv_odd.weight for operation in operations])),
@@ -191,7 +216,9 @@ def _skip(source: Source, operations: Sequence[nn.Identity], scales: Sequence[Te
     return _spread(total, source.x, scales)
 
 
-def _pool(source: Source, operations: Sequence[MaxPool | AvgPool], scales: Sequence[Tensor], total: Tensor | None) -> Tensor:
+def _pool(
+    source: Source, operations: Sequence[MaxPool | AvgPool], scales: Sequence[Tensor], total: Tensor | None
+) -> Tensor:
     norms = [operation.norm for operation in operations]
     if isinstance(norms[0], nn.Identity):
         return _spread(total, source.pool(operations[0]), scales)

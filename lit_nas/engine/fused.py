@@ -28,6 +28,8 @@ class Fused(Engine):
 
     checkpoint: bool = False
     """Whether to keep only the states of a cell for the backward pass and compute the rest a second time."""
+    compile: bool = False
+    """Whether the convolutional candidates run as compiled code; the first steps then take minutes."""
     batch_edges: bool | None = None
     """Whether the edges that leave a state run as one batch of kernels; None decides by device and size."""
 
@@ -65,7 +67,7 @@ class Fused(Engine):
 
         def run(state: Tensor, *rows: Tensor) -> list[Tensor]:
             nonlocal update
-            source, update = Source(state, stride, update), False  # a second run sees the same batch
+            source, update = Source(state, stride, update, self.compile), False  # a second run sees the same batch
             return weighted_sums(source, operations, [row.unbind() for row in rows], batched)
 
         if self.checkpoint and torch.is_grad_enabled():

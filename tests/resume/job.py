@@ -48,24 +48,43 @@ def write_config(name: str, path: Path, **top: Any) -> Path:
     return path
 
 
-def run(arguments: Sequence[str], bomb: str = "", at: int = 0) -> int:
+def run(arguments: Sequence[str], bomb: str = "", at: int = 0, environment: dict[str, str] | None = None) -> int:
     """Runs `lit-nas` in a process of its own; its exit status, negative for a signal."""
-    process = PROCESSES.Process(target=_child, args=(list(arguments), bomb, at))
+    process = PROCESSES.Process(target=_child, args=(list(arguments), bomb, at, environment or {}))
     process.start()
     process.join(120)
     assert process.exitcode is not None, "the process hangs"
     return process.exitcode
 
 
-def _child(arguments: list[str], bomb: str, at: int) -> None:
+def _child(arguments: list[str], bomb: str, at: int, environment: dict[str, str]) -> None:
     from lit_nas.cli import main
+
+    os.environ |= environment
 
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     if bomb:
         BOMBS[bomb](at)
-    sys.exit(main(arguments))
+    steps = _count_steps()
+    status = main(arguments)
+    folder = Path(arguments[arguments.index("--trainer.default_root_dir") + 1])
+    (folder / "steps.txt").write_text(str(len(steps)))
+    sys.exit(status)
+
+
+def _count_steps() -> list[int]:
+    from lit_nas.search import SearchModule
+
+    start, steps = SearchModule.on_train_batch_start, []
+
+    def counted(self, batch, batch_idx):
+        steps.append(batch_idx)
+        return start(self, batch, batch_idx)
+
+    SearchModule.on_train_batch_start = counted
+    return steps
 
 
 def _at_step(at: int, action) -> None:

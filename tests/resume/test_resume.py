@@ -22,29 +22,38 @@ def whole(tmp_path_factory):
     return make
 
 
-CASES = [  # what happens, when, and the exit status
-    ("exception", 6, 1),  # in the middle of an epoch
-    ("exception", 8, 1),  # in the first step of an epoch: continues from the end of the one before
-    ("SIGTERM", 5, 143),
-    ("SIGTERM", 7, 143),  # in the last step of an epoch
-    ("SIGUSR1", 2, 143),
-    ("SIGKILL", 7, -9),
-    ("SIGKILL while writing", 3, -9),
-    ("SIGKILL between names", 3, -9),
+CASES = [  # what happens, when, the exit status, and the steps that the continued process has to do
+    ("exception", 6, 1, 6),  # in the middle of an epoch
+    ("exception", 8, 1, 4),  # in the first step of an epoch: continues from the end of the one before
+    ("SIGTERM", 5, 143, 6),
+    ("SIGTERM", 7, 143, 4),  # in the last step of an epoch
+    ("SIGUSR1", 2, 143, 9),
+    ("SIGKILL", 7, -9, 6),
+    ("SIGKILL while writing", 3, -9, 6),
+    ("SIGKILL between names", 3, -9, 6),
 ]
+ALWAYS = {("SIGTERM", 5), ("SIGKILL", 7)}
+"""Cases of the default run; the others are slow by their number."""
 
 
-def interrupted(name, tmp_path, bomb, at, status):
+def interrupted(name, tmp_path, bomb, at, status, rest):
     config = write_config(name, tmp_path / "in.yaml")
     arguments = ["fit", "-c", str(config), "--trainer.default_root_dir", str(tmp_path / "run")]
     assert run(arguments, bomb, at) == status
     assert not (tmp_path / "run" / "genotype.json").exists()  # it did not finish
     assert run([*arguments, "--ckpt_path", "last"]) == 0
+    assert int((tmp_path / "run" / "steps.txt").read_text()) == rest
     return final_state(tmp_path / "run")
 
 
-@pytest.mark.parametrize(("bomb", "at", "status"), CASES, ids=[f"{bomb}-{at}" for bomb, at, _ in CASES])
+@pytest.mark.parametrize(
+    ("bomb", "at", "status", "rest"),
+    [
+        pytest.param(*case, marks=() if case[:2] in ALWAYS else pytest.mark.slow, id=f"{case[0]}-{case[1]}")
+        for case in CASES
+    ],
+)
 @pytest.mark.parametrize("name", TINY)
-def test_resume_is_bit_identical(name, bomb, at, status, whole, tmp_path):
+def test_resume_is_bit_identical(name, bomb, at, status, rest, whole, tmp_path):
     expected = final_state(whole(name))
-    assert differences(expected, interrupted(name, tmp_path, bomb, at, status)) == []
+    assert differences(expected, interrupted(name, tmp_path, bomb, at, status, rest)) == []

@@ -1,0 +1,54 @@
+"""A search that goes wrong says so, where, and what was good last."""
+
+import pytest
+import torch
+from pytorch_lightning import Callback
+
+from lit_nas.callbacks import ExplainMemory, SaveCheckpoints
+from lit_nas.callbacks.memory import is_out_of_memory
+from tests.methods.test_contract import fit
+from tests.methods.tiny import TINY
+
+
+class Poison(Callback):
+    """Makes a tensor of the module infinite before a batch."""
+
+    def __init__(self, name: str, epoch: int, batch: int) -> None:
+        self.name, self.epoch, self.batch = name, epoch, batch
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if (trainer.current_epoch, batch_idx) == (self.epoch, self.batch):
+            pl_module.get_parameter(self.name).data.view(-1)[0] = torch.inf
+
+
+@pytest.mark.parametrize("name", ["architecture.logits.normal", "network.classifier.bias"])
+@pytest.mark.parametrize("method", TINY)
+def test_what_is_not_finite_stops_the_run(method, name, tmp_path):
+    with pytest.raises(FloatingPointError, match=r"since epoch 1, batch 2 \(after 5 steps.*last\.ckpt.*lr"):
+        fit(TINY[method](), tmp_path, epochs=2, steps=3, callbacks=[SaveCheckpoints(), Poison(name, 1, 2)])
+    saved = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert all(value.isfinite().all() for value in saved["state_dict"].values())
+
+
+def test_without_a_checkpoint_the_message_says_none(tmp_path):
+    with pytest.raises(FloatingPointError, match=r"epoch 0, batch 0 .*checkpoint is none"):
+        fit(TINY["DARTS-first-order"](), tmp_path, callbacks=[Poison("network.classifier.bias", 0, 0)])
+
+
+def test_memory_errors_say_which_settings_help(tmp_path):
+    module = TINY["DARTS-first-order"]()
+
+    def loss(pair, mixture=None):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    module.loss = loss
+    with pytest.raises(torch.OutOfMemoryError) as error:
+        fit(module, tmp_path, callbacks=[ExplainMemory()])
+    for part in ("Tried to allocate", "model.optim.accumulate (now 1)", "init_channels (now 2)", "precision (now 32"):
+        assert part in str(error.value)
+
+
+def test_other_errors_are_left_alone():
+    assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"))
+    assert is_out_of_memory(MemoryError())
+    assert not is_out_of_memory(RuntimeError("size mismatch"))
