@@ -9,7 +9,7 @@ from typing import Literal
 
 from lit_nas.architecture import Architecture
 from lit_nas.derivation import Deriver, TopEdges
-from lit_nas.engine import Engine, Reference
+from lit_nas.engine import Engine, Fused
 from lit_nas.inputs import ImageSpec
 from lit_nas.networks import SearchNetwork
 from lit_nas.relaxations import Softmax
@@ -40,7 +40,7 @@ class DARTS(ImageSearchModule):
         product: Literal["finite_difference", "exact"] = "finite_difference",
         optim: SearchOptim = SearchOptim(),
         deriver: Deriver = TopEdges(),
-        engine: Engine = Reference(),
+        engine: Engine = Fused(),
     ) -> None:
         super().__init__()
         if order not in (1, 2):

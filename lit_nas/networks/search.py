@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lit_nas.architecture import CellMixture, Mixture
-from lit_nas.engine import Engine, Reference
+from lit_nas.engine import Engine, Fused
 from lit_nas.inputs import ImageSpec
 from lit_nas.networks.skeleton import CellInputs, check_image_size
 from lit_nas.operations import ConvBN, OperationStyle, build_operation
@@ -92,7 +92,7 @@ class SearchNetwork(nn.Module):
         for position in layout:
             cell = cells[position.cell]
             self.cells.append(
-                SearchCell(cell, before, last, position.channels, reduced, space.style, engine or Reference())
+                SearchCell(cell, before, last, position.channels, reduced, space.style, engine or Fused())
             )
             before, last, reduced = last, len(cell.targets) * position.channels, cell.reduction
         self.classifier = nn.Linear(last, inputs.classes)
