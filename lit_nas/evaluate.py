@@ -16,7 +16,7 @@ from lit_nas.genotype import Genotype, load_genotype
 from lit_nas.inputs import ImageSpec
 from lit_nas.module import RecordedModule
 from lit_nas.networks.evaluation import EvaluationNetwork
-from lit_nas.optim import CosineLR, DartsEvaluationSGD, OptimizerCallable, SchedulerCallable, fit_to_run
+from lit_nas.optim import CosineLR, DartsSGD, OptimizerCallable, SchedulerCallable, fit_to_run
 
 __all__ = ("EvaluationBatch", "EvaluationModule", "EvaluationOptim")
 
@@ -40,7 +40,7 @@ class EvaluationOptim:
         ValueError: if a number is out of range.
     """
 
-    weights: OptimizerCallable = DartsEvaluationSGD
+    weights: OptimizerCallable = DartsSGD
     """Optimiser."""
     schedule: SchedulerCallable = CosineLR
     """Learning rate over the epochs."""
@@ -155,7 +155,11 @@ class EvaluationModule(RecordedModule):
                 f"Retraining needs trainer.max_epochs >= 1, not {self.trainer.max_epochs}: learning rate and drop path "
                 "span the run."
             )
-        if self.trainer.gradient_clip_val:
+        if "arch" in getattr(getattr(self.trainer, "datamodule", None), "roles", ()):
+            raise ValueError(
+                "Retraining has no use for the part `arch` of data.split. Use `all`, or fractions for weights and val."
+            )
+        if self.trainer.gradient_clip_val or self.trainer.gradient_clip_algorithm is not None:
             raise ValueError(
                 f"trainer.gradient_clip_val is {self.trainer.gradient_clip_val}, but model.optim.clip clips already. "
                 f"Set model.optim.clip (now {self.optim.clip}) and leave trainer.gradient_clip_val out."

@@ -2,12 +2,13 @@
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from lit_nas.files import write_text
 
 __all__ = ("CellGenotype", "Edge", "Genotype", "load_genotype", "published_genotypes")
 
@@ -159,10 +160,12 @@ class Genotype:
         if not isinstance(data, Mapping) or data.get("format") != FORMAT:
             found = data.get("format") if isinstance(data, Mapping) else data
             raise ValueError(f"{where} is not a genotype: the key 'format' must be '{FORMAT}', not {found!r}.")
-        if data.get("version") not in VERSIONS:
+        version = data.get("version")
+        if type(version) is not int or version not in VERSIONS:  # true is an int, too
+            newer = type(version) is int and version > max(VERSIONS)
             raise ValueError(
-                f"{where} has version {data.get('version')!r}, but this release of lit-nas knows the versions "
-                f"{list(VERSIONS)}. Read it with a newer release."
+                f"{where} has version {version!r}, but this release of lit-nas knows the versions {list(VERSIONS)}. "
+                + ("Read it with a newer release." if newer else "The key 'version' must be one of these numbers.")
             )
         _check_keys(data, _KEYS, "", where)
         found = _get(data, "cells", dict, where)
@@ -185,10 +188,9 @@ class Genotype:
             ValueError: if it is not JSON, or as in `from_dict`.
         """
         try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
+            return cls.from_dict(json.loads(text), where)
+        except (json.JSONDecodeError, RecursionError) as error:  # the latter if it is nested a thousand deep
             raise ValueError(f"{where} is not valid JSON, or it is truncated: {error}.") from error
-        return cls.from_dict(data, where)
 
     def save(self, path: str | Path) -> None:
         """Writes its JSON file in one piece: readers see the old file or the new one, never a part.
@@ -196,18 +198,7 @@ class Genotype:
         Args:
             path: The file; its folder is made if needed.
         """
-        path = Path(path)
-        text = self.to_json()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            with part.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        write_text(Path(path), self.to_json())
 
     @classmethod
     def load(cls, path: str | Path) -> "Genotype":

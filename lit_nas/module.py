@@ -131,10 +131,20 @@ def _record_of(checkpoint: Any, name: str) -> dict[str, Any]:
         )
     if not isinstance(record.get("init_args"), dict):
         raise ValueError(f"{name} does not say how its module was made (`lit_nas.init_args`).")
+    _check_classes(record["init_args"], name)
     if not str(record["class_path"]).startswith("lit_nas."):
-        # a record never makes the reader import foreign code
         raise ValueError(f"{name} names the class '{record['class_path']}', which is not part of lit-nas.")
     return record
+
+
+def _check_classes(value: Any, name: str) -> None:
+    """Refuses constructor arguments that would make the reader import other code than lit-nas's and torch's."""
+    if isinstance(value, dict):
+        path = value.get("class_path", "lit_nas.")
+        if not str(path).startswith(("lit_nas.", "torch.optim.")):
+            raise ValueError(f"{name} names the class '{path}', which is neither of lit-nas nor an optimiser of torch.")
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _check_classes(item, name)
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

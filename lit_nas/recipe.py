@@ -2,12 +2,13 @@
 
 import dataclasses
 import importlib
+import subprocess
 from abc import ABC
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-__all__ = ("import_class", "plain")
+__all__ = ("commit", "import_class", "plain")
 
 
 def plain(value: Any) -> Any:
@@ -57,3 +58,18 @@ def import_class(path: str) -> type:
     if not isinstance(found, type):
         raise ValueError(f"'{path}' is not a class.")
     return found
+
+
+@cache
+def commit() -> str | None:
+    """Commit of the checkout that lit-nas runs from; None for an installed package."""
+    folder = Path(__file__).resolve().parent.parent
+    if not (folder / ".git").exists():
+        return None
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()

@@ -1,5 +1,6 @@
 """The verbs of a search: how both levels step, what is logged, what is derived."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -32,6 +33,7 @@ from lit_nas.optim import (
     frozen_statistics,
     unrolled_gradient,
 )
+from lit_nas.recipe import commit
 
 __all__ = ("ImageSearchModule", "Pair", "SearchBatch", "SearchModule", "SearchOptim")
 
@@ -151,7 +153,13 @@ class SearchModule(RecordedModule, ABC):
         with frozen(self._weights), frozen_statistics(self._norms):
             losses = (share * scale * loss(part) for part, share in self._parts(pair))
             gradient, value = accumulate(losses, list(self.architecture.parameters()))
-        self.apply_arch_gradient([g / scale for g in gradient] if scale != 1.0 else gradient)
+        if scale == 1.0:
+            self.apply_arch_gradient(gradient)
+        else:
+            gradient = self._mean_over_ranks([g / scale for g in gradient])
+            # a scale that overflows is an event of every long run in float16; the weight step makes it smaller
+            if all(bool(g.isfinite().all()) for g in gradient):
+                self.apply_arch_gradient(gradient, reduced=True)
         return self._log_loss("arch", value / scale)
 
     def step_arch_unrolled(
@@ -208,6 +216,14 @@ class SearchModule(RecordedModule, ABC):
         """The discrete cells that the architecture stands for now."""
         genotype = self.deriver(self.architecture.space, self.architecture.probabilities())
         genotype.meta.update(method=type(self).__name__, rule=repr(self.deriver))
+        if self._trainer is not None:
+            seed, accuracy = os.environ.get("PL_GLOBAL_SEED"), self.trainer.callback_metrics.get("val/accuracy")
+            genotype.meta.update(
+                seed=None if seed is None else int(seed),
+                epoch=min(self.current_epoch, (self.trainer.max_epochs or 1) - 1),
+                commit=commit(),
+                validation_accuracy=None if accuracy is None else float(accuracy),
+            )
         return genotype
 
     # -- hooks ---------------------------------------------------------------------------------------------------
@@ -230,6 +246,11 @@ class SearchModule(RecordedModule, ABC):
                 f"Leave it at 1 and set model.optim.accumulate (now {self.optim.accumulate}), which cuts each batch of "
                 "data.batch_size images into that many parts."
             )
+        if trainer.gradient_clip_algorithm is not None:
+            raise ValueError(
+                "trainer.gradient_clip_algorithm does not work for a search; model.optim.clip clips the norm of the "
+                "gradient of all weights."
+            )
         return []
 
     def setup(self, stage: str) -> None:
@@ -245,6 +266,7 @@ class SearchModule(RecordedModule, ABC):
                     f"{sorted(roles)} without {missing}. Use `half`, `one-one-four`, or a mapping such as "
                     "{weights: 0.5, arch: 0.5}."
                 )
+            self.derive()  # a rule that cannot choose among the candidates says so now
             # DDP must not wait for gradients of the architecture in a backward pass of the weights
             self._ddp_params_and_buffers_to_ignore = [
                 f"architecture.{name}" for name in self.architecture.state_dict(keep_vars=True)

@@ -12,11 +12,75 @@ ROOT = Path(__file__).parent.parent / "configs"
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.yaml"))
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice about tiny runs
 
-SYNTHETIC = ["--data", "SyntheticDataModule", "--data.num_images", "40", "--data.height", "8", "--data.width", "8"]
+SYNTHETIC = ["--data", "SyntheticDataModule", "--data.num_images", "80", "--data.height", "8", "--data.width", "8"]
 TRAINER = ["--trainer.accelerator", "cpu", "--trainer.max_epochs", "1", "--trainer.enable_progress_bar", "false"]
 SMALL_SEARCH = ["--model.space.init_channels", "2", "--model.space.num_cells", "3", "--model.space.nodes", "2"]
 SMALL_RETRAINING = ["--model.init_channels", "4", "--model.num_cells", "3"]
 SMALL_BATCH = ["--data.batch_size", "4", "--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1"]
+
+
+_DARTS_SEARCH = {
+    "trainer.max_epochs": 50,
+    "data.batch_size": 64,
+    "data.split": "half",
+    "data.split_seed": None,
+    "data.augmentation": None,  # no cutout
+    "model.space": ("DartsSpace", {"init_channels": 16, "num_cells": 8}),
+    "model.optim.weights": ("DartsSGD", {"lr": 0.025, "momentum": 0.9, "weight_decay": 3e-4}),
+    "model.optim.schedule": ("SearchCosineLR", {"lr_min": 0.001}),
+    "model.optim.arch": ("DartsAdam", {"lr": 3e-4, "betas": [0.5, 0.999], "weight_decay": 1e-3}),
+    "model.optim.clip": 5.0,
+}
+_DARTS_CIFAR = {
+    "trainer.max_epochs": 600,
+    "data.batch_size": 96,
+    "data.split": "all",
+    "data.augmentation": {"crop_padding": 4, "flip": True, "cutout": 16},
+    "model.network": "cifar",
+    "model.init_channels": 36,
+    "model.num_cells": 20,
+    "model.optim.weights": ("DartsSGD", {"lr": 0.025, "momentum": 0.9, "weight_decay": 3e-4}),
+    "model.optim.schedule": ("CosineLR", {"lr_min": 0.0}),
+    "model.optim.clip": 5.0,
+    "model.optim.drop_path": 0.2,
+    "model.optim.auxiliary_weight": 0.4,
+    "model.optim.label_smoothing": None,
+}
+_DARTS_IMAGENET = {
+    "trainer.max_epochs": 250,
+    "data.batch_size": 128,
+    "data.split": "all",
+    "data.size": 224,
+    "data.random_resized_crop": True,
+    "data.augmentation": {"crop_padding": 0, "flip": True},
+    "model.network": "imagenet",
+    "model.init_channels": 48,
+    "model.num_cells": 14,
+    "model.optim.weights": ("DartsImageNetSGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 3e-5}),
+    "model.optim.schedule": ("EpochDecayLR", {"gamma": 0.97}),
+    "model.optim.clip": 5.0,
+    "model.optim.drop_path": 0.0,
+    "model.optim.auxiliary_weight": 0.4,
+    "model.optim.label_smoothing": 0.1,
+}
+
+
+def paper(name: str) -> dict[str, object]:
+    """Numbers of the DARTS paper, appendices A.1 to A.3; None means that the file leaves the key out or null."""
+    if name.startswith("search/"):
+        return {**_DARTS_SEARCH, "model.order": 1 if "first_order" in name else 2}
+    return _DARTS_IMAGENET if "imagenet" in name else _DARTS_CIFAR
+
+
+def value(config: dict, key: str) -> object:
+    """What a file states under a dotted key; a class as (name, arguments)."""
+    for part in key.split("."):
+        config = (config or {}).get(part)
+        if isinstance(config, dict) and "class_path" in config:
+            if part not in ("model", "data"):
+                return config["class_path"], config["init_args"]
+            config = config["init_args"]
+    return config
 
 
 def of(folder: str) -> list[str]:
@@ -39,6 +103,14 @@ def test_a_file_says_what_it_is_for(name):
     first = (ROOT / name).read_text().splitlines()[0]
     assert first.startswith("# ")
     assert first.endswith(".")
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in FILES if name.startswith(("search/darts_first", "search/darts_second", "retrain/"))]
+)
+def test_numbers_are_those_of_the_paper(name):
+    config = yaml.safe_load((ROOT / name).read_text())
+    assert {key: value(config, key) for key in paper(name)} == paper(name)
 
 
 @pytest.mark.parametrize("name", of("search"))
@@ -90,7 +162,7 @@ def test_smoke_layer(name, tmp_path):
 def test_job(name, tmp_path):
     arguments = ["--folder", str(tmp_path / "job")]
     for stage, small in (("search", SMALL_SEARCH), ("retrain", SMALL_RETRAINING)):
-        data = [] if name == "quickstart.yaml" else SYNTHETIC
+        data = [] if name == "quickstart.yaml" else [*SYNTHETIC, "--data.limit", "40"]
         for argument in [*data, *TRAINER, *small, *SMALL_BATCH]:
             arguments.append(f"--{stage}.{argument[2:]}" if argument.startswith("--") else argument)
     assert main(["run", "-c", str(ROOT / name), *arguments]) == 0

@@ -16,7 +16,7 @@ from lit_nas.genotype import load_genotype
 from lit_nas.inputs import ImageSpec
 from lit_nas.module import load_module
 from lit_nas.networks.evaluation import EvaluationNetwork
-from lit_nas.optim import CosineLR, DartsEvaluationSGD
+from lit_nas.optim import CosineLR, DartsSGD
 
 INPUTS = ImageSpec(1, 8, 8, 6)
 TINY = {"inputs": INPUTS, "init_channels": 2, "num_cells": 3}
@@ -136,7 +136,7 @@ def test_no_auxiliary_head_without_weight():
 def test_checkpoint_outlives_the_genotype_file(trainer, tmp_path):
     file, checkpoint = tmp_path / "found.json", tmp_path / "last.ckpt"
     load_genotype("NASNet").save(file)
-    optim = EvaluationOptim(weights=partial(DartsEvaluationSGD, lr=0.1), drop_path=0.3)
+    optim = EvaluationOptim(weights=partial(DartsSGD, lr=0.1), drop_path=0.3)
     module = EvaluationModule(str(file), **TINY, optim=optim)
     fit = trainer(max_epochs=1)
     fit.fit(module, Data())

@@ -8,7 +8,8 @@ import torch
 from pytorch_lightning import Callback, Trainer
 from torch import Tensor
 
-from lit_nas.callbacks.folder import run_folder, write_text, writes
+from lit_nas.callbacks.folder import run_folder, writes
+from lit_nas.files import write_text
 
 if TYPE_CHECKING:
     from lit_nas.search import SearchModule

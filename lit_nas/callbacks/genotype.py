@@ -1,13 +1,10 @@
 """Writing what a search has found."""
 
-import os
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytorch_lightning import Callback, Trainer
 
-import lit_nas
 from lit_nas.callbacks.folder import run_folder, writes
 from lit_nas.genotype import Genotype
 
@@ -15,20 +12,6 @@ if TYPE_CHECKING:
     from lit_nas.search import SearchModule
 
 __all__ = ("WriteGenotype",)
-
-
-def _commit() -> str | None:
-    """Commit of the checkout that lit-nas runs from; None for an installed package."""
-    folder = Path(lit_nas.__file__).resolve().parent.parent
-    if not (folder / ".git").exists():
-        return None
-    try:
-        answer = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip()
 
 
 class WriteGenotype(Callback):
@@ -47,28 +30,19 @@ class WriteGenotype(Callback):
         if picture not in ("svg", "png", None):
             raise ValueError(f"WriteGenotype.picture must be svg, png or null, not {picture!r}.")
         self.picture = picture
-        self._last: Genotype | None = None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: "SearchModule") -> None:
         """Writes the cells of this epoch."""
         genotype = pl_module.derive()
-        seed, accuracy = os.environ.get("PL_GLOBAL_SEED"), trainer.callback_metrics.get("val/accuracy")
-        genotype.meta.update(
-            seed=None if seed is None else int(seed),
-            epoch=trainer.current_epoch,
-            commit=_commit(),
-            validation_accuracy=None if accuracy is None else float(accuracy),
-        )
-        self._last = genotype
         if writes(trainer):
             self._write(genotype, run_folder(trainer) / "genotypes" / f"epoch-{trainer.current_epoch:04d}.json")
 
     def on_train_end(self, trainer: Trainer, pl_module: "SearchModule") -> None:
-        """Writes and prints the last cells."""
-        if self._last is not None and writes(trainer):
-            path = run_folder(trainer) / "genotype.json"
-            self._write(self._last, path)
-            self._print(self._last, path)
+        """Writes and prints the last cells, also if the run was finished but for this."""
+        if writes(trainer):
+            genotype, path = pl_module.derive(), run_folder(trainer) / "genotype.json"
+            self._write(genotype, path)
+            self._print(genotype, path)
 
     def _write(self, genotype: Genotype, path: Path) -> None:
         from lit_nas.drawing import draw_genotype  # matplotlib

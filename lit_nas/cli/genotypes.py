@@ -25,7 +25,7 @@ def derive(args: Sequence[str]) -> None:
     if not isinstance(module, SearchModule):
         raise ValueError(f"'{given.ckpt_path}' is a checkpoint of {type(module).__name__}, which is not a search.")
     genotype = module.derive()
-    genotype.meta.update(epoch=read_checkpoint(given.ckpt_path)["epoch"])
+    genotype.meta.update(read_checkpoint(given.ckpt_path)["lit_nas"]["genotype"]["meta"])
     genotype.save(given.output)
     sys.stdout.write(f"{given.output}\n")
 

@@ -15,14 +15,15 @@ from pytorch_lightning.utilities import rank_zero_warn
 
 import lit_nas
 from lit_nas.callbacks import find_last
-from lit_nas.callbacks.folder import write_text
 from lit_nas.cli.training import TrainingCLI
+from lit_nas.files import write_text
 from lit_nas.genotype import load_genotype
 from lit_nas.search import SearchModule
 
 __all__ = ("run",)
 
 STAGES = ("search", "retrain")
+OWN = {"--seed_everything", "--trainer.default_root_dir", "--model.genotype", "--model.init_args.genotype"}
 KEYS = {"folder", "seed_everything", *STAGES}
 EPILOG = """\
 A configuration has the keys `folder` (of the job), `seed_everything`, and the sections `search` and `retrain`, which
@@ -38,22 +39,23 @@ def run(args: Sequence[str]) -> None:
         args: Arguments of `lit-nas run`.
 
     Raises:
-        ValueError: for unknown keys or a section that `lit-nas fit` would refuse, before any training.
+        ValueError: for unknown keys, or a section that `lit-nas fit` would refuse; before any training.
         FileExistsError: if the folder holds a job of another configuration.
     """
     parser = argparse.ArgumentParser(
-        "lit-nas run", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        "lit-nas run",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("-c", "--config", action="append", required=True, type=Path, help="YAML file; later ones win")
     parser.add_argument("--folder", type=Path, help="folder of the job")
     parser.add_argument("--seed_everything", type=int, help="seed of both stages")
-    parser.add_argument("--print_config", action="store_true", help="print the merged configuration and stop")
+    parser.add_argument("--print_config", action="store_true", help="print the configuration of both stages and stop")
     given, rest = parser.parse_known_args(args)
 
     layers = [_read(path) for path in given.config]
-    if given.print_config:
-        sys.stdout.write(yaml.safe_dump(_merge(layers), sort_keys=False))
-        return
     top = _merge(layers)
     folder = given.folder or Path(top.get("folder") or "")
     if folder == Path():
@@ -61,6 +63,7 @@ def run(args: Sequence[str]) -> None:
     seed = given.seed_everything if given.seed_everything is not None else top.get("seed_everything", 0)
     overrides = _overrides(rest)
 
+    genotype, result = folder / "search" / "genotype.json", folder / "retrain" / "test.json"
     with tempfile.TemporaryDirectory() as scratch:
         arguments = {}
         for stage in STAGES:
@@ -74,21 +77,36 @@ def run(args: Sequence[str]) -> None:
                 raise ValueError(f"The configuration has no section `{stage}`. {EPILOG}")
             own = ["--trainer.default_root_dir", str(folder / stage), "--seed_everything", str(seed)]
             arguments[stage] = [*files, *overrides[stage], *own]
-        genotype = folder / "search" / "genotype.json"
-        arguments["retrain"] += ["--model.genotype", str(genotype)]
+        plain = arguments["retrain"]
+        arguments["retrain"] = [*plain, "--model.genotype", str(genotype)]
 
         plans = {stage: TrainingCLI(arguments[stage], run=False, parse_only=True) for stage in STAGES}
+        if given.print_config:
+            texts = (plans[stage].parser.dump(plans[stage].config, skip_none=False) for stage in STAGES)
+            stages = {stage: yaml.safe_load(text) for stage, text in zip(STAGES, texts, strict=True)}
+            sys.stdout.write(
+                yaml.safe_dump({"folder": str(folder), "seed_everything": seed, **stages}, sort_keys=False)
+            )
+            return
         for stage in STAGES:
             _refuse_other_config(folder / stage, plans[stage])
         if not genotype.exists():
+            _rehearse([*plain, "--model.genotype", "DARTS_V2"])
             _fit(arguments["search"], folder / "search", SearchModule)
-        result = folder / "retrain" / "test.json"
         if not result.exists():
             cli = _fit(arguments["retrain"], folder / "retrain")
             (scores,) = cli.trainer.test(cli.model, datamodule=cli.datamodule)
             write_text(result, json.dumps(scores, indent=2) + "\n")
     write_text(folder / "results.json", json.dumps(_results(folder, seed), indent=2) + "\n")
     sys.stdout.write(_summary(folder))
+
+
+def _rehearse(arguments: list[str]) -> None:
+    """Builds the retraining with any genotype and its data, so that it is refused before the search if at all."""
+    cli = TrainingCLI(arguments, run=False)
+    cli.datamodule.setup("fit")
+    cli.datamodule.trainer = cli.trainer
+    cli.datamodule.train_dataloader()
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -120,6 +138,8 @@ def _overrides(rest: Sequence[str]) -> dict[str, list[str]]:
         if word.startswith("--"):
             stage = next((s for s in STAGES if word.startswith(f"--{s}.")), None)
             word = f"--{word.removeprefix(f'--{stage}.')}"
+        if word.split("=")[0] in OWN:
+            raise ValueError(f"`{word}` of the section {stage} is set by the job itself: see `lit-nas run --help`.")
         if stage is None:
             raise ValueError(f"Unknown argument '{word}'. {EPILOG}")
         found[stage].append(word)
@@ -128,7 +148,7 @@ def _overrides(rest: Sequence[str]) -> dict[str, list[str]]:
 
 def _refuse_other_config(folder: Path, plan: TrainingCLI) -> None:
     path = folder / "config.yaml"
-    if not path.exists():
+    if not path.exists() or not (folder / "checkpoints").exists():
         return
     now = yaml.safe_load(plan.parser.dump(plan.config, skip_none=False))
     before = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -151,24 +171,24 @@ def _fit(arguments: list[str], folder: Path, expected: type | None = None) -> Tr
 
 
 def _results(folder: Path, seed: int) -> dict[str, Any]:
-    read = {name: json.loads((folder / name).read_text(encoding="utf-8")) for name in ("retrain/test.json",)}
-    costs = {stage: json.loads((folder / stage / "cost.json").read_text(encoding="utf-8")) for stage in STAGES}
-    scores = read["retrain/test.json"]
+    scores, search, retrain = (
+        json.loads((folder / name).read_text(encoding="utf-8"))
+        for name in ("retrain/test.json", "search/cost.json", "retrain/cost.json")
+    )
     return {
         "genotype": load_genotype(folder / "search" / "genotype.json").to_dict(),
         "test_accuracy": scores["test/accuracy"],
         "test_loss": scores["test/loss"],
-        "search_seconds": costs["search"]["seconds"],
-        "retrain_seconds": costs["retrain"]["seconds"],
-        "search_peak_memory_gib": costs["search"]["peak_memory_gib"],
-        "retrain_peak_memory_gib": costs["retrain"]["peak_memory_gib"],
+        "search_seconds": search["seconds"],
+        "retrain_seconds": retrain["seconds"],
+        "search_cost": search,
+        "retrain_cost": retrain,
         "seed": seed,
         "versions": {
             "lit_nas": lit_nas.__version__,
             "torch": torch.__version__,
             "python": platform.python_version(),
         },
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
     }
 
 

@@ -3,7 +3,9 @@
 import logging
 import os
 import secrets
+import sys
 import warnings
+from argparse import ArgumentError
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -34,8 +36,9 @@ from lit_nas.callbacks import (
     WriteGenotype,
     find_last,
 )
-from lit_nas.callbacks.folder import run_folder, write_text, writes
+from lit_nas.callbacks.folder import run_folder, writes
 from lit_nas.evaluate import EvaluationModule
+from lit_nas.files import write_text
 from lit_nas.loggers import RewindCurves, RunLogger
 from lit_nas.module import RecordedModule, read_checkpoint
 from lit_nas.search import SearchModule
@@ -44,6 +47,7 @@ __all__ = ("TrainingCLI", "default_callbacks", "train")
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
+COMMANDS = ("fit", "validate", "test", "predict")
 MODULES = (EvaluationModule, *(getattr(lit_nas.methods, name) for name in lit_nas.methods.__all__))
 
 
@@ -60,16 +64,47 @@ def default_callbacks(module: LightningModule) -> list[Callback]:
 
 
 class SaveRunConfig(SaveConfigCallback):
-    """Writes the resolved configuration to `config.yaml` in the run folder, before anything else is written there."""
+    """Writes the resolved configuration to `config.yaml` in the run folder when training starts.
+
+    Not before: what is refused until then must not make its folder one that holds a run.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "save_to_log_dir": False})
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Leaves it to `on_train_start`."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the file."""
-        if stage == "fit" and writes(trainer):
-            text = self.parser.dump(self.config, skip_none=False)
-            write_text(run_folder(trainer) / "config.yaml", text)
+        if writes(trainer):
+            write_text(run_folder(trainer) / "config.yaml", self.parser.dump(self.config, skip_none=False))
+
+
+class WritePredictions(Callback):
+    """Writes `predictions.csv` into the run folder: number of the test image, predicted class."""
+
+    def __init__(self) -> None:
+        self._classes: list[int] = []
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Collects a batch.
+
+        Raises:
+            ValueError: over several processes, whose shares of the images are interleaved.
+        """
+        if trainer.world_size > 1:
+            raise ValueError("lit-nas predict runs in one process: set trainer.devices to 1.")
+        self._classes += outputs.tolist()
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes the file and says where it is."""
+        if writes(trainer):
+            path = run_folder(trainer) / "predictions.csv"
+            write_text(path, "image,class\n" + "".join(f"{i},{c}\n" for i, c in enumerate(self._classes)))
+            sys.stdout.write(f"{path}\n")
 
 
 class TrainingCLI(LightningCLI):
@@ -78,6 +113,7 @@ class TrainingCLI(LightningCLI):
     def __init__(self, args: Sequence[str], run: bool = True, parse_only: bool = False) -> None:
         self.parse_only = parse_only
         quiet()
+        commands = {name: {"exit_on_error": False} for name in COMMANDS} if run else {}
         super().__init__(
             RecordedModule,
             LightningDataModule,
@@ -87,7 +123,7 @@ class TrainingCLI(LightningCLI):
             save_config_callback=SaveRunConfig,
             seed_everything_default=0,
             trainer_defaults={"use_distributed_sampler": False},  # the loaders of lit-nas shard themselves
-            parser_kwargs={"prog": "lit-nas"},
+            parser_kwargs={"prog": "lit-nas", "exit_on_error": False, **commands},
             args=list(args),
             run=run,
         )
@@ -98,7 +134,10 @@ class TrainingCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Sequence[str]) -> None:
         """Parses what `main` was given, which need not be the arguments of the process."""
-        self.config = parser.parse_args(args)
+        try:
+            self.config = parser.parse_args(args)
+        except Exception as error:
+            raise _innermost(error) from error
 
     def _parse_ckpt_path(self) -> None:
         """The command line wins over a checkpoint; the module refuses one that does not fit."""
@@ -123,8 +162,6 @@ class TrainingCLI(LightningCLI):
 
         Raises:
             FileExistsError: if a run started there and is not being continued.
-            FileNotFoundError: if the checkpoint is not there.
-            ValueError: if it cannot be read.
         """
         folder, config = run_folder(self.trainer), self.config_init["fit"]
         if config.ckpt_path == "last":
@@ -133,21 +170,57 @@ class TrainingCLI(LightningCLI):
                 rank_zero_warn(remark or f"The folder '{folder}' has no checkpoint yet: starting from the beginning.")
             config.ckpt_path = path
         elif config.ckpt_path is not None:
-            read_checkpoint(config.ckpt_path)
+            _read(config.ckpt_path)
         elif (folder / "config.yaml").exists() and not self.trainer.fast_dev_run:
             raise FileExistsError(
                 f"The folder '{folder}' holds a run already. Continue it with `--ckpt_path last`, or choose "
                 "another folder with `--trainer.default_root_dir`."
             )
 
+    def before_validate(self) -> None:
+        """Finds the checkpoint whose weights are used."""
+        self._find_weights("validate")
+
+    def before_test(self) -> None:
+        """Finds the checkpoint whose weights are used."""
+        self._find_weights("test")
+
+    def before_predict(self) -> None:
+        """Finds the checkpoint whose weights are used."""
+        self._find_weights("predict")
+
+    def _find_weights(self, command: str) -> None:
+        config, folder = self.config_init[command], run_folder(self.trainer)
+        if config.ckpt_path is None:
+            raise ValueError(
+                f"`lit-nas {command}` needs weights: --ckpt_path with a checkpoint, or `--ckpt_path last` for that of "
+                f"the run in '{folder}'."
+            )
+        if config.ckpt_path == "last":
+            config.ckpt_path, remark = find_last(folder)
+            if remark:
+                rank_zero_warn(remark)
+            if config.ckpt_path is None:
+                raise FileNotFoundError(f"The folder '{folder}' has no checkpoint.")
+        else:
+            _read(config.ckpt_path)
+
     def _set_seed(self) -> None:
         if not self.parse_only:
             super()._set_seed()
 
     def instantiate_classes(self) -> None:
-        """Builds model, data and trainer, unless the configuration is only to be checked."""
-        if not self.parse_only:
+        """Builds model, data and trainer, unless the configuration is only to be parsed.
+
+        Raises:
+            ValueError: what a constructor of lit-nas refused, without the parser's account of it.
+        """
+        if self.parse_only:
+            return
+        try:
             super().instantiate_classes()
+        except Exception as error:
+            raise _innermost(error) from error
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         """Gives the run a folder and adds the logger and the callbacks that the configuration leaves out."""
@@ -158,6 +231,8 @@ class TrainingCLI(LightningCLI):
                 config["logger"] = RunLogger(folder)
             if SLURMEnvironment.detect():  # StopOnSignal puts the job back into the queue, at a safe moment
                 config["plugins"] = [*(config["plugins"] or []), SLURMEnvironment(auto_requeue=False)]
+            if self.subcommand == "predict":
+                callbacks = [*callbacks, WritePredictions()]
             given = config["callbacks"] or []
             given = given if isinstance(given, list) else [given]
             saves = config["enable_checkpointing"] is not False
@@ -166,6 +241,34 @@ class TrainingCLI(LightningCLI):
                 if not listed and (saves or not isinstance(callback, Checkpoint)):
                     callbacks = [*callbacks, callback]
         return super()._instantiate_trainer(config, callbacks)
+
+
+def _read(path: str | Path) -> None:
+    if path == "best":
+        raise ValueError("--ckpt_path best is not kept: the last epoch counts. Use `last` or the path of a checkpoint.")
+    read_checkpoint(path)
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The sentence of lit-nas within what the parser made of it, or the parser's without its objects."""
+    chain, link = [], error
+    while link is not None and link not in chain:
+        chain.append(link)
+        link = link.__cause__ or link.__context__
+    for link in reversed(chain):
+        frame = link.__traceback__
+        while frame is not None and frame.tb_next is not None:
+            frame = frame.tb_next
+        if frame is not None and isinstance(link, (ValueError, OSError)):
+            raised_in = str(frame.tb_frame.f_globals.get("__name__"))
+            if raised_in.startswith("lit_nas.") and not raised_in.startswith("lit_nas.cli"):
+                return link
+    if not isinstance(error, (ValueError, TypeError, ArgumentError)):
+        return error
+    lines = [line.strip() for line in str(error).splitlines() if not line.strip().startswith("Given value")]
+    if any(line.startswith("Errors:") for line in lines):  # of the alternatives of a type, less "or nothing at all"
+        lines = [line.removeprefix("- ") for line in lines if line.startswith("- ") and "NoneType" not in line] or lines
+    return ValueError(" ".join(lines))
 
 
 def quiet() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lit_nas.data.augment import Augmentation
 from lit_nas.data.module import ImageDataModule, Pixels
 from lit_nas.inputs import ImageSpec
 
@@ -15,15 +16,17 @@ class DigitsDataModule(ImageDataModule):
     """1,797 grey images of 8 by 8 pixels in 10 classes; every fifth image of each class is the test part.
 
     Args:
-        common: Arguments of `ImageDataModule`.
+        augmentation: Changes of the training images. The default crops by one pixel, because four would move half of
+            an image away, and does not mirror, because mirrored digits are none.
+        common: Other arguments of `ImageDataModule`.
     """
 
     # over the training images that this module makes
     mean = (0.3051,)
     std = (0.3760,)
 
-    def __init__(self, **common: Any) -> None:
-        super().__init__(**common)
+    def __init__(self, augmentation: Augmentation = Augmentation(crop_padding=1, flip=False), **common: Any) -> None:
+        super().__init__(augmentation=augmentation, **common)
 
     @property
     def inputs(self) -> ImageSpec:

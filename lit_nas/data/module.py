@@ -1,7 +1,6 @@
 """What all data modules for images share: splits, loaders, augmentation on the device, and their saved state."""
 
 import json
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from lit_nas.data.files import FileLoader, ImageReader
 from lit_nas.data.loader import ImageBatch, RoleLoader, TensorLoader
 from lit_nas.data.order import Order
 from lit_nas.data.split import Split
+from lit_nas.files import write_text
 from lit_nas.inputs import ImageSpec
 
 __all__ = ("ImageDataModule", "ImageFiles", "Pixels")
@@ -73,9 +73,9 @@ class ImageDataModule(LightningDataModule, ABC):
         split_seed: Seed of the split; None keeps the order of the files, as DARTS does.
         batch_size: Images a batch and process in training.
         eval_batch_size: The same in evaluation; None is `batch_size`.
-        augmentation: Changes of the training images.
+        augmentation: Changes of the training images; sets of digits have a default of their own.
         seed: Seed of order and augmentation.
-        limit: How many training images to use, None for all; which ones follows from `split_seed`.
+        limit: How many training images to use, at most all, None for all; which ones follows from `split_seed`.
         validate_on_test: Whether a split with neither `val` nor `arch` validates on the test part.
 
     Raises:
@@ -162,7 +162,7 @@ class ImageDataModule(LightningDataModule, ABC):
             if not self.roles & {"val", "arch"} and not self.validate_on_test:
                 # otherwise Lightning warns of a validation without batches
                 self.trainer.limit_val_batches = 0
-            if self.trainer.is_global_zero:
+            if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
                 self._write_split(Path(self.trainer.default_root_dir) / "split.json")
 
     def train_dataloader(self) -> dict[str, RoleLoader]:
@@ -252,11 +252,4 @@ class ImageDataModule(LightningDataModule, ABC):
         text = json.dumps({**content, "parts": {role: part.tolist() for role, part in self.parts.items()}}) + "\n"
         if path.is_file() and path.read_text() == text:
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # a temporary file in the same folder, so that a killed run leaves the old file or the new one
-        temporary = path.with_name(f".split-{os.getpid()}.json")
-        try:
-            temporary.write_text(text)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_text(path, text)

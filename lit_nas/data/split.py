@@ -85,10 +85,16 @@ class Split:
             limit: How many of the images that are divided are kept, after the permutation; None keeps all.
 
         Raises:
-            ValueError: if a part would be empty.
+            ValueError: if a part would be empty, or `limit` is more than there is.
         """
         pooled = "test" in self.fractions
         count = train + test if pooled else train
+        if limit is not None and limit > count:
+            images = "training and test images together" if pooled else "training images"
+            raise ValueError(
+                f"data.limit is {limit}, but the data set has only {count} {images}. Leave data.limit out to use all, "
+                "or make it smaller."
+            )
         order = torch.arange(count) if self.seed is None else torch.randperm(count, generator=generator(self.seed))
         order = order[:limit]
         parts, start, share = {}, 0, 0.0

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from lit_nas.data.augment import Augmentation
 from lit_nas.data.module import ImageDataModule, Pixels
 from lit_nas.inputs import ImageSpec
 
@@ -130,7 +131,8 @@ class SVHNDataModule(_VisionDataModule):
     Args:
         root: Folder with `train_32x32.mat` and `test_32x32.mat`.
         download: Whether to download missing files.
-        common: Arguments of `ImageDataModule`.
+        augmentation: Changes of the training images. The default does not mirror, because mirrored digits are none.
+        common: Other arguments of `ImageDataModule`.
     """
 
     spec = ImageSpec(3, 32, 32, 10)
@@ -139,8 +141,14 @@ class SVHNDataModule(_VisionDataModule):
     std = (0.1980, 0.2010, 0.1970)
     files = ("train_32x32.mat", "test_32x32.mat")
 
-    def __init__(self, root: str = "data", download: bool = False, **common: Any) -> None:
-        super().__init__(root, download, **common)
+    def __init__(
+        self,
+        root: str = "data",
+        download: bool = False,
+        augmentation: Augmentation = Augmentation(flip=False),
+        **common: Any,
+    ) -> None:
+        super().__init__(root, download, augmentation=augmentation, **common)
 
     def open(self, train: bool, download: bool) -> Any:
         """The data set of torchvision."""

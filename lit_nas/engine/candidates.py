@@ -3,81 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lit_nas.engine.compiled import compiled
-from lit_nas.engine.depthwise import depthwise, from_subgrids, to_subgrids
+from lit_nas.engine.depthwise import depthwise, from_subgrids
+from lit_nas.engine.source import Source, repeat
 from lit_nas.operations import AvgPool, BatchNorm, DilatedConv, FactorizedReduce, MaxPool, SeparableConv, Zero
 from lit_nas.operations.convolution import DepthwiseStage
 
-__all__ = ("Source", "add", "weighted_sums")
+__all__ = ("add", "weighted_sums")
 
 Operations = Sequence[dict[int, nn.Module]]
 """For each edge its active operations by column."""
-
-
-class Source:
-    """A state and what the candidates that leave it share.
-
-    Args:
-        x: The state, [B, C, H, W] in channels_last.
-        stride: Of all edges that leave it.
-        update: Whether running statistics are updated.
-        compiled: Whether convolutional candidates run as compiled code.
-    """
-
-    def __init__(self, x: Tensor, stride: int, update: bool, compiled: bool = False) -> None:
-        self.x, self.stride, self.update, self.compiled = x, stride, update, compiled
-        on_cpu, height, width = x.device.type == "cpu", *x.shape[2:]
-        self.subgrids = stride == 1 and on_cpu and height % 2 == 0 and width % 2 == 0
-        """Whether dilated kernels run on the four interleaved grids."""
-        self.pools: dict[tuple[type[nn.Module], int], Tensor] = {}
-        self.normalised: dict[tuple[type[nn.Module], int, float], tuple[Tensor, Tensor, Tensor]] = {}
-
-    @cached_property
-    def relu(self) -> Tensor:
-        return F.relu(self.x)
-
-    @cached_property
-    def even(self) -> Tensor:
-        return self.relu[:, :, ::2, ::2].contiguous(memory_format=torch.channels_last)
-
-    @cached_property
-    def odd(self) -> Tensor:
-        return self.relu[:, :, 1::2, 1::2].contiguous(memory_format=torch.channels_last)
-
-    @cached_property
-    def dilated(self) -> Tensor:
-        """What a kernel with dilation 2 sees, made so that it needs no dilation where possible."""
-        if self.stride == 2:
-            return self.even
-        return to_subgrids(self.relu) if self.subgrids else self.relu
-
-    def run(self, function: Callable[..., Tensor], *arguments: Any) -> Tensor:
-        return (compiled(function) if self.compiled else function)(*arguments)
-
-    def pool(self, operation: MaxPool | AvgPool) -> Tensor:
-        key = type(operation), operation.kernel_size
-        if key not in self.pools:
-            self.pools[key] = operation.pool(self.x)
-        return self.pools[key]
-
-    def normalised_pool(self, operation: MaxPool | AvgPool) -> tuple[Tensor, Tensor, Tensor]:
-        """The pooled state normalised by the batch, with the mean and the variance for running statistics."""
-        key = type(operation), operation.kernel_size, operation.norm.eps
-        if key not in self.normalised:
-            x, like = self.pool(operation), operation.norm.running_mean
-            dtype = x.dtype if like is None else like.dtype
-            mean, variance = (torch.zeros(x.shape[1], dtype=dtype, device=x.device) for _ in range(2))
-            # with momentum 1 the running statistics become those of the batch
-            y = F.batch_norm(x, mean, variance, None, None, True, 1.0, operation.norm.eps)
-            self.normalised[key] = y, mean, variance
-        return self.normalised[key]
 
 
 def weighted_sums(
@@ -106,16 +45,15 @@ def weighted_sums(
             if run is None:
                 for edge, module, scale in zip(edges, modules, scales, strict=True):
                     # no connection adds nothing, but alone on an edge it keeps the graph connected
-                    if type(module) is not Zero or len(operations[edge]) == 1:
+                    if type(module) is not Zero or not _plain(module) or len(operations[edge]) == 1:
                         sums[edge] = add(sums[edge], scale * _run_module(source, module))
                 continue
             key = edges, isinstance(modules[0], DilatedConv) and source.subgrids
             totals[key] = run(source, modules, scales, totals.get(key))
         for (edges, fine), total in totals.items():
             total = from_subgrids(total) if fine else total
-            channels = total.shape[1] // len(edges)
-            for position, edge in enumerate(edges):
-                part = total if len(edges) == 1 else total.narrow(1, position * channels, channels)
+            parts = [total] if len(edges) == 1 else total.split(total.shape[1] // len(edges), 1)
+            for edge, part in zip(edges, parts, strict=True):
                 sums[edge] = add(sums[edge], part)
     return sums
 
@@ -139,7 +77,7 @@ def _alike(operations: Sequence[nn.Module]) -> bool:
 
 def _plain(module: nn.Module) -> bool:
     """Whether a module is what its class says: no hooks, no replaced parts, no affine BatchNorm."""
-    if type(module) not in _PARTS or type(module) is BatchNorm and (module.affine or module.momentum is None):
+    if type(module) not in _PARTS or (type(module) is BatchNorm and (module.affine or module.momentum is None)):
         return False
     if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
         return False
@@ -159,14 +97,15 @@ def _run_module(source: Source, operation: nn.Module) -> Tensor:
 def _separable(
     source: Source, operations: Sequence[SeparableConv], scales: Sequence[Tensor], total: Tensor | None
 ) -> Tensor:
-    return add(total, source.run(_stages, source.relu, operations, scales, source.stride, 1, source.update))
+    x = source.wide(False, len(operations))
+    return add(total, source.run(_stages, x, operations, scales, source.stride, 1, source.update))
 
 
 def _dilated(
     source: Source, operations: Sequence[DilatedConv], scales: Sequence[Tensor], total: Tensor | None
 ) -> Tensor:
-    dilation = 2 if source.dilated is source.relu else 1
-    return add(total, source.run(_stages, source.dilated, operations, scales, 1, dilation, source.update))
+    x, dilation = source.wide(True, len(operations)), 2 if source.dilated is source.relu else 1
+    return add(total, source.run(_stages, x, operations, scales, 1, dilation, source.update))
 
 
 def _stages(
@@ -177,8 +116,7 @@ def _stages(
     dilation: int,
     update: bool,
 ) -> Tensor:
-    """Depthwise stages after a ReLU: [B, C, H, W] -> [B, K * C, H', W'], K operations times their weights."""
-    x = _repeat(x, len(operations))
+    """Depthwise stages after a ReLU of K operations, times their weights: [B, K * C, H, W] -> [B, K * C, H', W']."""
     last = len(operations[0]) - 1
     for index, stages in enumerate(zip(*operations, strict=True)):
         x = F.relu_(x) if index else x
@@ -223,7 +161,7 @@ def _pool(
     if isinstance(norms[0], nn.Identity):
         return _spread(total, source.pool(operations[0]), scales)
     if not all(norm.training and norm.eps == norms[0].eps for norm in norms):
-        return add(total, _norm(_repeat(source.pool(operations[0]), len(norms)), norms, source.update, scales))
+        return add(total, _norm(repeat(source.pool(operations[0]), len(norms)), norms, source.update, scales))
     x, mean, variance = source.normalised_pool(operations[0])
     for norm in norms:
         if source.update and norm.track_running_stats:
@@ -245,13 +183,6 @@ _PARTS = {*_RUN, BatchNorm, DepthwiseStage, nn.Conv2d, Zero}
 
 def _cat(weights: Sequence[Tensor]) -> Tensor:
     return weights[0] if len(weights) == 1 else torch.cat(tuple(weights))
-
-
-def _repeat(x: Tensor, times: int) -> Tensor:
-    """[B, C, H, W] -> [B, times * C, H, W], without leaving channels_last."""
-    if times == 1:
-        return x
-    return x.permute(0, 2, 3, 1).unsqueeze(3).expand(-1, -1, -1, times, -1).flatten(3).permute(0, 3, 1, 2)
 
 
 def _spread(total: Tensor | None, x: Tensor, scales: Sequence[Tensor]) -> Tensor:

@@ -84,20 +84,23 @@ def _input_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: int) ->
 
 def _weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
     size = weight.shape[-1]
-    padding = size // 2
-    if size == 3 or x.shape[-1] < 16:  # measured: on smaller maps the shifted copies cost what they save
-        return _backward(gradient, x, weight, stride, [padding, padding], (False, True, False))[1]
-    # columns first, first + 1, first + 2 of the kernel see what a three columns wide kernel sees at an output that
-    # is `first / stride` columns further on
-    columns = (x.shape[-1] + 2 * padding - 3) // stride + 1
+    if size == 3 or stride == 2 or x.shape[-2] < 8:  # measured: the pieces gain nothing there
+        return _backward(gradient, x, weight, stride, [size // 2] * 2, (False, True, False))[1]
     parts = []
-    for first in range(0, size - 2, 2):
-        shift = first // stride
-        shifted = F.pad(gradient, (shift, columns - gradient.shape[-1] - shift))
-        part = weight[..., first : first + 3]
-        part = _backward(shifted, x, part, stride, [padding, padding], (False, True, False))[1]
-        parts.append(part if first == 0 else part[..., 1:])  # neighbours share a column
+    for shift, first, last in _pieces(size):
+        shifted = F.pad(x, (-shift, shift)) if shift else x
+        part = _backward(gradient, shifted, weight[..., :3], 1, [size // 2, 1], (False, True, False))[1]
+        parts.append(part[..., first:last])
     return torch.cat(parts, -1)
+
+
+def _pieces(size: int) -> list[tuple[int, int, int]]:
+    """Three columns wide kernels that make up a wider one: shift of the map, and which columns to take of each.
+
+    Shifting drops pixels at one border, so a shifted kernel is exact only in the columns that look away from it.
+    """
+    before = [(shift, 0, 2 if shift < -1 else 1) for shift in range(1 - size // 2, 0, 2)]
+    return [*before, (0, 0, 3), *((-shift, 3 - taken, 3) for shift, _, taken in reversed(before))]
 
 
 def _backward(

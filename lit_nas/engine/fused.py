@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from lit_nas.architecture import CellMixture
-from lit_nas.engine.candidates import Source, add, weighted_sums
+from lit_nas.engine.candidates import add, weighted_sums
 from lit_nas.engine.engine import Engine, empty_node
+from lit_nas.engine.source import Source
 
 if TYPE_CHECKING:
     from lit_nas.networks.search import SearchCell

@@ -1,5 +1,7 @@
 """Pooling candidates."""
 
+from abc import ABC, abstractmethod
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -8,8 +10,8 @@ from lit_nas.operations.convolution import BatchNorm
 __all__ = ("AvgPool", "MaxPool")
 
 
-class MaxPool(nn.Module):
-    """Maximum over a window, padded so that stride 1 keeps H and W.
+class _Pool(nn.Module, ABC):
+    """A window, padded so that stride 1 keeps H and W.
 
     Args:
         channels: C.
@@ -23,34 +25,26 @@ class MaxPool(nn.Module):
         self.kernel_size, self.stride = kernel_size, stride
         self.norm = BatchNorm(channels, affine=False) if norm else nn.Identity()
 
+    @abstractmethod
     def pool(self, x: Tensor) -> Tensor:
         """The window alone; every edge leaving a node shares it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, C, H / stride, W / stride]."""
+        return self.norm(self.pool(x))
+
+
+class MaxPool(_Pool):
+    """Maximum over a window."""
+
+    def pool(self, x: Tensor) -> Tensor:
+        """The window alone."""
         return F.max_pool2d(x, self.kernel_size, self.stride, self.kernel_size // 2)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] -> [B, C, H / stride, W / stride]."""
-        return self.norm(self.pool(x))
 
-
-class AvgPool(nn.Module):
-    """Mean over a window; padding does not count.
-
-    Args:
-        channels: C.
-        kernel_size: Odd side of the window.
-        stride: Step of the window.
-        norm: Whether BatchNorm without affine parameters follows.
-    """
-
-    def __init__(self, channels: int, kernel_size: int, stride: int, norm: bool) -> None:
-        super().__init__()
-        self.kernel_size, self.stride = kernel_size, stride
-        self.norm = BatchNorm(channels, affine=False) if norm else nn.Identity()
+class AvgPool(_Pool):
+    """Mean over a window; padding does not count."""
 
     def pool(self, x: Tensor) -> Tensor:
-        """The window alone; every edge leaving a node shares it."""
+        """The window alone."""
         return F.avg_pool2d(x, self.kernel_size, self.stride, self.kernel_size // 2, count_include_pad=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] -> [B, C, H / stride, W / stride]."""
-        return self.norm(self.pool(x))

@@ -4,7 +4,6 @@ from lit_nas.optim.levels import frozen, frozen_statistics
 from lit_nas.optim.recipes import (
     CosineLR,
     DartsAdam,
-    DartsEvaluationSGD,
     DartsImageNetSGD,
     DartsSGD,
     EpochDecayLR,
@@ -18,7 +17,6 @@ from lit_nas.optim.unrolled import accumulate, check_unrollable, unrolled_gradie
 __all__ = (
     "CosineLR",
     "DartsAdam",
-    "DartsEvaluationSGD",
     "DartsImageNetSGD",
     "DartsSGD",
     "EpochDecayLR",

@@ -10,12 +10,11 @@ from typing import Any
 
 from torch import nn
 from torch.optim import SGD, Adam, Optimizer
-from torch.optim.lr_scheduler import ExponentialLR, LRScheduler
+from torch.optim.lr_scheduler import ExponentialLR, LRScheduler, ReduceLROnPlateau
 
 __all__ = (
     "CosineLR",
     "DartsAdam",
-    "DartsEvaluationSGD",
     "DartsImageNetSGD",
     "DartsSGD",
     "EpochDecayLR",
@@ -32,7 +31,7 @@ SchedulerCallable = Callable[[Optimizer], LRScheduler]
 
 
 class DartsSGD(SGD):
-    """Weights of a search (DARTS, appendix A.1): lr 0.025, momentum 0.9, weight decay 3e-4."""
+    """Weights in a search and on CIFAR (DARTS, appendices A.1 and A.2): lr 0.025, momentum 0.9, weight decay 3e-4."""
 
     def __init__(
         self, params: Any, lr: float = 0.025, momentum: float = 0.9, weight_decay: float = 3e-4, nesterov: bool = False
@@ -52,15 +51,6 @@ class DartsAdam(Adam):
         weight_decay: float = 1e-3,
     ) -> None:
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
-
-
-class DartsEvaluationSGD(SGD):
-    """Retraining on CIFAR (DARTS, appendix A.2): lr 0.025, momentum 0.9, weight decay 3e-4."""
-
-    def __init__(
-        self, params: Any, lr: float = 0.025, momentum: float = 0.9, weight_decay: float = 3e-4, nesterov: bool = False
-    ) -> None:
-        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
 
 
 class DartsImageNetSGD(SGD):
@@ -113,8 +103,13 @@ def fit_to_run(scheduler: LRScheduler, epochs: int) -> LRScheduler:
         epochs: `max_epochs` of the run.
 
     Raises:
-        ValueError: if the scheduler needs a length and the run has none (`max_epochs: -1`).
+        ValueError: if the scheduler needs a length and the run has none (`max_epochs: -1`), or if it needs a metric.
     """
+    if isinstance(scheduler, ReduceLROnPlateau):
+        raise ValueError(
+            f"{type(scheduler).__name__} needs a metric at each step, but model.optim.schedule is stepped once an "
+            "epoch without one. Choose a scheduler that counts epochs, such as CosineLR or EpochDecayLR."
+        )
     if isinstance(scheduler, CosineLR) and scheduler.epochs is None:
         if epochs < 1:
             raise ValueError(

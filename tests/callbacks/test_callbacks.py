@@ -11,7 +11,6 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 from lit_nas.callbacks import LogAlphas, MeasureCost, WriteGenotype
 from lit_nas.callbacks.alphas import entropy, margin
-from lit_nas.callbacks.folder import write_text
 from lit_nas.genotype import load_genotype
 from tests.methods.test_contract import loader
 from tests.methods.tiny import TINY
@@ -164,13 +163,3 @@ def test_cost_counts_over_interruptions(tmp_path):
 def test_a_dry_run_writes_nothing(tmp_path):
     search(tmp_path, epochs=1, fast_dev_run=True)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_text_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = tmp_path / "deep" / "file.txt"
-    write_text(path, "old")
-    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        write_text(path, "new")
-    assert path.read_text() == "old"
-    assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]

@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from lit_nas.cli import main
+from lit_nas.data import SyntheticDataModule
+from lit_nas.module import load_module
 
 TINY_SEARCH = [
     "--model", "DARTS", "--model.space.init_channels", "2", "--model.space.num_cells", "3", "--model.space.nodes", "2",
@@ -16,7 +18,6 @@ TINY_SEARCH = [
     "--data.batch_size", "4", "--trainer.accelerator", "cpu", "--trainer.max_epochs", "1",
     "--trainer.enable_progress_bar", "false", "--trainer.limit_train_batches", "2",
 ]  # fmt: skip
-CELLS_OF_LAST = "search/genotype.json"
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice about tiny runs
 
 
@@ -99,7 +100,8 @@ def test_search_derive_validate_test_predict(tmp_path, capsys):
     checkpoint = str(tmp_path / "checkpoints" / "last.ckpt")
     assert main(["derive", "--ckpt_path", checkpoint, "-o", str(tmp_path / "derived.json")]) == 0
     derived, written = (json.loads((tmp_path / name).read_text()) for name in ("derived.json", "genotype.json"))
-    assert derived["cells"] == written["cells"]
+    assert derived == written
+    assert set(derived["meta"]) == {"method", "rule", "seed", "epoch", "commit", "validation_accuracy"}
     assert main(["describe", checkpoint, "--num_cells", "3"]) == 0
     for command in ("validate", "test", "predict"):
         assert main([command, *TINY_SEARCH, *folder(tmp_path), "--ckpt_path", checkpoint]) == 0
@@ -137,30 +139,73 @@ def test_shapes_flow_from_the_data(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--model.space.operations", "[skip_connect,sep_conv_9x9]"], "sep_conv_9x9"),
-        (["--model.order", "3"], "order"),
+        (["--model.space.operations", "[skip_connect,sep_conv_9x9]"], "Unknown operations ['sep_conv_9x9'] in cell"),
+        (["--model.space.operations", "[none]"], "leaves no operation"),
+        (["--model.order", "3"], "Literal[1, 2]"),
         (["--model.nonsense", "3"], "nonsense"),
-        (["--trainer.gradient_clip_val", "5"], "model.optim.clip"),
-        (["--trainer.accumulate_grad_batches", "2"], "accumulate_grad_batches"),
-        (["--data.split", "all"], "without ['arch']"),
-        (["--data.split", "thirds"], "thirds"),
-        (["--data.batch_size", "64"], "batch_size"),
-        (["--data.height", "6"], "multiples of 4"),
-        (["--model.order", "2", "--model.optim.weights", "torch.optim.Adam"], "or order: 1"),
-        (["--model.optim.clip", "-1"], "clip"),
-        (["--trainer.max_epochs", "-1"], "max_epochs"),
+        (["--modle", "DARTS"], "modle"),
+        (["--trainer.gradient_clip_val", "5"], "Set model.optim.clip (now 5.0)"),
+        (["--trainer.gradient_clip_algorithm", "norm"], "trainer.gradient_clip_algorithm does not work"),
+        (["--trainer.accumulate_grad_batches", "2"], "set model.optim.accumulate (now 1)"),
+        (["--data.split", "all"], "without ['arch']. Use `half`"),
+        (["--data.split", "thirds"], "one-one-four"),
+        (["--data.batch_size", "64"], "data.batch_size is 64"),
+        (["--data.height", "6"], "must be multiples of 4"),
+        (["--model.optim.weights", "torch.optim.Adam", "--model.order", "2"], "made Adam with 1 group(s)"),
+        (["--model.optim.clip", "-1"], "model.optim.clip must not be negative"),
+        (["--trainer.max_epochs", "-1"], "trainer.max_epochs >= 1"),
     ],
 )
-def test_mistakes_get_one_paragraph(arguments, message, tmp_path, capsys):
-    try:
-        status = main(["fit", *TINY_SEARCH, *folder(tmp_path), *arguments])
-    except SystemExit as stop:
-        status = stop.code
-    error = capsys.readouterr().err
-    assert status == 2
+def test_mistakes_get_one_paragraph_and_leave_the_folder_free(arguments, message, tmp_path, capsys):
+    assert main(["fit", *TINY_SEARCH, *folder(tmp_path), *arguments]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    (error,) = [line for line in lines if line.startswith("lit-nas fit: ")]
     assert message in error
-    assert "Traceback" not in error
+    assert len(error) < 900
+    assert not any(word in error for word in ("Namespace(", "Union", "Traceback", "functools"))
     assert not list(tmp_path.rglob("*.ckpt"))
+    assert not (tmp_path / "config.yaml").exists()
+
+
+def test_weights_are_those_of_the_checkpoint(tmp_path, capsys):
+    """`last` is resolved for every command, predictions are written, and no command runs untrained weights."""
+    data = ["--data.num_images", "200", "--data.batch_size", "20", "--trainer.limit_train_batches", "1.0"]
+    run = [*TINY_SEARCH, *data, "--trainer.max_epochs", "6", *folder(tmp_path)]
+    for command in ("validate", "test", "predict"):
+        assert main([command, *run]) == 2
+        assert "needs weights" in capsys.readouterr().err
+        assert main([command, *run, "--ckpt_path", "last"]) == 2
+        assert "has no checkpoint" in capsys.readouterr().err
+    assert main(["fit", *run, "--model.optim.weights.lr", "0.1"]) == 0
+    capsys.readouterr()
+    for path in ("last", str(tmp_path / "checkpoints" / "last.ckpt")):
+        assert main(["test", *run, "--ckpt_path", path]) == 0
+    table = [line for line in capsys.readouterr().out.splitlines() if "test/accuracy" in line]
+    assert len(set(table)) == 1
+    accuracy = float(table[0].split("│")[2])
+    assert main(["predict", *run, "--ckpt_path", "last"]) == 0
+    rows = (tmp_path / "predictions.csv").read_text().splitlines()
+    assert rows[0] == "image,class"
+    module, images = (
+        load_module(tmp_path / "checkpoints" / "last.ckpt").eval(),
+        SyntheticDataModule(num_images=200, height=8, width=8, batch_size=20),
+    )
+    images.setup("test")
+    right, total = 0, 0
+    for batch in images.test_dataloader():
+        batch = images.on_after_batch_transfer(batch, 0)
+        predicted = [int(row.split(",")[1]) for row in rows[1 + total : 1 + total + len(batch[1])]]
+        assert predicted == module(batch[0]).argmax(-1).tolist()
+        right, total = (
+            right + sum(p == y for p, y in zip(predicted, batch[1].tolist(), strict=True)),
+            total + len(predicted),
+        )
+    assert total == len(rows) - 1
+    assert right / total == pytest.approx(accuracy, abs=1e-4)
+    assert main(["test", *run, "--ckpt_path", "best"]) == 2
+    (tmp_path / "cut.ckpt").write_bytes(b"PK")
+    assert main(["test", *run, "--ckpt_path", str(tmp_path / "cut.ckpt")]) == 2
+    assert "truncated" in capsys.readouterr().err
 
 
 def test_retraining_refuses_what_does_not_fit(tmp_path, capsys):

@@ -67,8 +67,14 @@ def test_layers_are_merged_and_printed(tmp_path, capsys):
     layer = tmp_path / "layer.yaml"
     layer.write_text("search: {trainer: {max_epochs: 5}}\n")
     assert main(["run", "-c", job(tmp_path), "-c", str(layer), "--print_config"]) == 0
+    assert main(["run", "-c", job(tmp_path), "--search.trainer.max_epochs=5", "--print_config"]) == 0
+    (first, second) = capsys.readouterr().out.split("folder: ")[1:]
+    assert first == second
+    assert main(["run", "-c", job(tmp_path), "-c", str(layer), "--print_config"]) == 0
     merged = yaml.safe_load(capsys.readouterr().out)
-    assert merged["search"]["trainer"] == {**TRAINER, "max_epochs": 5}
+    assert merged["search"]["trainer"]["max_epochs"] == 5
+    assert merged["search"]["trainer"]["limit_train_batches"] == 2
+    assert merged["retrain"]["model"]["init_args"]["num_cells"] == 3
     assert not (tmp_path / "job").exists()
 
 
@@ -81,6 +87,10 @@ def test_layers_are_merged_and_printed(tmp_path, capsys):
         ({}, ["--retrain.model.nonsense", "1"], "nonsense"),
         ({}, ["--search.model.space.operations", "[sep_conv_9x9]"], "sep_conv_9x9"),
         ({}, ["--search.model", "EvaluationModule"], "not a search"),
+        ({}, ["--retrain.data.batch_size", "64"], "data.batch_size is 64"),
+        ({}, ["--retrain.model.init_channels", "3"], "even"),
+        ({}, ["--retrain.model.genotype", "DARTS_V1"], "set by the job itself"),
+        ({}, ["--fold", "x"], "Unknown argument"),
     ],
 )
 def test_mistakes_in_either_section_are_found_before_training(top, arguments, message, tmp_path, capsys):
@@ -91,6 +101,21 @@ def test_mistakes_in_either_section_are_found_before_training(top, arguments, me
     assert status == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_a_mistake_can_be_mended_in_the_same_folder(tmp_path):
+    config = job(tmp_path)
+    assert main(["run", "-c", config, "--search.data.batch_size", "64"]) == 2
+    assert main(["run", "-c", config]) == 0
+
+
+def test_a_search_that_died_after_its_last_checkpoint_is_finished(tmp_path):
+    config, folder = job(tmp_path), tmp_path / "job"
+    assert main(["run", "-c", config]) == 0
+    before = json.loads((folder / "search" / "genotype.json").read_text())
+    (folder / "search" / "genotype.json").unlink()
+    assert main(["run", "-c", config]) == 0
+    assert json.loads((folder / "search" / "genotype.json").read_text())["cells"] == before["cells"]
 
 
 def test_missing_section_and_missing_file(tmp_path, capsys):

@@ -1,6 +1,6 @@
 import torch
 
-from lit_nas.data import DigitsDataModule
+from lit_nas.data import Augmentation, DigitsDataModule
 from lit_nas.inputs import ImageSpec
 
 
@@ -24,3 +24,8 @@ def test_digits_are_complete_stratified_and_normalised():
     pixels = source.images[: source.train].double() / 255
     assert abs(pixels.mean().item() - data.mean[0]) < 1e-3
     assert abs(pixels.std().item() - data.std[0]) < 1e-3
+
+
+def test_digits_are_not_mirrored_by_default():
+    assert DigitsDataModule().augmentation == Augmentation(crop_padding=1, flip=False)
+    assert DigitsDataModule(augmentation=Augmentation(cutout=2)).augmentation == Augmentation(cutout=2)

@@ -191,6 +191,13 @@ def test_the_split_is_written_beside_the_results(tmp_path):
     assert json.loads(path.read_text())["seed"] == 1
 
 
+def test_a_dry_run_writes_no_split(tmp_path):
+    module = _Recorder()
+    _trainer(tmp_path, fast_dev_run=True).fit(module, datamodule=_data())
+    assert module.trained
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_another_split_cannot_continue_a_checkpoint(tmp_path):
     path = tmp_path / "a.ckpt"
     _trainer(tmp_path).fit(_Recorder((0, 2), path), datamodule=_data())
@@ -205,6 +212,18 @@ def test_limit_takes_fewer_images():
     data = _data(limit=40)
     data.setup("fit")
     assert data.sizes == {"weights": 20, "arch": 20, "test": 20}
+
+
+@pytest.mark.parametrize(
+    ("split", "count", "images"),
+    [("half", 80, "training images"), ("one-one-four", 100, "training and test images together")],
+)
+def test_limit_cannot_be_more_than_there_is(split, count, images):
+    all_ = _data(split=split, limit=count)
+    all_.setup("fit")
+    data = _data(split=split, limit=count + 1)
+    with pytest.raises(ValueError, match=rf"data\.limit is {count + 1}, but .* only {count} {images}\. Leave"):
+        data.setup("fit")
 
 
 @pytest.mark.parametrize(

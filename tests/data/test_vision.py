@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from lit_nas.data import CIFAR10DataModule, CIFAR100DataModule, FashionMNISTDataModule, SVHNDataModule
+from lit_nas.data import (
+    Augmentation,
+    CIFAR10DataModule,
+    CIFAR100DataModule,
+    FashionMNISTDataModule,
+    SVHNDataModule,
+)
 
 _MODULES = (CIFAR10DataModule, CIFAR100DataModule, FashionMNISTDataModule, SVHNDataModule)
 
@@ -103,3 +109,9 @@ def test_download_is_asked_for_once_and_only_on_request(module, monkeypatch):
 def test_constants_have_a_number_a_channel(module):
     data = module()
     assert len(data.mean) == len(data.std) == data.inputs.channels
+
+
+@pytest.mark.parametrize("module", _MODULES)
+def test_only_digits_are_not_mirrored_by_default(module):
+    assert module().augmentation == Augmentation(flip=module is not SVHNDataModule)
+    assert module(augmentation=Augmentation(cutout=16)).augmentation == Augmentation(cutout=16)

@@ -1,0 +1,28 @@
+"""Writing files that are whole at every moment."""
+
+import os
+import tempfile
+from pathlib import Path
+
+__all__ = ("write_text",)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file so that it is either the old one or the new one, whatever happens.
+
+    Args:
+        path: The file; its folder is made if needed.
+        text: Its content, written as it is.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

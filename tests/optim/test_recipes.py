@@ -1,0 +1,108 @@
+"""Recipes against the numbers and the formulas of the papers."""
+
+from math import cos, pi
+
+import pytest
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau, StepLR
+
+from lit_nas.optim import (
+    CosineLR,
+    DartsAdam,
+    DartsImageNetSGD,
+    DartsSGD,
+    EpochDecayLR,
+    SearchCosineLR,
+    fit_to_run,
+)
+
+
+def optimizer(make=DartsSGD, **arguments):
+    return make([nn.Parameter(torch.zeros(2))], **arguments)
+
+
+def rates(scheduler, epochs: int) -> list[float]:
+    """The lr of each epoch, as a Trainer sets it: one step at the end of each."""
+    values = []
+    for _ in range(epochs):
+        values.append(scheduler.optimizer.param_groups[0]["lr"])
+        scheduler.optimizer.step()
+        scheduler.step()
+    return values
+
+
+@pytest.mark.parametrize(
+    ("make", "numbers"),
+    [
+        (DartsSGD, {"lr": 0.025, "momentum": 0.9, "weight_decay": 3e-4, "nesterov": False, "dampening": 0}),
+        (DartsImageNetSGD, {"lr": 0.1, "momentum": 0.9, "weight_decay": 3e-5, "nesterov": False, "dampening": 0}),
+        (DartsAdam, {"lr": 3e-4, "betas": (0.5, 0.999), "weight_decay": 1e-3, "eps": 1e-8, "amsgrad": False}),
+    ],
+)
+def test_defaults_are_the_numbers_of_the_paper(make, numbers):
+    group = optimizer(make).param_groups[0]
+    assert {name: group[name] for name in numbers} == numbers
+
+
+def test_schedules_have_the_numbers_of_the_paper():
+    assert CosineLR(optimizer()).lr_min == 0
+    assert SearchCosineLR(optimizer()).lr_min == 1e-3
+    decay = EpochDecayLR(optimizer(DartsImageNetSGD))
+    assert rates(decay, 250) == pytest.approx([0.1 * 0.97**epoch for epoch in range(250)], rel=1e-10)
+
+
+@pytest.mark.parametrize(("make", "lr_min", "epochs"), [(CosineLR, 0.0, 600), (SearchCosineLR, 1e-3, 50)])
+def test_cosine_has_its_closed_form(make, lr_min, epochs):
+    scheduler = fit_to_run(make(optimizer()), epochs)
+    expected = [lr_min + (0.025 - lr_min) * (1 + cos(pi * epoch / epochs)) / 2 for epoch in range(epochs)]
+    values = rates(scheduler, epochs + 5)
+    assert values[0] == 0.025
+    assert values[:epochs] == pytest.approx(expected, rel=1e-12)
+    assert values[epochs:] == pytest.approx([lr_min] * 5, abs=1e-18)  # and stays there
+    torchs = CosineAnnealingLR(optimizer(), epochs, lr_min)
+    assert values[:epochs] == pytest.approx(rates(torchs, epochs), rel=1e-9)
+
+
+def test_cosine_of_each_group_starts_at_its_own_lr():
+    groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr": lr} for lr in (0.1, 0.4)]
+    scheduler = CosineLR(torch.optim.SGD(groups), lr_min=0.02, epochs=4)
+    for _ in range(2):
+        scheduler.optimizer.step()
+        scheduler.step()
+    assert scheduler.get_last_lr() == pytest.approx([0.06, 0.21])
+
+
+@pytest.mark.parametrize("done", [0, 1, 7, 20])
+def test_cosine_continues_where_it_stopped(done):
+    whole = rates(fit_to_run(SearchCosineLR(optimizer()), 20), 22)
+    first = fit_to_run(SearchCosineLR(optimizer()), 20)
+    rates(first, done)
+    second = fit_to_run(SearchCosineLR(optimizer()), 20)
+    second.optimizer.load_state_dict(first.optimizer.state_dict())
+    second.load_state_dict(first.state_dict())
+    assert rates(second, 22 - done) == whole[done:]
+
+
+def test_fit_to_run_leaves_a_length_that_was_given():
+    assert fit_to_run(CosineLR(optimizer(), epochs=7), 50).epochs == 7
+    assert fit_to_run(CosineLR(optimizer(), epochs=7), -1).epochs == 7
+    assert fit_to_run(CosineLR(optimizer()), 50).epochs == 50
+
+
+def test_fit_to_run_returns_other_schedulers_as_they_are():
+    scheduler = StepLR(optimizer(), 3)
+    before = scheduler.state_dict()
+    assert fit_to_run(scheduler, -1) is scheduler
+    assert scheduler.state_dict() == before
+
+
+@pytest.mark.parametrize("epochs", [-1, 0])
+def test_a_cosine_needs_a_length(epochs):
+    with pytest.raises(ValueError, match=rf"SearchCosineLR spans the run, so trainer\.max_epochs .* not {epochs};"):
+        fit_to_run(SearchCosineLR(optimizer()), epochs)
+
+
+def test_a_scheduler_that_needs_a_metric_is_refused():
+    with pytest.raises(ValueError, match=r"ReduceLROnPlateau needs a metric .* such as CosineLR"):
+        fit_to_run(ReduceLROnPlateau(optimizer()), 50)
