@@ -37,7 +37,7 @@ class WriteGenotype(Callback):
         if writes(trainer):
             self._write(genotype, run_folder(trainer) / "genotypes" / f"epoch-{trainer.current_epoch:04d}.json")
 
-    def on_train_end(self, trainer: Trainer, pl_module: "SearchModule") -> None:
+    def on_fit_end(self, trainer: Trainer, pl_module: "SearchModule") -> None:
         """Writes and prints the last cells, also if the run was finished but for this."""
         if writes(trainer):
             genotype, path = pl_module.derive(), run_folder(trainer) / "genotype.json"

@@ -1,7 +1,9 @@
 """One fit: LightningCLI with the modules of lit-nas."""
 
+import inspect
 import logging
 import os
+import re
 import secrets
 import sys
 import warnings
@@ -24,6 +26,7 @@ from pytorch_lightning.utilities import rank_zero_warn
 import lit_nas.data
 import lit_nas.derivation
 import lit_nas.engine
+import lit_nas.evaluate
 import lit_nas.methods
 import lit_nas.spaces
 from lit_nas.callbacks import (
@@ -37,10 +40,10 @@ from lit_nas.callbacks import (
     find_last,
 )
 from lit_nas.callbacks.folder import run_folder, writes
-from lit_nas.evaluate import EvaluationModule
 from lit_nas.files import write_text
 from lit_nas.loggers import RewindCurves, RunLogger
 from lit_nas.module import RecordedModule, read_checkpoint
+from lit_nas.recipe import import_class
 from lit_nas.search import SearchModule
 
 __all__ = ("TrainingCLI", "default_callbacks", "train")
@@ -48,7 +51,6 @@ __all__ = ("TrainingCLI", "default_callbacks", "train")
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 COMMANDS = ("fit", "validate", "test", "predict")
-MODULES = (EvaluationModule, *(getattr(lit_nas.methods, name) for name in lit_nas.methods.__all__))
 
 
 def default_callbacks(module: LightningModule) -> list[Callback]:
@@ -265,10 +267,32 @@ def _innermost(error: BaseException) -> BaseException:
                 return link
     if not isinstance(error, (ValueError, TypeError, ArgumentError)):
         return error
-    lines = [line.strip() for line in str(error).splitlines() if not line.strip().startswith("Given value")]
-    if any(line.startswith("Errors:") for line in lines):  # of the alternatives of a type, less "or nothing at all"
-        lines = [line.removeprefix("- ") for line in lines if line.startswith("- ") and "NoneType" not in line] or lines
-    return ValueError(" ".join(lines))
+    lines = [line.strip().removeprefix("- ") for line in str(error).splitlines()]
+    lines = [line for line in lines if line and not line.startswith(_PARSER_ONLY)]
+    return ValueError(" ".join([*lines, *_known(str(error))]))
+
+
+_PARSER_ONLY = (  # what the parser says of its own workings
+    "Does not validate against any of the Union subtypes",
+    "Subtypes:",
+    "Errors:",
+    "Expected a <class 'NoneType'>",
+    "Expected a path but",
+    "Given value",
+)
+
+
+def _known(message: str) -> list[str]:
+    """What could have been written instead of an unknown class or parameter."""
+    class_path = re.search(r"given class_path '([\w.]+)'", message)
+    if class_path and "is not accepted" in message:
+        parameters = inspect.signature(import_class(class_path[1])).parameters
+        return [f"by {class_path[1]}, but these are: {', '.join(parameters)}."]
+    if "dot import path string" in message or "Unable to import" in message:
+        data = [name for name in lit_nas.data.__all__ if name.endswith("DataModule")]
+        known = data if 'Parser key "data"' in message else ["EvaluationModule", *lit_nas.methods.__all__]
+        return [f"The classes of lit-nas are: {', '.join(known)}."]
+    return []
 
 
 def quiet() -> None:

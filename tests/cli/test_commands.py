@@ -140,9 +140,14 @@ def test_shapes_flow_from_the_data(tmp_path):
     ("arguments", "message"),
     [
         (["--model.space.operations", "[skip_connect,sep_conv_9x9]"], "Unknown operations ['sep_conv_9x9'] in cell"),
-        (["--model.space.operations", "[none]"], "leaves no operation"),
+        (["--model.space.operations", "[none]"], "no operation"),
         (["--model.order", "3"], "Literal[1, 2]"),
-        (["--model.nonsense", "3"], "nonsense"),
+        (
+            ["--model.nonsense", "3"],
+            "'nonsense' is not accepted by lit_nas.methods.DARTS, but these are: inputs, space, order",
+        ),
+        (["--model", "Nope"], "The classes of lit-nas are: EvaluationModule, DARTS"),
+        (["--data", "Nope"], "The classes of lit-nas are: CIFAR10DataModule, CIFAR100DataModule, DigitsDataModule"),
         (["--modle", "DARTS"], "modle"),
         (["--trainer.gradient_clip_val", "5"], "Set model.optim.clip (now 5.0)"),
         (["--trainer.gradient_clip_algorithm", "norm"], "trainer.gradient_clip_algorithm does not work"),

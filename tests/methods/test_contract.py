@@ -155,7 +155,7 @@ def test_configuration_survives_a_round_trip(name, tmp_path):
     assert dict(again.hparams) == dict(module.hparams)
     for key, value in module.state_dict().items():
         assert torch.equal(again.state_dict()[key], value), key
-    assert again.derive() == module.derive()
+    assert again.derive().cells == module.derive().cells
 
 
 @METHODS
