@@ -2,7 +2,8 @@
 
 Paper: Liu, Simonyan, Yang, ICLR 2019, https://arxiv.org/abs/1806.09055, algorithm 1.
 Differs from the authors' code (quark0/darts): running statistics of BatchNorm see the forward pass of the weight step
-only, so the extra passes of the architecture step do not distort them.
+only, so the extra passes of the architecture step do not distort them; the last, incomplete batch of an epoch is
+dropped, so that all steps are of the same size.
 """
 
 from typing import Literal
