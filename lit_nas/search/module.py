@@ -4,38 +4,27 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypedDict
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
-from lit_nas.architecture import Architecture, Mixture
+from lit_nas.architecture import Architecture
 from lit_nas.derivation import Deriver
 from lit_nas.genotype import Genotype
 from lit_nas.module import RecordedModule
-from lit_nas.optim import (
-    DartsAdam,
-    DartsSGD,
-    OptimizerCallable,
-    SchedulerCallable,
-    SearchCosineLR,
-    accumulate,
-    check_unrollable,
-    fit_to_run,
-    frozen,
-    frozen_statistics,
-    unrolled_gradient,
-)
+from lit_nas.optim import accumulate, check_unrollable, fit_to_run, frozen, frozen_statistics, unrolled_gradient
 from lit_nas.recipe import commit
+from lit_nas.search.graphs import CapturedGradient
+from lit_nas.search.health import Health
+from lit_nas.search.settings import SearchOptim
 
-__all__ = ("ImageSearchModule", "Pair", "SearchBatch", "SearchModule", "SearchOptim")
+__all__ = ("Loss", "Pair", "SearchBatch", "SearchModule")
 
 Pair = tuple[Tensor, Tensor]
 """Images [B, C, H, W] and labels [B]."""
@@ -50,35 +39,6 @@ class SearchBatch(TypedDict, total=False):
     """Moves the weights."""
     arch: Pair
     """Moves the architecture; bilevel methods only."""
-
-
-@dataclass(frozen=True)
-class SearchOptim:
-    """How both levels descend. The defaults are those of DARTS (appendix A.1).
-
-    Raises:
-        ValueError: if a number is out of range.
-    """
-
-    weights: OptimizerCallable = DartsSGD
-    """Optimiser of the network weights."""
-    arch: OptimizerCallable = DartsAdam
-    """Optimiser of the architecture."""
-    schedule: SchedulerCallable = SearchCosineLR
-    """Learning rate of the weights over the epochs; that of the architecture is constant."""
-    clip: float = 5.0
-    """Largest norm of the gradient of all weights together; 0 does not clip. The architecture is not clipped."""
-    arch_from_epoch: int = 0
-    """First epoch in which the architecture moves."""
-    accumulate: int = 1
-    """Into how many parts each batch is cut, one after the other in memory; their gradients are averaged."""
-
-    def __post_init__(self) -> None:
-        if self.accumulate < 1:
-            raise ValueError(f"model.optim.accumulate must be at least 1, not {self.accumulate}.")
-        for name in ("clip", "arch_from_epoch"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"model.optim.{name} must not be negative, but is {getattr(self, name)}.")
 
 
 class SearchModule(RecordedModule, ABC):
@@ -106,7 +66,8 @@ class SearchModule(RecordedModule, ABC):
         for metric in self.losses.values():
             metric.persistent(True)
         self._batch = 0
-        self._first_bad: Tensor | None = None
+        self._health = Health()
+        self._captured: dict[str, tuple[Any, CapturedGradient]] = {}
 
     @abstractmethod
     def training_step(self, batch: SearchBatch, batch_idx: int) -> None:
@@ -124,18 +85,35 @@ class SearchModule(RecordedModule, ABC):
         Returns:
             The loss, detached.
         """
-        optimizer, total = self.optimizers()[0], None
+        optimizer = self.optimizers()[0]
         optimizer.zero_grad()
         with frozen(self.architecture.parameters()):
-            parts = self._parts(pair)
-            for index, (part, share) in enumerate(parts):
-                last = index == len(parts) - 1
-                with nullcontext() if last else self._without_synchronisation():
-                    value = share * loss(part)
-                    self.manual_backward(value)
-                total = value.detach() if total is None else total + value.detach()
+            value = self._backward("weights", loss, pair, self._weights)
         optimizer.step()
-        return self._log_loss("weights", total)
+        return self._log_loss("weights", value)
+
+    def step_both(self, loss: Loss, pair: Pair) -> Tensor:
+        """One step of both levels along the gradient of one loss at the same point (single-level optimisation).
+
+        Before epoch `optim.arch_from_epoch` only the weights move.
+
+        Args:
+            loss: Mean loss of a batch.
+            pair: The batch.
+
+        Returns:
+            The loss, detached.
+        """
+        if not self.arch_moves:
+            return self.step_weights(loss, pair)
+        optimizer, logits = self.optimizers()[0], list(self.architecture.parameters())
+        optimizer.zero_grad()
+        value = self._backward("both", loss, pair, [*self._weights, *logits])
+        scale = self._loss_scale()
+        gradient = [torch.zeros_like(p) if p.grad is None else p.grad / scale for p in logits]
+        self._apply_unscaled(gradient, scale)
+        optimizer.step()
+        return self._log_loss("weights", value)
 
     def step_arch(self, loss: Loss, pair: Pair) -> Tensor | None:
         """One step of the architecture; weights and running statistics stay bit-equal.
@@ -149,17 +127,15 @@ class SearchModule(RecordedModule, ABC):
         """
         if not self.arch_moves:
             return None
-        scale = self._loss_scale()
+        scale, logits = self._loss_scale(), list(self.architecture.parameters())
         with frozen(self._weights), frozen_statistics(self._norms):
-            losses = (share * scale * loss(part) for part, share in self._parts(pair))
-            gradient, value = accumulate(losses, list(self.architecture.parameters()))
-        if scale == 1.0:
-            self.apply_arch_gradient(gradient)
-        else:
-            gradient = self._mean_over_ranks([g / scale for g in gradient])
-            # a scale that overflows is an event of every long run in float16; the weight step makes it smaller
-            if all(bool(g.isfinite().all()) for g in gradient):
-                self.apply_arch_gradient(gradient, reduced=True)
+            if self.optim.graphs:
+                found, value = self._replay("arch", loss, pair, logits)
+                gradient = [torch.zeros_like(p) if g is None else g for p, g in zip(logits, found, strict=True)]
+            else:
+                losses = (share * scale * loss(part) for part, share in self._parts(pair))
+                gradient, value = accumulate(losses, logits)
+        self._apply_unscaled([g / scale for g in gradient], scale)
         return self._log_loss("arch", value / scale)
 
     def step_arch_unrolled(
@@ -299,7 +275,13 @@ class SearchModule(RecordedModule, ABC):
                 )
 
     def on_fit_start(self) -> None:
-        """Makes the architecture equal on all ranks, which DDP does only for what it synchronises."""
+        """Makes the architecture equal on all ranks, which DDP does only for what it synchronises.
+
+        Raises:
+            ValueError: if gradients cannot be captured as asked for.
+        """
+        if self.optim.graphs:
+            self._check_graphs()
         if self.trainer.world_size > 1:
             for tensor in self.architecture.state_dict(keep_vars=True).values():
                 torch.distributed.broadcast(tensor.data, 0)
@@ -355,6 +337,61 @@ class SearchModule(RecordedModule, ABC):
         """Keeps DDP from averaging gradients of a part before the last one."""
         return getattr(self.trainer.strategy, "block_backward_sync", nullcontext)()
 
+    def _backward(self, level: str, loss: Loss, pair: Pair, parameters: list[nn.Parameter]) -> Tensor:
+        """Puts the gradient of the weights, averaged over processes, and of what else moves where optimisers look."""
+        if self.optim.graphs:
+            gradient, total = self._replay(level, loss, pair, parameters)
+            for parameter, value in zip(parameters, gradient, strict=True):
+                parameter.grad = value
+            return total
+        terms, parts = [], self._parts(pair)
+        for index, (part, share) in enumerate(parts):
+            last = index == len(parts) - 1
+            with nullcontext() if last else self._without_synchronisation():
+                value = share * loss(part)
+                self.manual_backward(value)
+            terms.append(value.detach())
+        return sum(terms[1:], terms[0])
+
+    def _replay(
+        self, level: str, loss: Loss, pair: Pair, parameters: list[nn.Parameter]
+    ) -> tuple[list[Tensor | None], Tensor]:
+        """Gradient and loss from the CUDA graph of a level, which is captured anew when its kernels change."""
+        active = [self.architecture.active(cell) for cell in self.architecture.space.cells]
+        key = active, self.network.training, *((each.shape, each.dtype, each.device) for each in pair)
+        if level not in self._captured or self._captured[level][0] != key:
+            self._captured.pop(level, None)  # its memory first
+            state = [buffer for norm in self._norms for buffer in norm.buffers()]
+            self._captured[level] = key, CapturedGradient(loss, pair, parameters, state)
+        return self._captured[level][1](pair)
+
+    def _apply_unscaled(self, gradient: list[Tensor], scale: float) -> None:
+        gradient = self._mean_over_ranks(gradient)
+        # a scale that overflows is an event of every long run in float16; the weight step makes it smaller
+        if scale == 1.0 or all(bool(g.isfinite().all()) for g in gradient):
+            self.apply_arch_gradient(gradient, reduced=True)
+
+    def _check_graphs(self) -> None:
+        for wrong, reason in (
+            (self.device.type != "cuda", f"a GPU, but runs on {self.device.type}"),
+            (self.order != 1, "the first order: order 2 moves the weights within a step"),
+            (self.trainer.world_size > 1, "one process"),
+            (self._loss_scale() != 1.0, "precision 32-true or bf16-mixed: the scale of 16-mixed changes"),
+        ):
+            if wrong:
+                raise ValueError(f"model.optim.graphs needs {reason}. Set model.optim.graphs to false.")
+
+    def _check_health(self) -> None:
+        if (first := self._health.first_bad()) is None:
+            return
+        epoch, batch = divmod(first, int(self.trainer.num_training_batches))
+        last = Path(self.trainer.default_root_dir) / "checkpoints" / "last.ckpt"
+        raise FloatingPointError(
+            f"Loss or architecture is not finite since epoch {epoch}, batch {batch} (after {self.global_step} steps "
+            f"of the weights). The last good checkpoint is {last if last.exists() else 'none'}. A smaller lr "
+            "(model.optim.weights.lr, model.optim.arch.lr) or a smaller model.optim.clip may help."
+        )
+
     def _loss_scale(self) -> float:
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         return 1.0 if scaler is None else float(scaler.get_scale())
@@ -366,79 +403,14 @@ class SearchModule(RecordedModule, ABC):
         flat = self.trainer.strategy.reduce(flat, reduce_op="mean")
         return [part.view_as(t) for part, t in zip(flat.split([t.numel() for t in tensors]), tensors, strict=True)]
 
-    def _watch(self, value: Tensor) -> None:
-        """Notes the first step whose loss or architecture is not finite; reads the note where that costs little."""
-        state = value.double() + sum(logits.detach().double().sum() for logits in self.architecture.parameters())
-        place = torch.tensor(float(self.current_epoch * self.trainer.num_training_batches + self._batch))
-        place = place.to(state.device, non_blocking=True)
-        first = self._first_bad
-        bad = torch.where(state.isfinite(), torch.inf, place)
-        self._first_bad = bad if first is None else torch.minimum(first, bad)
-        if state.device.type == "cpu" or (self._batch + 1) % self.trainer.log_every_n_steps == 0:
-            self._check_health()
-
-    def _check_health(self) -> None:
-        if self._first_bad is None or not self._first_bad.isfinite():
-            return
-        epoch, batch = divmod(int(self._first_bad), int(self.trainer.num_training_batches))
-        last = Path(self.trainer.default_root_dir) / "checkpoints" / "last.ckpt"
-        raise FloatingPointError(
-            f"Loss or architecture is not finite since epoch {epoch}, batch {batch} (after {self.global_step} steps "
-            f"of the weights). The last good checkpoint is {last if last.exists() else 'none'}. A smaller lr "
-            "(model.optim.weights.lr, model.optim.arch.lr) or a smaller model.optim.clip may help."
-        )
-
     def _log_loss(self, level: str, value: Tensor) -> Tensor:
         value = value.detach()
-        self._watch(value)
+        logs = (self._batch + 1) % self.trainer.log_every_n_steps == 0
+        step = self.current_epoch * self.trainer.num_training_batches + self._batch
+        self._health.watch([value, *self.architecture.parameters()], step)
+        if logs or value.device.type == "cpu":  # elsewhere looking means waiting for the device
+            self._check_health()
         self.losses[level].update(value)
-        if (self._batch + 1) % self.trainer.log_every_n_steps == 0:
+        if logs:
             self.log_now({f"{level}/loss_step": value})
         return value
-
-
-class ImageSearchModule(SearchModule, ABC):
-    """A search over networks that classify images."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        names = ("val_loss", "val_accuracy", "test_loss", "test_accuracy")
-        self.scores = nn.ModuleDict({name: MeanMetric(nan_strategy="disable") for name in names})
-
-    def loss(self, pair: Pair, mixture: Mixture | None = None) -> Tensor:
-        """Mean cross entropy.
-
-        Args:
-            pair: Images and labels.
-            mixture: How candidates are mixed; the architecture's present one by default.
-        """
-        images, labels = pair
-        return F.cross_entropy(self.network(images, self.architecture() if mixture is None else mixture), labels)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits [B, K] of the search network."""
-        return self.network(images, self.architecture())
-
-    def validation_step(self, batch: Pair, batch_idx: int) -> None:
-        """Loss and accuracy on data that did not move the weights."""
-        self._evaluate(batch, "val")
-
-    def test_step(self, batch: Pair, batch_idx: int) -> None:
-        """Loss and accuracy of the search network on the test part."""
-        self._evaluate(batch, "test")
-
-    def predict_step(self, batch: Pair, batch_idx: int) -> Tensor:
-        """Class of each image, [B]."""
-        return self(batch[0]).argmax(-1)
-
-    def _evaluate(self, batch: Pair, stage: str) -> None:
-        images, labels = batch
-        logits = self(images)
-        values = {
-            "loss": F.cross_entropy(logits, labels, reduction="none"),
-            "accuracy": (logits.argmax(-1) == labels).float(),
-        }
-        for name, value in values.items():
-            metric = self.scores[f"{stage}_{name}"]
-            metric.update(value)
-            self.log(f"{stage}/{name}", metric, prog_bar=name == "accuracy")

@@ -1,0 +1,26 @@
+"""Noticing that a search is not finite any more, without waiting for the device at every step."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+__all__ = ("Health",)
+
+
+class Health:
+    """Remembers, on the device, the first step at which something was not finite."""
+
+    def __init__(self) -> None:
+        self._first: Tensor | None = None
+
+    def watch(self, values: Iterable[Tensor], step: int) -> None:
+        """Notes a step if one of its values is not finite."""
+        total = sum(value.detach().double().sum() for value in values)
+        place = torch.tensor(float(step)).to(total.device, non_blocking=True)
+        bad = torch.where(total.isfinite(), torch.inf, place)
+        self._first = bad if self._first is None else torch.minimum(self._first, bad)
+
+    def first_bad(self) -> int | None:
+        """The first step that was noted, or None; waits for the device."""
+        return None if self._first is None or not self._first.isfinite() else int(self._first)

@@ -1,0 +1,40 @@
+"""How both levels of a search descend."""
+
+from dataclasses import dataclass
+
+from lit_nas.optim import DartsAdam, DartsSGD, OptimizerCallable, SchedulerCallable, SearchCosineLR
+
+__all__ = ("SearchOptim",)
+
+
+@dataclass(frozen=True)
+class SearchOptim:
+    """How both levels descend. The defaults are those of DARTS (appendix A.1).
+
+    Raises:
+        ValueError: if a number is out of range.
+    """
+
+    weights: OptimizerCallable = DartsSGD
+    """Optimiser of the network weights."""
+    arch: OptimizerCallable = DartsAdam
+    """Optimiser of the architecture."""
+    schedule: SchedulerCallable = SearchCosineLR
+    """Learning rate of the weights over the epochs; that of the architecture is constant."""
+    clip: float = 5.0
+    """Largest norm of the gradient of all weights together; 0 does not clip. The architecture is not clipped."""
+    arch_from_epoch: int = 0
+    """First epoch in which the architecture moves."""
+    accumulate: int = 1
+    """Into how many parts each batch is cut, one after the other in memory; their gradients are averaged."""
+    graphs: bool = False
+    """Whether gradients are captured as CUDA graphs and replayed: first order on one GPU, without float16."""
+
+    def __post_init__(self) -> None:
+        if self.accumulate < 1:
+            raise ValueError(f"model.optim.accumulate must be at least 1, not {self.accumulate}.")
+        for name in ("clip", "arch_from_epoch"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"model.optim.{name} must not be negative, but is {getattr(self, name)}.")
+        if self.graphs and self.accumulate > 1:
+            raise ValueError("model.optim.graphs replays whole batches: leave model.optim.accumulate at 1.")
