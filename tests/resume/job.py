@@ -32,7 +32,7 @@ def write_config(name: str, path: Path, **top: Any) -> Path:
         "data": {
             "class_path": "SyntheticDataModule",
             "init_args": {
-                "num_images": 60, "channels": inputs.channels, "height": inputs.height, "width": inputs.width,
+                "num_images": 100, "channels": inputs.channels, "height": inputs.height, "width": inputs.width,
                 "classes": inputs.classes, "batch_size": 5,
                 "augmentation": {"crop_padding": 1, "flip": True, "cutout": 2},
             },
@@ -50,11 +50,26 @@ def write_config(name: str, path: Path, **top: Any) -> Path:
 
 def run(arguments: Sequence[str], bomb: str = "", at: int = 0, environment: dict[str, str] | None = None) -> int:
     """Runs `lit-nas` in a process of its own; its exit status, negative for a signal."""
-    process = PROCESSES.Process(target=_child, args=(list(arguments), bomb, at, environment or {}))
-    process.start()
-    process.join(120)
-    assert process.exitcode is not None, "the process hangs"
-    return process.exitcode
+    return run_ranks(arguments, [environment or {}], bomb, at)[0]
+
+
+def run_ranks(
+    arguments: Sequence[str], environments: Sequence[dict[str, str]], bomb: str = "", at: int = 0
+) -> list[int]:
+    """Runs `lit-nas` in a process for each environment, the first of which gets the bomb; their exit statuses."""
+    processes = [
+        PROCESSES.Process(target=_child, args=(list(arguments), bomb if rank == 0 else "", at, environment))
+        for rank, environment in enumerate(environments)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    hanging = [process for process in processes if process.exitcode is None]
+    for process in hanging:
+        process.kill()
+    assert not hanging, "a process hangs"
+    return [process.exitcode for process in processes]
 
 
 def _child(arguments: list[str], bomb: str, at: int, environment: dict[str, str]) -> None:
@@ -70,7 +85,8 @@ def _child(arguments: list[str], bomb: str, at: int, environment: dict[str, str]
     steps = _count_steps()
     status = main(arguments)
     folder = Path(arguments[arguments.index("--trainer.default_root_dir") + 1])
-    (folder / "steps.txt").write_text(str(len(steps)))
+    rank = environment.get("RANK", environment.get("SLURM_PROCID", ""))
+    (folder / f"steps{rank}.txt").write_text(str(len(steps)))
     sys.exit(status)
 
 
