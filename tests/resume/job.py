@@ -83,7 +83,11 @@ def _child(arguments: list[str], bomb: str, at: int, environment: dict[str, str]
     if bomb:
         BOMBS[bomb](at)
     steps = _count_steps()
-    status = main(arguments)
+    try:
+        status = main(arguments)
+    finally:
+        if "wandb" in sys.modules:  # another process does this by itself when it exits
+            sys.modules["wandb"].finish()
     folder = Path(arguments[arguments.index("--trainer.default_root_dir") + 1])
     rank = environment.get("RANK", environment.get("SLURM_PROCID", ""))
     (folder / f"steps{rank}.txt").write_text(str(len(steps)))
