@@ -76,6 +76,7 @@ def test_mixed_precision_follows_float32(name, precision):
 
 
 @METHODS
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")  # the only step of the epoch is skipped
 def test_a_scale_that_overflows_skips_the_step_and_falls(name):
     module = TINY[name]()
     start = snapshot(module)
