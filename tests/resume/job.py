@@ -95,33 +95,41 @@ def _child(arguments: list[str], bomb: str, at: int, environment: dict[str, str]
 
 
 def _count_steps() -> list[int]:
+    from pytorch_lightning import LightningModule
+
     from lit_nas.search import SearchModule
 
-    start, steps = SearchModule.on_train_batch_start, []
+    steps = []
+    for owner in (SearchModule, LightningModule):  # a search, a retraining
 
-    def counted(self, batch, batch_idx):
-        steps.append(batch_idx)
-        return start(self, batch, batch_idx)
+        def counted(self, batch, batch_idx, start=owner.on_train_batch_start):
+            steps.append(batch_idx)
+            return start(self, batch, batch_idx)
 
-    SearchModule.on_train_batch_start = counted
+        owner.on_train_batch_start = counted
     return steps
 
 
 def _at_step(at: int, action) -> None:
     """Does something within the forward pass of training step `at`, counted from 0."""
+    from lit_nas.evaluate import EvaluationModule
     from lit_nas.search import ImageSearchModule
 
-    loss, seen = ImageSearchModule.loss, {"step": -1, "batch": None}
+    seen = {"step": -1, "batch": None}
 
-    def watched(self, pair, mixture=None):
-        position = self.trainer.current_epoch, self.trainer.fit_loop.epoch_loop.batch_idx
-        if position != seen["batch"]:
-            seen["batch"], seen["step"] = position, seen["step"] + 1
-            if seen["step"] == at:
-                action()
-        return loss(self, pair, mixture)
+    def watch(function):
+        def watched(self, *arguments):
+            position = self.trainer.current_epoch, self.trainer.fit_loop.epoch_loop.batch_idx
+            if position != seen["batch"]:
+                seen["batch"], seen["step"] = position, seen["step"] + 1
+                if seen["step"] == at:
+                    action()
+            return function(self, *arguments)
 
-    ImageSearchModule.loss = watched
+        return watched
+
+    ImageSearchModule.loss = watch(ImageSearchModule.loss)
+    EvaluationModule._smoothed_loss = watch(EvaluationModule._smoothed_loss)
 
 
 def _raise() -> None:
@@ -176,14 +184,12 @@ def final_state(folder: Path) -> dict[str, Any]:
     checkpoint["callbacks"] = {k: v for k, v in checkpoint["callbacks"].items() if "MeasureCost" not in k}
     with (folder / "metrics.csv").open(newline="") as file:
         rows = [{k: v for k, v in row.items() if "cost/" not in k and v != ""} for row in csv.DictReader(file)]
-    genotypes = {path.name: path.read_text() for path in sorted((folder / "genotypes").iterdir())}
-    return {
-        "checkpoint": checkpoint,
-        "metrics": [row for row in rows if len(row) > 1],
-        "alphas": (folder / "alphas.csv").read_text(),
-        "genotypes": genotypes,
-        "genotype": json.loads((folder / "genotype.json").read_text()),
-    }
+    state = {"checkpoint": checkpoint, "metrics": [row for row in rows if len(row) > 1]}
+    if (folder / "alphas.csv").exists():  # a search
+        state["alphas"] = (folder / "alphas.csv").read_text()
+        state["genotypes"] = {path.name: path.read_text() for path in sorted((folder / "genotypes").iterdir())}
+        state["genotype"] = json.loads((folder / "genotype.json").read_text())
+    return state
 
 
 def differences(a: Any, b: Any, where: str = "") -> list[str]:

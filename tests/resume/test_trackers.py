@@ -3,12 +3,9 @@
 import json
 import struct
 
-import pytest
+from wandb.proto import wandb_internal_pb2
 
 from tests.resume.job import run, write_config
-
-wandb = pytest.importorskip("wandb")
-from wandb.proto import wandb_internal_pb2
 
 QUIET = {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "WANDB_DISABLE_GIT": "true", "WANDB_CONSOLE": "off"}
 
