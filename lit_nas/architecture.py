@@ -67,6 +67,10 @@ class Architecture(nn.Module):
             self._active[cell] = tuple(tuple(o for o, alive in enumerate(row) if alive) for row in rows)
         return self._active[cell]
 
+    def count_active(self) -> int:
+        """Number of living (edge, operation) pairs of all cell types."""
+        return sum(len(columns) for cell in self.space.cells for columns in self.active(cell))
+
     def prune(self, cell: str, keep: Tensor) -> None:
         """Takes candidates out for good.
 

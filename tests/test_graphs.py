@@ -67,7 +67,9 @@ def test_replayed_gradients_take_the_same_steps(name, monkeypatch):
     for key, value in snapshot(graphs).items():
         assert torch.equal(value, before[key]), key
     levels = len(graphs._captured)
-    assert Eager.captures == 2 * levels  # at the start, and after pruning
+    assert Eager.captures >= 2 * levels  # at the start, and after pruning
+    if not plain.leaves_weights_unused:  # the method itself prunes nothing
+        assert Eager.captures == 2 * levels
 
 
 @pytest.mark.parametrize("name", TINY)

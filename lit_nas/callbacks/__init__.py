@@ -5,6 +5,7 @@ from lit_nas.callbacks.checkpoints import SaveCheckpoints, find_last
 from lit_nas.callbacks.cost import MeasureCost
 from lit_nas.callbacks.genotype import WriteGenotype
 from lit_nas.callbacks.memory import ExplainMemory
+from lit_nas.callbacks.prune import Prune
 from lit_nas.callbacks.random_state import KeepRandomState
 from lit_nas.callbacks.signals import StopOnSignal
 
@@ -13,6 +14,7 @@ __all__ = (
     "KeepRandomState",
     "LogAlphas",
     "MeasureCost",
+    "Prune",
     "SaveCheckpoints",
     "StopOnSignal",
     "WriteGenotype",

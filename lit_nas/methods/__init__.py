@@ -1,5 +1,9 @@
 """Methods: one file, one final class each. Tests and documentation walk over `__all__`."""
 
 from lit_nas.methods.darts import DARTS
+from lit_nas.methods.entmax_darts import EntmaxDARTS
 
-__all__ = ("DARTS",)
+__all__ = (
+    "DARTS",
+    "EntmaxDARTS",
+)

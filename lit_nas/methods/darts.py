@@ -46,6 +46,8 @@ class DARTS(ImageSearchModule):
         super().__init__()
         if order not in (1, 2):
             raise ValueError(f"model.order must be 1 or 2, not {order}.")
+        if order == 2 and optim.level == "single":
+            raise ValueError("Both levels step at the same point with model.optim.level single: set model.order to 1.")
         self.inputs, self.order, self.product = inputs, order, product
         self.network = SearchNetwork(space, inputs, engine)
         self.architecture = Architecture(space, Softmax())
@@ -54,7 +56,8 @@ class DARTS(ImageSearchModule):
     def training_step(self, batch: SearchBatch, batch_idx: int) -> None:
         """Architecture first, then weights, on the same batch of training data (algorithm 1)."""
         if self.order == 1:
-            self.step_arch(self.loss, batch["arch"])
+            self.step_levels(self.loss, batch)
         else:
-            self.step_arch_unrolled(self.loss, batch["arch"], batch["weights"], self.product)
-        self.step_weights(self.loss, batch["weights"])
+            validation = batch["arch" if self.optim.level == "bilevel" else "weights"]
+            self.step_arch_unrolled(self.loss, validation, batch["weights"], self.product)
+            self.step_weights(self.loss, batch["weights"])

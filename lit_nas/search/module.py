@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 import torch
+from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
@@ -55,8 +56,8 @@ class SearchModule(RecordedModule, ABC):
     optim: SearchOptim
     order: int = 1
     """Order of the architecture gradient; 2 restricts the optimiser of the weights."""
-    roles: ClassVar[frozenset[str]] = frozenset({"weights", "arch"})
-    """Parts of the split that the method cannot do without."""
+    leaves_weights_unused: bool = False
+    """Whether a step may leave weights without a gradient, those of pruned or sampled candidates for example."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,6 +73,11 @@ class SearchModule(RecordedModule, ABC):
     @abstractmethod
     def training_step(self, batch: SearchBatch, batch_idx: int) -> None:
         """One iteration of the paper's algorithm."""
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """Parts of the split that the search cannot do without."""
+        return frozenset({"weights", "arch"} if self.optim.level == "bilevel" else {"weights"})
 
     # -- verbs ---------------------------------------------------------------------------------------------------
 
@@ -89,8 +95,22 @@ class SearchModule(RecordedModule, ABC):
         optimizer.zero_grad()
         with frozen(self.architecture.parameters()):
             value = self._backward("weights", loss, pair, self._weights)
+        value = self._log_loss("weights", value)
         optimizer.step()
-        return self._log_loss("weights", value)
+        return value
+
+    def step_levels(self, loss: Loss, batch: SearchBatch) -> None:
+        """One step of both levels by the first order, on the data and in the way that `optim.level` says.
+
+        Args:
+            loss: Mean loss of a batch.
+            batch: The batch of each role.
+        """
+        if self.optim.level == "single":
+            self.step_both(loss, batch["weights"])
+        else:
+            self.step_arch(loss, batch["arch" if self.optim.level == "bilevel" else "weights"])
+            self.step_weights(loss, batch["weights"])
 
     def step_both(self, loss: Loss, pair: Pair) -> Tensor:
         """One step of both levels along the gradient of one loss at the same point (single-level optimisation).
@@ -111,9 +131,10 @@ class SearchModule(RecordedModule, ABC):
         value = self._backward("both", loss, pair, [*self._weights, *logits])
         scale = self._loss_scale()
         gradient = [torch.zeros_like(p) if p.grad is None else p.grad / scale for p in logits]
+        value = self._log_loss("weights", value)
         self._apply_unscaled(gradient, scale)
         optimizer.step()
-        return self._log_loss("weights", value)
+        return value
 
     def step_arch(self, loss: Loss, pair: Pair) -> Tensor | None:
         """One step of the architecture; weights and running statistics stay bit-equal.
@@ -238,11 +259,13 @@ class SearchModule(RecordedModule, ABC):
             roles = getattr(getattr(self.trainer, "datamodule", None), "roles", self.roles)
             if missing := sorted(self.roles - roles):
                 raise ValueError(
-                    f"{type(self).__name__} needs a split with the parts {sorted(self.roles)}, but data.split gives "
-                    f"{sorted(roles)} without {missing}. Use `half`, `one-one-four`, or a mapping such as "
-                    "{weights: 0.5, arch: 0.5}."
+                    f"{type(self).__name__} (model.optim.level {self.optim.level}) needs a split with the parts "
+                    f"{sorted(self.roles)}, but data.split gives {sorted(roles)} without {missing}. Use `half`, "
+                    "`one-one-four`, or a mapping such as {weights: 0.5, arch: 0.5}."
                 )
             self.derive()  # a rule that cannot choose among the candidates says so now
+            if self.leaves_weights_unused and isinstance(self.trainer.strategy, DDPStrategy):
+                self.trainer.strategy._ddp_kwargs["find_unused_parameters"] = True
             # DDP must not wait for gradients of the architecture in a backward pass of the weights
             self._ddp_params_and_buffers_to_ignore = [
                 f"architecture.{name}" for name in self.architecture.state_dict(keep_vars=True)

@@ -1,6 +1,7 @@
 """How both levels of a search descend."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from lit_nas.optim import DartsAdam, DartsSGD, OptimizerCallable, SchedulerCallable, SearchCosineLR
 
@@ -23,6 +24,9 @@ class SearchOptim:
     """Learning rate of the weights over the epochs; that of the architecture is constant."""
     clip: float = 5.0
     """Largest norm of the gradient of all weights together; 0 does not clip. The architecture is not clipped."""
+    level: Literal["bilevel", "alternating", "single"] = "bilevel"
+    """On which data the architecture descends: on a part of its own (`bilevel`), on the batch of the weights, one step
+    after the other (`alternating`), or along the gradient of the same loss at the same point (`single`)."""
     arch_from_epoch: int = 0
     """First epoch in which the architecture moves."""
     accumulate: int = 1
@@ -36,5 +40,7 @@ class SearchOptim:
         for name in ("clip", "arch_from_epoch"):
             if getattr(self, name) < 0:
                 raise ValueError(f"model.optim.{name} must not be negative, but is {getattr(self, name)}.")
+        if self.level not in ("bilevel", "alternating", "single"):
+            raise ValueError(f"model.optim.level must be bilevel, alternating or single, not {self.level!r}.")
         if self.graphs and self.accumulate > 1:
             raise ValueError("model.optim.graphs replays whole batches: leave model.optim.accumulate at 1.")

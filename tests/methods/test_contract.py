@@ -91,13 +91,16 @@ def test_each_step_leaves_the_other_level_bit_equal(name, tmp_path):
 
         setattr(module, verb, watched)
 
-    verbs = ["step_weights", "step_arch", "step_arch_unrolled"]
+    verbs = ["step_weights", "step_arch", "step_arch_unrolled", "step_both"]
     for verb in verbs:
         watch(verb)
     fit(module, tmp_path, steps=2)
-    assert {verb for verb, _, _ in records} >= {"step_weights"}
+    assert {verb for verb, _, _ in records} & {"step_weights", "step_both"}
     for verb, before, after in records:
-        if verb == "step_weights":
+        if verb == "step_both":
+            assert changed(before, after, "network.")
+            assert changed(before, after, "architecture.logits")
+        elif verb == "step_weights":
             assert not changed(before, after, "architecture.")
             assert changed(before, after, "network.")
         else:
@@ -113,13 +116,15 @@ def test_running_statistics_are_those_of_a_plain_loop(name, tmp_path):
     module = TINY[name]()
     plain = copy.deepcopy(module)
     seen = []
-    original = module.step_weights
 
-    def watched(loss, pair):
-        seen.append({key: value.detach().clone() for key, value in module.architecture.state_dict().items()})
-        return original(loss, pair)
+    def watch(original):
+        def watched(loss, pair):
+            seen.append({key: value.detach().clone() for key, value in module.architecture.state_dict().items()})
+            return original(loss, pair)
 
-    module.step_weights = watched
+        return watched
+
+    module.step_weights, module.step_both = watch(module.step_weights), watch(module.step_both)
     fit(module, tmp_path, steps=1)
     assert len(seen) == 1
     plain.architecture.load_state_dict(seen[0])

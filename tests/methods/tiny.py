@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from lit_nas.inputs import ImageSpec
-from lit_nas.methods import DARTS
-from lit_nas.search import SearchModule
+from lit_nas.methods import DARTS, EntmaxDARTS
+from lit_nas.pruning import Pruning
+from lit_nas.relaxations import Entmax
+from lit_nas.search import SearchModule, SearchOptim
 from lit_nas.spaces import DartsSpace
 
 INPUTS = ImageSpec(channels=2, height=8, width=8, classes=3)
@@ -17,6 +19,9 @@ TINY: dict[str, Callable[[], SearchModule]] = {
     "DARTS-first-order": lambda: DARTS(INPUTS, SPACE),
     "DARTS-second-order": lambda: DARTS(INPUTS, SPACE, order=2),
     "DARTS-second-order-exact": lambda: DARTS(INPUTS, SPACE, order=2, product="exact"),
+    "DARTS-alternating": lambda: DARTS(INPUTS, SPACE, optim=SearchOptim(level="alternating")),
+    "EntmaxDARTS": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(8.0), Pruning(every="step")),
+    "EntmaxDARTS-bilevel": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(6.0, start=1.0), optim=SearchOptim()),
 }
 
 

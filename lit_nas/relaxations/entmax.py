@@ -1,0 +1,109 @@
+"""Sparse relaxations: mixing weights that can be exactly zero.
+
+Papers: Peters, Niculae, Martins, ACL 2019, https://arxiv.org/abs/1905.05702, equations 3 to 5 (alpha-entmax);
+Bezirganyan, Akarmazyan, 2022, https://doi.org/10.54503/2579-2903-2022.1-203 (in architecture search). The schedules are
+what the latter name as future work; their form is ours.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from entmax import entmax15, entmax_bisect, sparsemax
+from torch import Tensor
+from torch.autograd import Function
+
+from lit_nas.relaxations.relaxation import Relaxation
+
+__all__ = ("Entmax",)
+
+NEARLY_ONE = 1.0 + 1e-6
+"""Below this alpha the weights are those of a softmax to six digits, and the general formula divides by zero."""
+
+
+@dataclass(frozen=True)
+class Entmax(Relaxation):
+    """Alpha-entmax over the living candidates of an edge: softmax at alpha = 1, sparser the larger alpha is.
+
+    An entry is p_i = [(alpha - 1) z_i - tau]_+ ^ (1 / (alpha - 1)), tau such that the row sums to 1. The Jacobian is
+    diag(g) - g g^T / sum(g) with g_i = p_i ^ (2 - alpha) where p_i > 0, else 0. Both are computed in float64 whatever
+    the precision of the run, because g is huge where p is small.
+
+    Raises:
+        ValueError: if an alpha is below 1, or the stairs have no height.
+    """
+
+    alpha: float = 3.0
+    """Sparsity at the end of the search: 1 is softmax, 2 sparsemax."""
+    start: float | None = None
+    """Sparsity at the beginning; None keeps `alpha` throughout."""
+    stairs: int | None = None
+    """In how many equal stairs, the first at `start` and the last at `alpha`; None moves linearly with every step."""
+
+    def __post_init__(self) -> None:
+        for name, value in (("alpha", self.alpha), ("start", self.start)):
+            if value is not None and not 1.0 <= value < float("inf"):
+                raise ValueError(f"relaxation.{name} of Entmax must be at least 1, not {value}.")
+        if self.stairs is not None and (self.start is None or self.stairs < 2):
+            raise ValueError(
+                f"relaxation.stairs of Entmax is {self.stairs}, but must be at least 2 and lead from `start`, which is "
+                f"{self.start}."
+            )
+
+    def __call__(self, logits: Tensor, mask: Tensor, progress: Tensor) -> Tensor:
+        """[E, O] -> [E, O]; a row sums to 1, or to 0 where nothing lives."""
+        safe = mask | ~mask.any(-1, keepdim=True)  # nothing is no distribution
+        with torch.autocast(logits.device.type, enabled=False):
+            z = logits.double().masked_fill(~safe, float("-inf"))
+            with torch.no_grad():
+                weights, alpha = self._weights(z, progress)
+            return (_Entmax.apply(z, weights, alpha) * mask).to(logits.dtype)
+
+    def sparsity(self, progress: Tensor) -> Tensor:
+        """Alpha at a point of the search.
+
+        Args:
+            progress: 0-dim, the part of the search that is done.
+
+        Returns:
+            0-dim float64.
+        """
+        done = progress.double()
+        if self.start is None:
+            return torch.full_like(done, self.alpha)
+        if self.stairs is not None:
+            done = (done * self.stairs).floor().clamp(max=self.stairs - 1) / (self.stairs - 1)
+        return self.start + (self.alpha - self.start) * done
+
+    def _weights(self, z: Tensor, progress: Tensor) -> tuple[Tensor, Tensor]:
+        """Entmax of z, without its gradient, and alpha."""
+        alpha = self.sparsity(progress)
+        if self.start is None or self.start == self.alpha:
+            if self.alpha < NEARLY_ONE:
+                return z.softmax(-1), alpha
+            return _SORTED.get(self.alpha, lambda z: entmax_bisect(z, self.alpha))(z), alpha
+        # on the device and without branches, so that no step waits for it
+        sparse = entmax_bisect(z, alpha.clamp(min=NEARLY_ONE))
+        return torch.where(alpha < NEARLY_ONE, z.softmax(-1), sparse), alpha
+
+
+_SORTED = {1.5: entmax15, 2.0: sparsemax}
+"""Those with an exact solution by sorting; the others are found by bisection."""
+
+
+class _Entmax(Function):
+    """Gives weights their gradient. It can be differentiated again, which that of the package cannot at zeros."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, weights: Tensor, alpha: Tensor) -> Tensor:
+        out = weights.view_as(weights)
+        ctx.save_for_backward(out, alpha)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        p, alpha = ctx.saved_tensors
+        alive = p > 0
+        g = p.where(alive, 1.0) ** (2.0 - alpha) * alive  # a power of zero has no derivative
+        mean = (gradient * g).sum(-1, keepdim=True) / g.sum(-1, keepdim=True)
+        return g * (gradient - mean), None, None
