@@ -15,7 +15,8 @@ class Pruning:
     """Candidates whose mixing weight is at most a threshold are taken out for good.
 
     With the threshold 0 this is the rule of sparse single-level search (Bezirganyan and Akarmazyan, 2022): what a
-    sparse relaxation has set to exactly zero is pruned. The paper does not say how often; the default is after each epoch.
+    sparse relaxation has set to exactly zero is pruned. The paper does not say how often; the default is after each
+    epoch.
 
     Raises:
         ValueError: if a number is out of range.

@@ -84,4 +84,4 @@ def test_slurm_and_the_other_engine_find_the_same(name, whole, tmp_path):
     )
     for key, value in fused.items():
         if key.startswith("architecture.logits"):
-            torch.testing.assert_close(value, reference[key], rtol=1e-3, atol=1e-4)
+            torch.testing.assert_close(value, reference[key], rtol=0, atol=5e-4)  # twelve steps of Adam with lr 3e-4
