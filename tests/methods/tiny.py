@@ -8,15 +8,18 @@ from torch import Tensor
 from lit_nas.inputs import ImageSpec
 from lit_nas.methods import DARTS
 from lit_nas.search import SearchModule
-from lit_nas.spaces import DartsSpace
+from lit_nas.spaces import DartsSpace, NasBench201Space
 
 INPUTS = ImageSpec(channels=2, height=8, width=8, classes=3)
 SPACE = DartsSpace(init_channels=2, num_cells=3, nodes=2)
+# with running statistics, which the test of two processes needs: statistics of half a batch are other ones
+NAS_BENCH_201 = NasBench201Space(init_channels=2, num_cells=3, track_running_stats=True)
 
 TINY: dict[str, Callable[[], SearchModule]] = {
     "DARTS-first-order": lambda: DARTS(INPUTS, SPACE),
     "DARTS-second-order": lambda: DARTS(INPUTS, SPACE, order=2),
     "DARTS-second-order-exact": lambda: DARTS(INPUTS, SPACE, order=2, product="exact"),
+    "DARTS-nas-bench-201": lambda: DARTS(INPUTS, NAS_BENCH_201),
 }
 
 
