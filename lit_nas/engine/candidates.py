@@ -171,7 +171,10 @@ def _convolve(
     x: Tensor, operations: Sequence[ReLUConvBN], scales: Sequence[Tensor], stride: int, update: bool
 ) -> Tensor:
     """ReLUConvBN after its ReLU, of K operations, times their weights: [B, C, H, W] -> [B, K * C, H', W']."""
-    norms, weight = [operation.norm for operation in operations], _cat([operation.conv.weight for operation in operations])
+    norms, weight = (
+        [operation.norm for operation in operations],
+        _cat([operation.conv.weight for operation in operations]),
+    )
     biases = [operation.conv.bias for operation in operations]
     bias = None if any(b is None for b in biases) else _cat(biases)
     by_batch = all(norm.training or norm.running_mean is None for norm in norms)
@@ -261,13 +264,11 @@ def _norm(
         training = True
     elif not training or tracked:
         mean, variance = _cat(means), _cat(variances)
-        if training and not update and len(norms) == 1:
+        if training and len(norms) == 1 and (not update or left_out is not None):
             mean, variance = mean.clone(), variance.clone()
     out = F.batch_norm(x, mean, variance, scale, None, training, momentum, eps)
-    if training and update and mean is not None and left_out is not None:
+    if training and update and mean is not None and (len(norms) > 1 or left_out is not None):
         with torch.no_grad():
-            mean.add_(left_out, alpha=momentum)
-    if training and update and mean is not None and len(norms) > 1:
-        with torch.no_grad():
+            mean = mean if left_out is None else mean + momentum * left_out
             torch._foreach_copy_([*means, *variances], [*mean.chunk(len(norms)), *variance.chunk(len(norms))])
     return out

@@ -193,9 +193,7 @@ class NasBench201Network(nn.Module):
         self.cells = nn.ModuleList()
         for kind, width in positions:
             block = kind not in genotype.cells
-            self.cells.append(
-                ResidualBlock(channels, width) if block else NasBench201Cell(genotype.cells[kind], width)
-            )
+            self.cells.append(ResidualBlock(channels, width) if block else NasBench201Cell(genotype.cells[kind], width))
             channels = width
         self.head = _Head(channels)
         self.classifier = nn.Linear(channels, inputs.classes)
