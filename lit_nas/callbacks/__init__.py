@@ -7,12 +7,14 @@ from lit_nas.callbacks.genotype import WriteGenotype
 from lit_nas.callbacks.memory import ExplainMemory
 from lit_nas.callbacks.random_state import KeepRandomState
 from lit_nas.callbacks.signals import StopOnSignal
+from lit_nas.callbacks.table import QueryTable
 
 __all__ = (
     "ExplainMemory",
     "KeepRandomState",
     "LogAlphas",
     "MeasureCost",
+    "QueryTable",
     "SaveCheckpoints",
     "StopOnSignal",
     "WriteGenotype",
