@@ -180,7 +180,9 @@ class NasBench201Network(nn.Module):
         self, genotype: Genotype, inputs: ImageSpec = ImageSpec(), init_channels: int = 16, num_cells: int = 15
     ) -> None:
         super().__init__()
-        space = NasBench201Space(init_channels, num_cells)
+        if num_cells < 3 or num_cells % 3:
+            raise ValueError(f"num_cells must be a positive multiple of 3 (three equal stages), not {num_cells}.")
+        space = NasBench201Space(init_channels, num_cells // 3)
         if genotype.space != space.name:
             raise ValueError(
                 f"The network of NAS-Bench-201 needs a genotype of the space '{space.name}', but genotype "

@@ -4,12 +4,16 @@ Paper: Dong, Yang, ICLR 2020, https://arxiv.org/abs/2001.00326, section 2.1.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from lit_nas.nas_bench_201 import CELL_EDGES, CELL_OPERATIONS
 from lit_nas.operations import OperationStyle
 from lit_nas.spaces.space import CellSpace, Position, SearchSpace
 
 __all__ = ("NasBench201Space",)
+
+# as a type, so that a configuration that changes the class of the space does not bring the operations of the old one
+Operation = Literal["none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"]
 
 
 @dataclass(frozen=True)
@@ -25,21 +29,18 @@ class NasBench201Space(SearchSpace):
 
     init_channels: int = 16
     """C of the first stage; it doubles twice."""
-    num_cells: int = 15
-    """Searched cells, a third of them in each stage; two fixed residual blocks stand between the stages."""
-    operations: tuple[str, ...] = CELL_OPERATIONS
+    cells_per_stage: int = 5
+    """Cells of each of the three stages, N; fixed residual blocks stand between the stages."""
+    operations: tuple[Operation, ...] = CELL_OPERATIONS
     """Candidate names; any of the five."""
     track_running_stats: bool = False
     """Whether BatchNorm within the candidates keeps running statistics; without, it always normalises by the batch."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "operations", tuple(self.operations))  # lists come from YAML
-        if self.init_channels < 1:
-            raise ValueError(f"space.init_channels must be at least 1, not {self.init_channels}.")
-        if self.num_cells < 3 or self.num_cells % 3:
-            raise ValueError(
-                f"space.num_cells must be a positive multiple of 3 (three equal stages), not {self.num_cells}."
-            )
+        for name in ("init_channels", "cells_per_stage"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"space.{name} must be at least 1, not {getattr(self, name)}.")
         _ = self.cells  # validates the operations
         if foreign := sorted(set(self.operations) - set(CELL_OPERATIONS)):
             raise ValueError(
@@ -66,6 +67,6 @@ class NasBench201Space(SearchSpace):
 
     @property
     def layout(self) -> tuple[Position, ...]:
-        """`num_cells` cells; channels double after each third."""
-        stage = self.num_cells // 3
-        return tuple(Position("normal", self.init_channels * 2 ** (index // stage)) for index in range(self.num_cells))
+        """Three stages of `cells_per_stage` cells; channels double from stage to stage."""
+        widths = (self.init_channels * 2**stage for stage in range(3))
+        return tuple(Position("normal", width) for width in widths for _ in range(self.cells_per_stage))

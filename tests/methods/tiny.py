@@ -13,7 +13,7 @@ from lit_nas.spaces import DartsSpace, NasBench201Space
 INPUTS = ImageSpec(channels=2, height=8, width=8, classes=3)
 SPACE = DartsSpace(init_channels=2, num_cells=3, nodes=2)
 # with running statistics, which the test of two processes needs: statistics of half a batch are other ones
-NAS_BENCH_201 = NasBench201Space(init_channels=2, num_cells=3, track_running_stats=True)
+NAS_BENCH_201 = NasBench201Space(init_channels=2, cells_per_stage=1, track_running_stats=True)
 
 TINY: dict[str, Callable[[], SearchModule]] = {
     "DARTS-first-order": lambda: DARTS(INPUTS, SPACE),
