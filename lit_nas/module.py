@@ -11,7 +11,8 @@ from zipfile import ZipFile
 import torch
 from pytorch_lightning import LightningDataModule, LightningModule
 from pytorch_lightning.utilities.parsing import AttributeDict
-from torch import Tensor
+from torch import Tensor, nn
+from torchmetrics import Metric
 
 from lit_nas.inputs import ImageSpec
 from lit_nas.recipe import import_class, plain
@@ -32,6 +33,7 @@ class RecordedModule(LightningModule, ABC):
     """
 
     inputs: ImageSpec
+    network: nn.Module
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,14 +78,33 @@ class RecordedModule(LightningModule, ABC):
                 "Leave model.inputs out on the command line, or pass `inputs=data.inputs` in Python."
             )
 
+    def on_validation_start(self) -> None:
+        """Gives all ranks the running statistics of rank 0, which are those that a checkpoint holds.
+
+        DDP does so before each training step, but not before a validation, whose result would then depend on whether
+        the run has been interrupted.
+        """
+        if self.trainer.world_size > 1:
+            for buffer in self.network.buffers():
+                torch.distributed.broadcast(buffer, 0)
+
+    def on_test_start(self) -> None:
+        """Likewise."""
+        self.on_validation_start()
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the record."""
+        """Adds the record, and the metrics of all ranks: means of an epoch are taken over shards. All ranks call it."""
+        metrics: list[dict[str, Tensor]] = []
+        if self._trainer is not None and self.trainer.world_size > 1:
+            metrics = [{} for _ in range(self.trainer.world_size)]
+            torch.distributed.all_gather_object(metrics, self._metrics())
         path = f"{type(self).__module__}.{type(self).__qualname__}"
         arguments = dict(self.hparams)
         checkpoint["lit_nas"] = {
             "version": FORMAT_VERSION,
             "class_path": path,
             "init_args": arguments,
+            "metrics": metrics,
             **self.record(),
         }
 
@@ -119,6 +140,13 @@ class RecordedModule(LightningModule, ABC):
                 f"'{different[0]}' for one ({theirs.get(different[0])} there, {ours.get(different[0])} here). It was "
                 "made with other settings of the space, the network or the data."
             )
+        metrics = checkpoint["lit_nas"].get("metrics", ())
+        if metrics and self._trainer is not None and self.trainer.world_size == len(metrics):
+            checkpoint["state_dict"].update(metrics[self.trainer.global_rank])
+
+    def _metrics(self) -> dict[str, Tensor]:
+        prefixes = tuple(f"{name}." for name, module in self.named_modules() if isinstance(module, Metric))
+        return {name: value.cpu() for name, value in self.state_dict().items() if name.startswith(prefixes)}
 
 
 def _record_of(checkpoint: Any, name: str) -> dict[str, Any]:

@@ -75,6 +75,21 @@ def test_mixed_precision_follows_float32(name, precision):
         assert torch.cosine_similarity(*steps, dim=0) > 0.9, prefix
 
 
+@METHODS
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")  # the only step of the epoch is skipped
+def test_a_scale_that_overflows_skips_the_step_and_falls(name):
+    module = TINY[name]()
+    start = snapshot(module)
+    scaler = torch.amp.GradScaler("cpu", 2.0**40)
+    fit(module, steps=1, plugins=[MixedPrecision("16-mixed", "cpu", scaler=scaler)])
+    after = snapshot(module)
+    assert scaler.get_scale() == 2.0**39
+    assert not changed(start, after, "network.") & {f"network.{key}" for key, _ in module.network.named_parameters()}
+    if module.order == 1:  # the second order computes in float32, without a scale
+        assert not changed(start, after, "architecture.logits")
+    assert all(value.isfinite().all() for key, value in after.items() if key.startswith("architecture"))
+
+
 def test_weights_are_clipped_and_the_architecture_is_not():
     module = DARTS(INPUTS, SPACE, optim=SearchOptim(weights=partial(torch.optim.SGD, lr=1.0), clip=1e-3))
     before = snapshot(module)

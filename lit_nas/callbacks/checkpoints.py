@@ -37,7 +37,7 @@ def save_last(trainer: Trainer) -> Path:
     folder = checkpoint_folder(trainer)
     last, fresh = folder / LAST, folder / f".{LAST}.new"
     try:
-        trainer.save_checkpoint(fresh)
+        trainer.save_checkpoint(fresh, weights_only=False)  # the optimisers too
         if trainer.is_global_zero:
             with fresh.open("rb") as file:
                 os.fsync(file.fileno())

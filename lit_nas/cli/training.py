@@ -19,6 +19,7 @@ from jsonargparse import set_parsing_settings
 from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.utilities import rank_zero_warn
 
@@ -229,8 +230,11 @@ class TrainingCLI(LightningCLI):
         folder = self._folder()
         config["default_root_dir"] = str(folder)
         if not config["fast_dev_run"]:
-            if config["logger"] is None:
-                config["logger"] = RunLogger(folder)
+            if config["logger"] is not False:  # exact curves in the run folder, whatever tracks the run besides
+                given = config["logger"] if isinstance(config["logger"], list) else [config["logger"]]
+                given = [logger for logger in given if logger not in (None, True)]
+                if not any(isinstance(logger, CSVLogger) for logger in given):
+                    config["logger"] = [*given, RunLogger(folder)]
             if SLURMEnvironment.detect():  # StopOnSignal puts the job back into the queue, at a safe moment
                 config["plugins"] = [*(config["plugins"] or []), SLURMEnvironment(auto_requeue=False)]
             if self.subcommand == "predict":

@@ -32,7 +32,7 @@ def write_config(name: str, path: Path, **top: Any) -> Path:
         "data": {
             "class_path": "SyntheticDataModule",
             "init_args": {
-                "num_images": 60, "channels": inputs.channels, "height": inputs.height, "width": inputs.width,
+                "num_images": 100, "channels": inputs.channels, "height": inputs.height, "width": inputs.width,
                 "classes": inputs.classes, "batch_size": 5,
                 "augmentation": {"crop_padding": 1, "flip": True, "cutout": 2},
             },
@@ -50,11 +50,26 @@ def write_config(name: str, path: Path, **top: Any) -> Path:
 
 def run(arguments: Sequence[str], bomb: str = "", at: int = 0, environment: dict[str, str] | None = None) -> int:
     """Runs `lit-nas` in a process of its own; its exit status, negative for a signal."""
-    process = PROCESSES.Process(target=_child, args=(list(arguments), bomb, at, environment or {}))
-    process.start()
-    process.join(120)
-    assert process.exitcode is not None, "the process hangs"
-    return process.exitcode
+    return run_ranks(arguments, [environment or {}], bomb, at)[0]
+
+
+def run_ranks(
+    arguments: Sequence[str], environments: Sequence[dict[str, str]], bomb: str = "", at: int = 0
+) -> list[int]:
+    """Runs `lit-nas` in a process for each environment, the first of which gets the bomb; their exit statuses."""
+    processes = [
+        PROCESSES.Process(target=_child, args=(list(arguments), bomb if rank == 0 else "", at, environment))
+        for rank, environment in enumerate(environments)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    hanging = [process for process in processes if process.exitcode is None]
+    for process in hanging:
+        process.kill()
+    assert not hanging, "a process hangs"
+    return [process.exitcode for process in processes]
 
 
 def _child(arguments: list[str], bomb: str, at: int, environment: dict[str, str]) -> None:
@@ -68,40 +83,53 @@ def _child(arguments: list[str], bomb: str, at: int, environment: dict[str, str]
     if bomb:
         BOMBS[bomb](at)
     steps = _count_steps()
-    status = main(arguments)
+    try:
+        status = main(arguments)
+    finally:
+        if "wandb" in sys.modules:  # another process does this by itself when it exits
+            sys.modules["wandb"].finish()
     folder = Path(arguments[arguments.index("--trainer.default_root_dir") + 1])
-    (folder / "steps.txt").write_text(str(len(steps)))
+    rank = environment.get("RANK", environment.get("SLURM_PROCID", ""))
+    (folder / f"steps{rank}.txt").write_text(str(len(steps)))
     sys.exit(status)
 
 
 def _count_steps() -> list[int]:
+    from pytorch_lightning import LightningModule
+
     from lit_nas.search import SearchModule
 
-    start, steps = SearchModule.on_train_batch_start, []
+    steps = []
+    for owner in (SearchModule, LightningModule):  # a search, a retraining
 
-    def counted(self, batch, batch_idx):
-        steps.append(batch_idx)
-        return start(self, batch, batch_idx)
+        def counted(self, batch, batch_idx, start=owner.on_train_batch_start):
+            steps.append(batch_idx)
+            return start(self, batch, batch_idx)
 
-    SearchModule.on_train_batch_start = counted
+        owner.on_train_batch_start = counted
     return steps
 
 
 def _at_step(at: int, action) -> None:
     """Does something within the forward pass of training step `at`, counted from 0."""
+    from lit_nas.evaluate import EvaluationModule
     from lit_nas.search import ImageSearchModule
 
-    loss, seen = ImageSearchModule.loss, {"step": -1, "batch": None}
+    seen = {"step": -1, "batch": None}
 
-    def watched(self, pair, mixture=None):
-        position = self.trainer.current_epoch, self.trainer.fit_loop.epoch_loop.batch_idx
-        if position != seen["batch"]:
-            seen["batch"], seen["step"] = position, seen["step"] + 1
-            if seen["step"] == at:
-                action()
-        return loss(self, pair, mixture)
+    def watch(function):
+        def watched(self, *arguments):
+            position = self.trainer.current_epoch, self.trainer.fit_loop.epoch_loop.batch_idx
+            if position != seen["batch"]:
+                seen["batch"], seen["step"] = position, seen["step"] + 1
+                if seen["step"] == at:
+                    action()
+            return function(self, *arguments)
 
-    ImageSearchModule.loss = watched
+        return watched
+
+    ImageSearchModule.loss = watch(ImageSearchModule.loss)
+    EvaluationModule._smoothed_loss = watch(EvaluationModule._smoothed_loss)
 
 
 def _raise() -> None:
@@ -156,14 +184,12 @@ def final_state(folder: Path) -> dict[str, Any]:
     checkpoint["callbacks"] = {k: v for k, v in checkpoint["callbacks"].items() if "MeasureCost" not in k}
     with (folder / "metrics.csv").open(newline="") as file:
         rows = [{k: v for k, v in row.items() if "cost/" not in k and v != ""} for row in csv.DictReader(file)]
-    genotypes = {path.name: path.read_text() for path in sorted((folder / "genotypes").iterdir())}
-    return {
-        "checkpoint": checkpoint,
-        "metrics": [row for row in rows if len(row) > 1],
-        "alphas": (folder / "alphas.csv").read_text(),
-        "genotypes": genotypes,
-        "genotype": json.loads((folder / "genotype.json").read_text()),
-    }
+    state = {"checkpoint": checkpoint, "metrics": [row for row in rows if len(row) > 1]}
+    if (folder / "alphas.csv").exists():  # a search
+        state["alphas"] = (folder / "alphas.csv").read_text()
+        state["genotypes"] = {path.name: path.read_text() for path in sorted((folder / "genotypes").iterdir())}
+        state["genotype"] = json.loads((folder / "genotype.json").read_text())
+    return state
 
 
 def differences(a: Any, b: Any, where: str = "") -> list[str]:

@@ -1,0 +1,87 @@
+"""Searches over two processes as torchrun and SLURM start them: launched, interrupted, continued."""
+
+import socket
+
+import pytest
+import torch
+
+from tests.methods.tiny import TINY
+from tests.resume.job import differences, final_state, run_ranks, write_config
+
+RANKS = 2
+SLOW = pytest.mark.slow
+
+
+def environments(launcher):
+    """The variables that a launcher gives to each process."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    if launcher == "torchrun":
+        common |= {"TORCHELASTIC_RUN_ID": "test", "WORLD_SIZE": str(RANKS), "LOCAL_WORLD_SIZE": str(RANKS)}
+        return [{**common, "RANK": str(r), "LOCAL_RANK": str(r), "GROUP_RANK": "0"} for r in range(RANKS)]
+    common |= {"SLURM_NTASKS": str(RANKS), "SLURM_NTASKS_PER_NODE": str(RANKS), "SLURM_JOB_ID": "17"}
+    common |= {"SLURM_JOB_NAME": "search", "SLURM_NODELIST": "localhost", "SLURM_NNODES": "1", "SLURM_NODEID": "0"}
+    return [{**common, "SLURM_PROCID": str(r), "SLURM_LOCALID": str(r)} for r in range(RANKS)]
+
+
+def fit(config, folder, launcher="torchrun", bomb="", at=0, last=False, engine="Fused"):
+    arguments = [
+        "fit", "-c", str(config), "--trainer.default_root_dir", str(folder), "--trainer.devices", str(RANKS),
+        "--trainer.strategy", "ddp", "--model.engine", engine,
+    ]  # fmt: skip
+    return run_ranks([*arguments, *(["--ckpt_path", "last"] if last else [])], environments(launcher), bomb, at)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Folder of the uninterrupted run of each method on two processes."""
+    made = {}
+
+    def make(name):
+        if name not in made:
+            folder = tmp_path_factory.mktemp(name)
+            config = write_config(name, folder / "in.yaml")
+            assert fit(config, folder / "run") == [0] * RANKS
+            made[name] = folder / "run"
+        return made[name]
+
+    return make
+
+
+CASES = [("SIGTERM", 5, 143, 6), ("SIGUSR1", 2, 143, 9), ("SIGKILL", 7, -9, 6), ("exception", 8, 1, 4)]
+
+
+@pytest.mark.parametrize(
+    ("name", "bomb", "at", "status", "rest"),
+    [
+        pytest.param(name, *case, id=f"{name}-{case[0]}", marks=() if (name, case[0]) == first else SLOW)
+        for first in [(next(iter(TINY)), "SIGTERM")]
+        for name in TINY
+        for case in CASES
+    ],
+)
+def test_two_processes_continue_bit_identically(name, bomb, at, status, rest, whole, tmp_path):
+    expected = final_state(whole(name))
+    config = write_config(name, tmp_path / "in.yaml")
+    left = fit(config, tmp_path / "run", bomb=bomb, at=at)
+    assert left[0] == status
+    assert left[1] == (143 if status == 143 else 1)  # leaves together, or loses its partner
+    assert fit(config, tmp_path / "run", last=True) == [0] * RANKS
+    assert [int((tmp_path / "run" / f"steps{rank}.txt").read_text()) for rank in range(RANKS)] == [rest] * RANKS
+    assert differences(expected, final_state(tmp_path / "run")) == []
+
+
+@pytest.mark.parametrize("name", [next(iter(TINY)), *(pytest.param(name, marks=SLOW) for name in [*TINY][1:])])
+def test_slurm_and_the_other_engine_find_the_same(name, whole, tmp_path):
+    config = write_config(name, tmp_path / "in.yaml")
+    assert fit(config, tmp_path / "slurm", launcher="slurm") == [0] * RANKS
+    assert differences(final_state(whole(name)), final_state(tmp_path / "slurm")) == []
+    assert fit(config, tmp_path / "reference", engine="Reference") == [0] * RANKS
+    fused, reference = (
+        final_state(folder)["checkpoint"]["state_dict"] for folder in (whole(name), tmp_path / "reference")
+    )
+    for key, value in fused.items():
+        if key.startswith("architecture.logits"):
+            torch.testing.assert_close(value, reference[key], rtol=1e-3, atol=1e-4)
