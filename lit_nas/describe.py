@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from lit_nas.genotype import Genotype, load_genotype
 from lit_nas.inputs import ImageSpec
 from lit_nas.networks.cost import count_weights, multiply_adds_by_layer
-from lit_nas.networks.evaluation import EvaluationNetwork
+from lit_nas.networks.registry import EvaluationName, build_evaluation_network, default_kind, find_kind
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -17,26 +18,24 @@ if TYPE_CHECKING:
 
 __all__ = ("describe", "format_table")
 
-_DEFAULTS = {"cifar": (36, 20, 10, 32), "imagenet": (48, 14, 1000, 224)}  # channels, cells, classes, pixels
-
 
 def describe(
     genotype: Genotype | str | Path,
-    network: Literal["cifar", "imagenet"] = "cifar",
+    network: EvaluationName | None = None,
     init_channels: int | None = None,
     num_cells: int | None = None,
     num_classes: int | None = None,
 ) -> dict[str, Any]:
     """Counts weights and multiply-adds of an evaluation network.
 
-    Images have 32x32 pixels for `cifar`, 224x224 for `imagenet`. Multiply-adds are those of `count_multiply_adds`.
+    Images have 224x224 pixels for `imagenet`, else 32x32. Multiply-adds are those of `count_multiply_adds`.
 
     Args:
         genotype: A genotype, or anything that `load_genotype` takes.
-        network: Stem and auxiliary head.
-        init_channels: C of the first cell; None means the paper's, 36 or 48.
-        num_cells: Depth; None means the paper's, 20 or 14.
-        num_classes: K; None means 10 or 1000.
+        network: Kind of evaluation network; None means `nas_bench_201` for cells of that space, else `cifar`.
+        init_channels: C of the first cell; None means the paper's, 36, 48 or 16.
+        num_cells: Depth; None means the paper's, 20, 14 or 15.
+        num_classes: K; None means 1000 for `imagenet`, else 10.
 
     Returns:
         Plain data: `genotype`, `network`, `init_channels`, `num_cells`, `num_classes`; `weights` and `multiply_adds`
@@ -47,18 +46,18 @@ def describe(
     Raises:
         ValueError: if the network is unknown or the genotype does not fit it.
     """
-    if network not in _DEFAULTS:
-        raise ValueError(f"There is no network '{network}'. Known are: {', '.join(_DEFAULTS)}.")
     source, genotype = genotype, genotype if isinstance(genotype, Genotype) else load_genotype(genotype)
-    name = genotype.name if isinstance(source, Genotype) else genotype.name or str(source)
-    channels, cells, classes, pixels = _DEFAULTS[network]
-    channels = channels if init_channels is None else init_channels
-    cells = cells if num_cells is None else num_cells
-    inputs = ImageSpec(3, pixels, pixels, classes if num_classes is None else num_classes)
+    name = genotype.label if isinstance(source, Genotype) else genotype.label or str(source)
+    network = default_kind(genotype) if network is None else network
+    kind = find_kind(network)
+    channels = kind.init_channels if init_channels is None else init_channels
+    cells = kind.num_cells if num_cells is None else num_cells
+    inputs = ImageSpec(3, kind.pixels, kind.pixels, kind.classes if num_classes is None else num_classes)
     with torch.device("meta"):
-        model = EvaluationNetwork(genotype, inputs, channels, cells, True, network).eval()
+        model = build_evaluation_network(network, genotype, inputs, channels, cells, kind.auxiliary).eval()
     layers = multiply_adds_by_layer(model, inputs)
-    head = count_weights(model.auxiliary)
+    head = 0 if model.auxiliary is None else count_weights(model.auxiliary)
+    tail = [part for part, _ in model.named_children() if part not in ("stem", "cells", "auxiliary")]
     return {
         "genotype": name,
         "network": network,
@@ -69,24 +68,32 @@ def describe(
         "weights_auxiliary": head,
         "multiply_adds": sum(layers.values()),
         "stem": _cost(model, layers, "stem"),
-        "cells": _rows(model, layers, channels, pixels),
-        "classifier": _cost(model, layers, "classifier"),
+        "cells": _rows(model, layers, genotype, inputs),
+        "classifier": _cost(model, layers, *tail),
     }
 
 
-def _cost(model: EvaluationNetwork, layers: dict[str, int], part: str) -> dict[str, int]:
-    inside = (count for name, count in layers.items() if f"{name}.".startswith(f"{part}."))
-    return {"weights": count_weights(model.get_submodule(part)), "multiply_adds": sum(inside)}
+def _cost(model: nn.Module, layers: dict[str, int], *parts: str) -> dict[str, int]:
+    inside = (count for name, count in layers.items() if f"{name}.".startswith(tuple(f"{part}." for part in parts)))
+    weights = sum(count_weights(model.get_submodule(part)) for part in parts)
+    return {"weights": weights, "multiply_adds": sum(inside)}
 
 
-def _rows(model: EvaluationNetwork, layers: dict[str, int], channels: int, pixels: int) -> list[dict[str, Any]]:
-    rows, side = [], pixels >> model.stem.reductions
-    for index, kind in enumerate(model.types):
-        if kind == "reduce":
-            channels, side = 2 * channels, side // 2
-        output = [len(model.cells[index].genotype.concat) * channels, side, side]
+def _rows(model: nn.Module, layers: dict[str, int], genotype: Genotype, inputs: ImageSpec) -> list[dict[str, Any]]:
+    outputs: list[list[int]] = []
+    hooks = [
+        cell.register_forward_hook(lambda module, arguments, output: outputs.append(list(output.shape[1:])))
+        for cell in model.cells
+    ]
+    with torch.no_grad():
+        model(torch.empty(1, inputs.channels, inputs.height, inputs.width, device="meta"))
+    for hook in hooks:
+        hook.remove()
+    rows = []
+    for index, (kind, output) in enumerate(zip(model.types, outputs, strict=True)):
+        nodes = len(genotype.cells[kind].concat) if kind in genotype.cells else 1
         cost = _cost(model, layers, f"cells.{index}")
-        rows.append({"index": index, "type": kind, "channels": channels, "output": output, **cost})
+        rows.append({"index": index, "type": kind, "channels": output[0] // nodes, "output": output, **cost})
     return rows
 
 

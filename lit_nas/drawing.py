@@ -180,8 +180,10 @@ def _draw(axes: "Axes", cell: CellGenotype, layout: "nx.DiGraph[Place]", size: t
     columns, low = _columns(layout), max(y for _, y in layout.nodes(data="y"))
     # left side, right side, height above the bottom
     at = {p: (*columns[data["x"]], 0.35 + (low - data["y"]) * _ROW) for p, data in layout.nodes(data=True)}
+    empty = {number for number, edge in enumerate(cell.edges) if edge.operation == "none"}
     for a, b, concat in layout.edges(data="concat"):
-        _line(axes, at[a], at[b], b[0] == "bend", concat)
+        faint = any(place[0] in ("edge", "bend") and place[1] in empty for place in (a, b))
+        _line(axes, at[a], at[b], b[0] == "bend", concat, faint)
     for place, (left, right, y) in at.items():
         box = (left, right, y)
         if place[0] == "edge":
@@ -196,7 +198,12 @@ def _draw(axes: "Axes", cell: CellGenotype, layout: "nx.DiGraph[Place]", size: t
 
 
 def _line(
-    axes: "Axes", a: tuple[float, float, float], b: tuple[float, float, float], passes: bool, concat: bool
+    axes: "Axes",
+    a: tuple[float, float, float],
+    b: tuple[float, float, float],
+    passes: bool,
+    concat: bool,
+    faint: bool,
 ) -> None:
     """From the right side of a to the left side of b, and on to its right side if it only passes there."""
     from matplotlib.patches import PathPatch
@@ -206,7 +213,7 @@ def _line(
     points, codes = [(x0, y0), ((x0 + x1) / 2, y0), ((x0 + x1) / 2, y1), (x1, y1)], [1, 4, 4, 4]
     if passes:
         points, codes = [*points, (x2, y1)], [*codes, 2]
-    colour, dashes = ("#a8a8a8", (0, (3, 2))) if concat else ("#5b6770", "solid")
+    colour, dashes = ("#a8a8a8", (0, (3, 2))) if concat else ("#d5d9dc" if faint else "#5b6770", "solid")
     curve = Curve(points, codes)
     axes.add_patch(PathPatch(curve, facecolor="none", edgecolor=colour, linestyle=dashes, linewidth=1.1, zorder=1))
 

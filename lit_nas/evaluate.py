@@ -15,7 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from lit_nas.genotype import Genotype, load_genotype
 from lit_nas.inputs import ImageSpec
 from lit_nas.module import RecordedModule
-from lit_nas.networks.evaluation import EvaluationNetwork
+from lit_nas.networks.registry import EvaluationName, build_evaluation_network, default_kind
 from lit_nas.optim import CosineLR, DartsSGD, OptimizerCallable, SchedulerCallable, fit_to_run
 
 __all__ = ("EvaluationBatch", "EvaluationModule", "EvaluationOptim")
@@ -43,7 +43,9 @@ class EvaluationOptim:
     weights: OptimizerCallable = DartsSGD
     """Optimiser."""
     schedule: SchedulerCallable = CosineLR
-    """Learning rate over the epochs."""
+    """Learning rate over the run."""
+    schedule_every: Literal["epoch", "step"] = "epoch"
+    """When the schedule moves."""
     clip: float = 5.0
     """Largest norm of the gradient of all weights together; 0 does not clip."""
     drop_path: float = 0.2
@@ -66,11 +68,13 @@ class EvaluationModule(RecordedModule):
     """Trains the network of a genotype from scratch.
 
     Args:
-        genotype: A published name, a genotype file, a checkpoint of a search, or the dict form of a genotype.
+        genotype: A published name, a genotype file, a checkpoint of a search, an architecture string of
+            NAS-Bench-201, or the dict form of a genotype.
         inputs: Images and labels; flows in from the data on the command line.
-        network: Stem and auxiliary head: `cifar` for small images, `imagenet` for large ones.
-        init_channels: C of the first cell; 48 for ImageNet in the paper.
-        num_cells: Depth; 14 for ImageNet in the paper.
+        network: `cifar` for small images, `imagenet` for large ones, `nas_bench_201` (without auxiliary head) for
+            cells of that space. None means `nas_bench_201` for cells of that space, else `cifar`.
+        init_channels: C of the first cell; None means the paper's: 36, 48 for `imagenet`, 16 for `nas_bench_201`.
+        num_cells: Depth; None means the paper's: 20, 14 for `imagenet`, 15 for `nas_bench_201`.
         optim: Optimiser and regularisation.
     """
 
@@ -78,9 +82,9 @@ class EvaluationModule(RecordedModule):
         self,
         genotype: str | dict[str, Any] = "DARTS_V2",
         inputs: ImageSpec = ImageSpec(),
-        network: Literal["cifar", "imagenet"] = "cifar",
-        init_channels: int = 36,
-        num_cells: int = 20,
+        network: EvaluationName | None = None,
+        init_channels: int | None = None,
+        num_cells: int | None = None,
         optim: EvaluationOptim = EvaluationOptim(),
     ) -> None:
         super().__init__()
@@ -90,8 +94,9 @@ class EvaluationModule(RecordedModule):
         else:
             self.genotype = load_genotype(genotype)
             self.hparams["genotype"] = self.genotype.to_dict()  # the file may be gone when the checkpoint is read
-        self.network = EvaluationNetwork(
-            self.genotype, inputs, init_channels, num_cells, optim.auxiliary_weight > 0, network
+        network = default_kind(self.genotype) if network is None else network
+        self.network = build_evaluation_network(
+            network, self.genotype, inputs, init_channels, num_cells, optim.auxiliary_weight > 0
         )
         self.train_accuracy, self.val_accuracy, self.test_accuracy = (_accuracy(inputs.classes, 1) for _ in range(3))
         self.test_top5_accuracy = _accuracy(inputs.classes, 5) if inputs.classes > 5 else None
@@ -166,10 +171,11 @@ class EvaluationModule(RecordedModule):
             )
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """The optimiser, and its learning rate by epochs."""
-        optimizer = self.optim.weights(self.network.parameters())
-        schedule = fit_to_run(self.optim.schedule(optimizer), self.trainer.max_epochs)
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+        """The optimiser, and its learning rate by epochs or steps."""
+        optimizer, every = self.optim.weights(self.network.parameters()), self.optim.schedule_every
+        length = self.trainer.max_epochs if every == "epoch" else int(self.trainer.estimated_stepping_batches)
+        schedule = fit_to_run(self.optim.schedule(optimizer), length)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": every}}
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clips the weights, whose gradients are unscaled here."""

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lit_nas.files import write_text
+from lit_nas.nas_bench_201 import CELL_EDGES, CELL_OPERATIONS, format_architecture, parse_architecture
 
 __all__ = ("CellGenotype", "Edge", "Genotype", "load_genotype", "published_genotypes")
 
 FORMAT = "lit-nas genotype"
 VERSIONS = (1,)
 _FOLDER = Path(__file__).parent / "genotypes"
-_REQUIRED_CELLS = {"darts": ("normal", "reduce")}  # by space; others need one cell at least
+NAS_BENCH_201 = "nas_bench_201"
+_REQUIRED_CELLS = {"darts": ("normal", "reduce"), NAS_BENCH_201: ("normal",)}  # by space; others need one at least
 _KEYS = ("format", "version", "name", "space", "cells", "meta")
 _CELL_KEYS = ("inputs", "nodes", "concat")
 _OPTIONAL = {"space": str, "name": str, "meta": dict}
@@ -95,7 +97,7 @@ class Genotype:
     """Cells by type: what a search finds and what an evaluation network is built from.
 
     Raises:
-        ValueError: if a cell is missing or an operation is unknown.
+        ValueError: if a cell is missing or does not belong to the space, or an operation is unknown.
     """
 
     cells: dict[str, CellGenotype]
@@ -118,6 +120,35 @@ class Genotype:
             )
         for name, cell in self.cells.items():
             check_operations(tuple(edge.operation for edge in cell.edges), f"cells.{name}.nodes")
+        if self.space == NAS_BENCH_201:
+            _check_nas_bench_201(self.cells)
+
+    @property
+    def architecture(self) -> str | None:
+        """The string of a cell of NAS-Bench-201; None in other spaces."""
+        if self.space != NAS_BENCH_201:
+            return None
+        operations = {(edge.source, edge.target): edge.operation for edge in self.cells["normal"].edges}
+        return format_architecture([operations[edge] for edge in CELL_EDGES])
+
+    @property
+    def label(self) -> str:
+        """What to call it: its name, else its architecture string, else nothing."""
+        return self.name or self.architecture or ""
+
+    @classmethod
+    def from_architecture(cls, text: str) -> "Genotype":
+        """Reads the string of a cell of NAS-Bench-201.
+
+        Args:
+            text: As in `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`.
+
+        Raises:
+            ValueError: if it is not the string of a cell.
+        """
+        pairs = zip(parse_architecture(text), CELL_EDGES, strict=True)
+        edges = tuple(Edge(operation, source, target) for operation, (source, target) in pairs)
+        return cls({"normal": CellGenotype(edges, (3,), inputs=1)}, NAS_BENCH_201)
 
     def to_dict(self) -> dict[str, Any]:
         """The content of its JSON file as builtins; checkpoints hold it.
@@ -230,13 +261,16 @@ def load_genotype(source: str | Path) -> Genotype:
     """Finds a genotype by name or by file.
 
     Args:
-        source: A published name (upper and lower case are the same), a JSON file, or a checkpoint of a search
-            (`.ckpt`), which holds the genotype of its epoch.
+        source: A published name (upper and lower case are the same), a JSON file, a checkpoint of a search
+            (`.ckpt`), which holds the genotype of its epoch, or an architecture string of NAS-Bench-201, which
+            starts with `|`.
 
     Raises:
         FileNotFoundError: if there is neither such a name nor such a file.
-        ValueError: if the file holds no valid genotype.
+        ValueError: if the file or the string holds no valid genotype.
     """
+    if str(source).lstrip().startswith("|"):
+        return Genotype.from_architecture(str(source))
     path = Path(source)
     for name in published_genotypes():
         if name.lower() == str(source).lower():
@@ -263,6 +297,22 @@ def _read_checkpoint(path: Path) -> Genotype:
             "lit-nas, a genotype file (.json) or a published name."
         )
     return Genotype.from_dict(record["genotype"], f"'{path}' (lit_nas.genotype)")
+
+
+def _check_nas_bench_201(cells: Mapping[str, CellGenotype]) -> None:
+    cell = cells["normal"]
+    edges = sorted((edge.source, edge.target) for edge in cell.edges)
+    if list(cells) != ["normal"] or cell.inputs != 1 or edges != sorted(CELL_EDGES) or cell.concat != (3,):
+        raise ValueError(
+            f"A genotype of the space '{NAS_BENCH_201}' has one cell 'normal' with 1 input, the edges "
+            f"{sorted(CELL_EDGES)} (`none` where nothing is connected) and concat [3], but this one has "
+            f"{list(cells)}, {cell.inputs} input(s), {edges} and {list(cell.concat)}."
+        )
+    if foreign := sorted({edge.operation for edge in cell.edges} - set(CELL_OPERATIONS)):
+        raise ValueError(
+            f"cells.normal.nodes names {foreign}, which NAS-Bench-201 does not have. Known are: "
+            f"{', '.join(CELL_OPERATIONS)}."
+        )
 
 
 def _value(value: Any, kind: type, key: str, where: str) -> Any:

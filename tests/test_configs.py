@@ -7,6 +7,7 @@ import yaml
 from PIL import Image
 
 from lit_nas.cli import main
+from tests.tables.fake import make_table
 
 ROOT = Path(__file__).parent.parent / "configs"
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.yaml"))
@@ -15,6 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice about ti
 SYNTHETIC = ["--data", "SyntheticDataModule", "--data.num_images", "80", "--data.height", "8", "--data.width", "8"]
 TRAINER = ["--trainer.accelerator", "cpu", "--trainer.max_epochs", "1", "--trainer.enable_progress_bar", "false"]
 SMALL_SEARCH = ["--model.space.init_channels", "2", "--model.space.num_cells", "3", "--model.space.nodes", "2"]
+SMALL_NAS_BENCH_201 = ["--model.space.init_channels", "2", "--model.space.cells_per_stage", "1"]
 SMALL_RETRAINING = ["--model.init_channels", "4", "--model.num_cells", "3"]
 SMALL_BATCH = ["--data.batch_size", "4", "--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1"]
 
@@ -65,8 +67,38 @@ _DARTS_IMAGENET = {
 }
 
 
+_NAS_BENCH_201_SEARCH = {
+    **_DARTS_SEARCH,
+    "data.split_seed": 0,
+    "model.space": ("NasBench201Space", {"init_channels": 16, "cells_per_stage": 5, "track_running_stats": False}),
+    "model.optim.weights": ("DartsSGD", {"lr": 0.025, "momentum": 0.9, "weight_decay": 5e-4, "nesterov": True}),
+}
+_NAS_BENCH_201_RETRAINING = {
+    "trainer.max_epochs": 200,
+    "data.batch_size": 256,
+    "data.split": "all",
+    "data.augmentation": {"crop_padding": 4, "flip": True},
+    "model.network": "nas_bench_201",
+    "model.init_channels": 16,
+    "model.num_cells": 15,
+    "model.optim.weights": ("DartsSGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "nesterov": True}),
+    "model.optim.schedule": ("CosineLR", {"lr_min": 0.0}),
+    "model.optim.schedule_every": "step",
+    "model.optim.clip": 0.0,
+    "model.optim.drop_path": 0.0,
+    "model.optim.auxiliary_weight": 0.0,
+    "model.optim.label_smoothing": None,
+}
+
+
 def paper(name: str) -> dict[str, object]:
-    """Numbers of the DARTS paper, appendices A.1 to A.3; None means that the file leaves the key out or null."""
+    """Numbers of the DARTS paper, appendices A.1 to A.3, and of NAS-Bench-201, sections 2.3 and 4.
+
+    None means that the file leaves the key out or null.
+    """
+    if "nas_bench_201" in name:
+        order = {"model.order": 1 if "first_order" in name else 2}
+        return {**_NAS_BENCH_201_SEARCH, **order} if name.startswith("search/") else _NAS_BENCH_201_RETRAINING
     if name.startswith("search/"):
         return {**_DARTS_SEARCH, "model.order": 1 if "first_order" in name else 2}
     return _DARTS_IMAGENET if "imagenet" in name else _DARTS_CIFAR
@@ -94,8 +126,9 @@ def fit(tmp_path, *layers: str, data: list[str] = SYNTHETIC, small: list[str]) -
 
 
 def test_every_folder_is_tested():
-    assert {name.split("/")[0] for name in FILES} == {"quickstart.yaml", "search", "retrain", "logger", "smoke", "job"}
-    assert len(FILES) >= 16
+    folders = {"quickstart.yaml", "search", "retrain", "logger", "smoke", "job", "table"}
+    assert {name.split("/")[0] for name in FILES} == folders
+    assert len(FILES) >= 21
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -115,7 +148,7 @@ def test_numbers_are_those_of_the_paper(name):
 
 @pytest.mark.parametrize("name", of("search"))
 def test_search(name, tmp_path):
-    fit(tmp_path, name, small=SMALL_SEARCH)
+    fit(tmp_path, name, small=SMALL_NAS_BENCH_201 if "nas_bench_201" in name else SMALL_SEARCH)
     assert (tmp_path / "genotype.json").exists()
 
 
@@ -148,14 +181,27 @@ def test_logger(name, tmp_path, monkeypatch):
     assert list((tmp_path / "runs").iterdir())
 
 
-@pytest.mark.parametrize("name", of("smoke"))
-def test_smoke_layer(name, tmp_path):
-    kind = Path(name).stem
-    target = of(kind)[0]
-    small = ["--model.space.nodes", "2"] if kind == "search" else []
-    fit(tmp_path, target, name, small=small)
+@pytest.mark.parametrize(
+    ("layer", "target"),
+    [
+        ("smoke/search.yaml", "search/darts_first_order_cifar10.yaml"),
+        ("smoke/search_nas_bench_201.yaml", "search/darts_first_order_nas_bench_201.yaml"),
+        ("smoke/retrain.yaml", "retrain/cifar10.yaml"),
+        ("smoke/retrain.yaml", "retrain/nas_bench_201_cifar10.yaml"),
+    ],
+)
+def test_smoke_layer(layer, target, tmp_path):
+    fit(tmp_path, target, layer, small=["--model.space.nodes", "2"] if layer == "smoke/search.yaml" else [])
     written = yaml.safe_load((tmp_path / "config.yaml").read_text())
     assert written["data"]["init_args"]["limit"] == 64
+
+
+@pytest.mark.parametrize("name", of("table"))
+def test_table(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_table().save("data/nas_bench_201.csv")
+    fit(tmp_path / "run", "search/darts_first_order_nas_bench_201.yaml", name, small=SMALL_NAS_BENCH_201)
+    assert len((tmp_path / "run" / "table.csv").read_text().splitlines()) == 4
 
 
 @pytest.mark.parametrize("name", ["quickstart.yaml", *of("job")])

@@ -34,6 +34,20 @@ def test_numbers_of_the_paper(network, weights, auxiliary, multiply_adds, last):
     assert json.loads(json.dumps(found)) == found
 
 
+def test_numbers_of_nas_bench_201():
+    found = describe("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|")
+    assert (found["network"], found["weights"], found["weights_auxiliary"]) == ("nas_bench_201", 73_306, 0)
+    assert found["genotype"] == "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
+    parts = [found["stem"], *found["cells"], found["classifier"]]
+    assert sum(part["weights"] for part in parts) == 73_306
+    assert sum(part["multiply_adds"] for part in parts) == found["multiply_adds"]
+    assert [row["type"] for row in found["cells"]] == [*["normal"] * 5, "residual"] * 2 + ["normal"] * 5
+    assert found["cells"][-1]["output"] == [64, 8, 8]
+    small = describe(found["genotype"], "nas_bench_201", init_channels=4, num_cells=3, num_classes=100)
+    assert (len(small["cells"]), small["num_classes"], small["cells"][0]["channels"]) == (5, 100, 4)
+    assert "1 residual" in text(small)
+
+
 def test_arguments_change_the_network():
     found = describe(load_genotype("NASNet"), "cifar", init_channels=8, num_cells=4, num_classes=3)
     assert [row["type"] for row in found["cells"]] == ["normal", "reduce", "reduce", "normal"]

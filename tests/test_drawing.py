@@ -31,7 +31,17 @@ def test_odd_cells_can_be_drawn(tmp_path):
 CELLS = [cell for name in published_genotypes() for cell in load_genotype(name).cells.values()]
 
 
-@pytest.mark.parametrize("cell", [*CELLS, FULL, ODD])
+EMPTY = load_genotype("|none~0|+|skip_connect~0|none~1|+|none~0|nor_conv_3x3~1|none~2|").cells["normal"]
+
+
+def test_edges_without_a_connection_are_faint(tmp_path):
+    draw_genotype(Genotype({"normal": EMPTY}, "other"), tmp_path / "cell.svg")
+    draw_genotype(load_genotype("DARTS_V2"), tmp_path / "darts.svg")
+    assert "#d5d9dc" in (tmp_path / "cell.svg").read_text()
+    assert "#d5d9dc" not in (tmp_path / "darts.svg").read_text()
+
+
+@pytest.mark.parametrize("cell", [*CELLS, FULL, ODD, EMPTY])
 def test_nothing_overlaps(cell):
     layout = _layout(cell)
     assert sum(place[0] == "edge" for place in layout) == len(cell.edges)

@@ -15,6 +15,7 @@ from lit_nas.evaluate import EvaluationModule, EvaluationOptim
 from lit_nas.genotype import load_genotype
 from lit_nas.inputs import ImageSpec
 from lit_nas.module import load_module
+from lit_nas.networks.cost import count_weights
 from lit_nas.networks.evaluation import EvaluationNetwork
 from lit_nas.optim import CosineLR, DartsSGD
 
@@ -199,6 +200,28 @@ def test_schedule_keeps_its_own_length(trainer):
 def test_wrong_numbers(name, value, message):
     with pytest.raises(ValueError, match=rf"model\.optim\.{name} {message}"):
         EvaluationOptim(**{name: value})
+
+
+@pytest.mark.parametrize("every", ["epoch", "step"])
+def test_schedule_moves_every_epoch_or_step(every, trainer):
+    seen = []
+
+    class Watched(EvaluationModule):
+        def on_before_optimizer_step(self, optimizer):
+            seen.append(optimizer.param_groups[0]["lr"])
+
+    trainer().fit(Watched(**TINY, optim=EvaluationOptim(schedule_every=every)), Data())
+    places = (0, 0, 1 / 2, 1 / 2) if every == "epoch" else (0, 1 / 4, 2 / 4, 3 / 4)  # two epochs of two steps
+    assert seen == pytest.approx([0.025 * (1 + math.cos(math.pi * place)) / 2 for place in places])
+
+
+def test_networks_have_the_numbers_of_their_papers():
+    cell = "|none~0|+|none~0|skip_connect~1|+|none~0|none~1|skip_connect~2|"
+    module = EvaluationModule(cell, optim=EvaluationOptim(auxiliary_weight=0.0))
+    assert module.genotype.architecture == cell
+    assert count_weights(module.network) == 73_306
+    module = EvaluationModule("DARTS_V2")
+    assert count_weights(module.network) == 3_349_342 + 476_426
 
 
 def test_wrong_runs(trainer):

@@ -8,6 +8,7 @@ from lit_nas.callbacks.memory import ExplainMemory
 from lit_nas.callbacks.prune import Prune
 from lit_nas.callbacks.random_state import KeepRandomState
 from lit_nas.callbacks.signals import StopOnSignal
+from lit_nas.callbacks.table import QueryTable
 
 __all__ = (
     "ExplainMemory",
@@ -15,6 +16,7 @@ __all__ = (
     "LogAlphas",
     "MeasureCost",
     "Prune",
+    "QueryTable",
     "SaveCheckpoints",
     "StopOnSignal",
     "WriteGenotype",

@@ -57,7 +57,8 @@ class WriteGenotype(Callback):
         from rich.console import Console
         from rich.table import Table
 
-        table = Table("cell", "node", "operation", "from", title=f"Genotype, written to {path}")
+        name = f"Genotype {genotype.architecture}" if genotype.architecture else "Genotype"
+        table = Table("cell", "node", "operation", "from", title=f"{name}, written to {path}")
         for name, cell in genotype.cells.items():
             for edge in cell.edges:
                 origin = f"input {edge.source}" if edge.source < cell.inputs else f"node {edge.source}"

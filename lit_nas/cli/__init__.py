@@ -23,10 +23,14 @@ one fit (configured by YAML layers `-c FILE` and by arguments; later ones win):
 a whole job:
   run        search, derive, retrain, test; finished stages are skipped
 
-genotypes (GENOTYPE is a JSON file, a checkpoint of a search or a published name):
+genotypes (GENOTYPE is a JSON file, a checkpoint of a search, a published name or a string of NAS-Bench-201):
   derive     write the discrete cells of a search checkpoint
   describe   weights, multiply-adds and a table per cell
   draw       picture of the cells
+
+tabular benchmark:
+  query      test accuracy, rank and regret of a cell of NAS-Bench-201
+  baseline   what random search and evolution find in the table
 
 `lit-nas COMMAND --help` lists the arguments of a command, `lit-nas --version` prints the version.
 Start with: lit-nas run -c configs/quickstart.yaml
@@ -63,6 +67,10 @@ def main(args: Sequence[str] | None = None) -> int:
             from lit_nas.cli import genotypes
 
             getattr(genotypes, command)(rest)
+        elif command in ("query", "baseline"):
+            from lit_nas.cli import tables
+
+            getattr(tables, command)(rest)
         else:
             raise ValueError(f"There is no command '{command}'. See `lit-nas --help`.")
     except (ValueError, OSError, FloatingPointError, MemoryError) as error:

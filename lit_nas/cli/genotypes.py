@@ -8,7 +8,7 @@ from pathlib import Path
 
 __all__ = ("derive", "describe", "draw")
 
-SOURCE = "JSON file, checkpoint of a search, or published name"
+SOURCE = "JSON file, checkpoint of a search, published name, or architecture string of NAS-Bench-201"
 
 
 def derive(args: Sequence[str]) -> None:
@@ -34,10 +34,11 @@ def describe(args: Sequence[str]) -> None:
     """Prints weights, multiply-adds and a table per cell of the evaluation network of genotypes."""
     parser = argparse.ArgumentParser("lit-nas describe", description=describe.__doc__)
     parser.add_argument("genotypes", nargs="+", metavar="GENOTYPE", help=SOURCE)
-    parser.add_argument("--network", choices=("cifar", "imagenet"), default="cifar", help="kind of evaluation network")
-    parser.add_argument("--init_channels", type=int, help="C of the first cell (36 for cifar, 48 for imagenet)")
-    parser.add_argument("--num_cells", type=int, help="depth in cells (20 for cifar, 14 for imagenet)")
-    parser.add_argument("--num_classes", type=int, help="labels (10 for cifar, 1000 for imagenet)")
+    networks = ("cifar", "imagenet", "nas_bench_201")
+    parser.add_argument("--network", choices=networks, help="kind of evaluation network; by default that of the space")
+    parser.add_argument("--init_channels", type=int, help="C of the first cell (36, 48 or 16)")
+    parser.add_argument("--num_cells", type=int, help="depth in cells (20, 14 or 15)")
+    parser.add_argument("--num_classes", type=int, help="labels (1000 for imagenet, else 10)")
     parser.add_argument("--format", choices=("table", "json"), default="table", help="what is printed")
     given = parser.parse_args(args)
 

@@ -91,8 +91,8 @@ def run(args: Sequence[str]) -> None:
         for stage in STAGES:
             _refuse_other_config(folder / stage, plans[stage])
         if not genotype.exists():
-            _rehearse([*plain, "--model.genotype", "DARTS_V2"])
-            _fit(arguments["search"], folder / "search", SearchModule)
+            _rehearse(plain, arguments["search"], Path(scratch) / "genotype.json")
+            _fit(arguments["search"], folder / "search")
         if not result.exists():
             cli = _fit(arguments["retrain"], folder / "retrain")
             (scores,) = cli.trainer.test(cli.model, datamodule=cli.datamodule)
@@ -101,9 +101,16 @@ def run(args: Sequence[str]) -> None:
     sys.stdout.write(_summary(folder))
 
 
-def _rehearse(arguments: list[str]) -> None:
-    """Builds the retraining with any genotype and its data, so that it is refused before the search if at all."""
-    cli = TrainingCLI(arguments, run=False)
+def _rehearse(arguments: list[str], search: list[str], path: Path) -> None:
+    """Builds the retraining and its data, so that it is refused before the search if at all.
+
+    Its genotype is that of the search before the first step, written to `path`.
+    """
+    model = TrainingCLI(search, run=False).model
+    if not isinstance(model, SearchModule):
+        raise ValueError(f"The section `search` has the model {type(model).__name__}, which is not a search.")
+    model.derive().save(path)
+    cli = TrainingCLI([*arguments, "--model.genotype", str(path)], run=False)
     cli.datamodule.setup("fit")
     cli.datamodule.trainer = cli.trainer
     cli.datamodule.train_dataloader()
@@ -159,10 +166,8 @@ def _refuse_other_config(folder: Path, plan: TrainingCLI) -> None:
         )
 
 
-def _fit(arguments: list[str], folder: Path, expected: type | None = None) -> TrainingCLI:
+def _fit(arguments: list[str], folder: Path) -> TrainingCLI:
     cli = TrainingCLI(arguments, run=False)
-    if expected is not None and not isinstance(cli.model, expected):
-        raise ValueError(f"The section `search` has the model {type(cli.model).__name__}, which is not a search.")
     last, remark = find_last(folder)
     if remark:
         rank_zero_warn(remark)

@@ -1,7 +1,8 @@
 """Derivers: pure functions that make an architecture discrete."""
 
 from lit_nas.derivation.argmax import ArgmaxPerEdge
+from lit_nas.derivation.default import default_deriver
 from lit_nas.derivation.deriver import Deriver
 from lit_nas.derivation.top_edges import TopEdges
 
-__all__ = ("ArgmaxPerEdge", "Deriver", "TopEdges")
+__all__ = ("ArgmaxPerEdge", "Deriver", "TopEdges", "default_deriver")

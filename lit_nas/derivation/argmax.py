@@ -17,7 +17,8 @@ class ArgmaxPerEdge(Deriver):
     """Keeps the most probable operation of each edge; an edge whose best operation is `none` disappears.
 
     A node that loses all its edges takes no part in the output, and the edges that leave it disappear, too. Ties go
-    to the lower operation index; the strongest edge of a node comes first.
+    to the lower operation index; the strongest edge of a node comes first. In a space whose genotypes hold all edges
+    (`CellSpace.keeps_none`), nothing disappears and the edges keep their order.
 
     Raises:
         ValueError: if an excluded operation is unknown.
@@ -38,6 +39,9 @@ class ArgmaxPerEdge(Deriver):
     def _cell(self, cell: CellSpace, rows: list[list[float]]) -> CellGenotype:
         columns = candidate_columns(cell, self.exclude)
         best = [max(columns, key=row.__getitem__) for row in rows]  # the first of equals
+        if cell.keeps_none:
+            edges = (Edge(cell.operations[o], *edge) for o, edge in zip(best, cell.edges, strict=True))
+            return CellGenotype(tuple(edges), cell.concat, cell.inputs)
         alive = set(range(cell.inputs))
         chosen: list[Edge] = []
         for node in cell.targets:  # edges point forward, so one pass is enough

@@ -10,7 +10,16 @@ from torch.nn import functional as F
 
 from lit_nas.engine.depthwise import depthwise, from_subgrids
 from lit_nas.engine.source import Source, repeat
-from lit_nas.operations import AvgPool, BatchNorm, DilatedConv, FactorizedReduce, MaxPool, SeparableConv, Zero
+from lit_nas.operations import (
+    AvgPool,
+    BatchNorm,
+    DilatedConv,
+    FactorizedReduce,
+    MaxPool,
+    ReLUConvBN,
+    SeparableConv,
+    Zero,
+)
 from lit_nas.operations.convolution import DepthwiseStage
 
 __all__ = ("add", "weighted_sums")
@@ -70,6 +79,8 @@ def _alike(operations: Sequence[nn.Module]) -> bool:
     first = operations[0]
     if isinstance(first, (MaxPool, AvgPool)):
         kinds = {(type(operation), operation.kernel_size, type(operation.norm)) for operation in operations}
+    elif isinstance(first, ReLUConvBN):
+        kinds = {(type(operation), operation.conv.kernel_size) for operation in operations}
     else:
         kinds = {type(operation) for operation in operations}
     return len(kinds) == 1 and all(map(_plain, operations))
@@ -150,6 +161,31 @@ def _reduce(
     return add(total, _norm(x, [operation.norm for operation in operations], source.update, scales))
 
 
+def _convolution(
+    source: Source, operations: Sequence[ReLUConvBN], scales: Sequence[Tensor], total: Tensor | None
+) -> Tensor:
+    return add(total, source.run(_convolve, source.relu, operations, scales, source.stride, source.update))
+
+
+def _convolve(
+    x: Tensor, operations: Sequence[ReLUConvBN], scales: Sequence[Tensor], stride: int, update: bool
+) -> Tensor:
+    """ReLUConvBN after its ReLU, of K operations, times their weights: [B, C, H, W] -> [B, K * C, H', W']."""
+    norms, weight = (
+        [operation.norm for operation in operations],
+        _cat([operation.conv.weight for operation in operations]),
+    )
+    biases = [operation.conv.bias for operation in operations]
+    bias = None if any(b is None for b in biases) else _cat(biases)
+    by_batch = all(norm.training or norm.running_mean is None for norm in norms)
+    inside = None if by_batch else bias  # normalising by the batch takes a bias out again
+    if weight.shape[-1] == 1 and stride == 1 and inside is None:
+        x = _pointwise(x, weight)
+    else:
+        x = F.conv2d(x, weight, inside, stride, weight.shape[-1] // 2)
+    return _norm(x, norms, update, scales, bias if by_batch else None)
+
+
 def _skip(source: Source, operations: Sequence[nn.Identity], scales: Sequence[Tensor], total: Tensor | None) -> Tensor:
     return _spread(total, source.x, scales)
 
@@ -175,6 +211,7 @@ _RUN: dict[type[nn.Module], Callable[..., Tensor]] = {
     DilatedConv: _dilated,
     FactorizedReduce: _reduce,
     MaxPool: _pool,
+    ReLUConvBN: _convolution,
     SeparableConv: _separable,
     nn.Identity: _skip,
 }
@@ -195,12 +232,24 @@ def _spread(total: Tensor | None, x: Tensor, scales: Sequence[Tensor]) -> Tensor
     return total.addcmul_(x, scales[0])
 
 
-def _norm(x: Tensor, norms: Sequence[BatchNorm], update: bool, scales: Sequence[Tensor] | None) -> Tensor:
-    """BatchNorm of the channels of each of K modules, times the weight of each; [B, K * C, H, W]."""
+def _norm(
+    x: Tensor,
+    norms: Sequence[BatchNorm],
+    update: bool,
+    scales: Sequence[Tensor] | None,
+    left_out: Tensor | None = None,
+) -> Tensor:
+    """BatchNorm of the channels of each of K modules, times the weight of each; [B, K * C, H, W].
+
+    `left_out`, [K * C], is a bias that `x` lacks because normalising by the batch would take it out: only the running
+    mean sees it, and its gradient is zero.
+    """
     modes = {(norm.training, norm.track_running_stats, norm.momentum, norm.eps) for norm in norms}
     if len(modes) > 1:
-        parts = zip(x.chunk(len(norms), 1), norms, scales or [None] * len(norms), strict=True)
-        return torch.cat([_norm(part, [norm], update, scale and [scale]) for part, norm, scale in parts], 1)
+        each = [None] * len(norms)
+        shifts = each if left_out is None else left_out.chunk(len(norms))
+        parts = zip(x.chunk(len(norms), 1), norms, scales or each, shifts, strict=True)
+        return torch.cat([_norm(part, [norm], update, scale and [scale], s) for part, norm, scale, s in parts], 1)
     training, tracked, momentum, eps = modes.pop()
     means = [norm.running_mean for norm in norms]
     variances = [norm.running_var for norm in norms]
@@ -209,15 +258,17 @@ def _norm(x: Tensor, norms: Sequence[BatchNorm], update: bool, scales: Sequence[
         channels = x.shape[1] // len(norms)
         stacked = scales[0].unsqueeze(0) if len(scales) == 1 else torch.stack(tuple(scales))
         scale = stacked.unsqueeze(1).expand(-1, channels).flatten().contiguous()  # the kernel ignores strides
+        scale = scale if left_out is None else scale + 0.0 * left_out
         scale = scale.to(x.dtype) if x.dtype == torch.float64 else scale
     if means[0] is None:
         training = True
     elif not training or tracked:
         mean, variance = _cat(means), _cat(variances)
-        if training and not update and len(norms) == 1:
+        if training and len(norms) == 1 and (not update or left_out is not None):
             mean, variance = mean.clone(), variance.clone()
     out = F.batch_norm(x, mean, variance, scale, None, training, momentum, eps)
-    if training and update and mean is not None and len(norms) > 1:
+    if training and update and mean is not None and (len(norms) > 1 or left_out is not None):
         with torch.no_grad():
+            mean = mean if left_out is None else mean + momentum * left_out
             torch._foreach_copy_([*means, *variances], [*mean.chunk(len(norms)), *variance.chunk(len(norms))])
     return out

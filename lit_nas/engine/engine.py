@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from lit_nas.architecture import CellMixture
+from lit_nas.spaces import CellSpace
 
-if TYPE_CHECKING:
-    from lit_nas.networks.search import SearchCell
+__all__ = ("Engine", "MixedCell", "empty_node")
 
-__all__ = ("Engine", "empty_node")
+
+class MixedCell(Protocol):
+    """What an engine asks of the cell of a search network."""
+
+    space: CellSpace
+    """Its DAG and candidates."""
+    edges: nn.ModuleList
+    """For each edge of the DAG a `MixedEdge`."""
 
 
 class Engine(ABC):
     """Computes the nodes of a search cell. Owns no parameters: a checkpoint of one engine loads into any other."""
 
     @abstractmethod
-    def __call__(self, cell: SearchCell, states: list[Tensor], mixture: CellMixture) -> list[Tensor]:
+    def __call__(self, cell: MixedCell, states: list[Tensor], mixture: CellMixture) -> list[Tensor]:
         """Node t is the sum over its edges e and their active operations o of weights[e, o] * o(state of e's source).
 
         Args:
@@ -33,7 +40,7 @@ class Engine(ABC):
         """
 
 
-def empty_node(cell: SearchCell, states: list[Tensor]) -> Tensor:
+def empty_node(cell: MixedCell, states: list[Tensor]) -> Tensor:
     """The value of a node without active edges: zeros, [B, C, H', W']."""
     batch, channels, height, width = states[0].shape
     step = 2 if cell.space.reduction else 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,11 +10,8 @@ from torch.utils.checkpoint import checkpoint
 
 from lit_nas.architecture import CellMixture
 from lit_nas.engine.candidates import add, weighted_sums
-from lit_nas.engine.engine import Engine, empty_node
+from lit_nas.engine.engine import Engine, MixedCell, empty_node
 from lit_nas.engine.source import Source
-
-if TYPE_CHECKING:
-    from lit_nas.networks.search import SearchCell
 
 __all__ = ("Fused",)
 
@@ -34,7 +30,7 @@ class Fused(Engine):
     batch_edges: bool | None = None
     """Whether the edges that leave a state run as one batch of kernels; None decides by device and size."""
 
-    def __call__(self, cell: SearchCell, states: list[Tensor], mixture: CellMixture) -> list[Tensor]:
+    def __call__(self, cell: MixedCell, states: list[Tensor], mixture: CellMixture) -> list[Tensor]:
         """See `Engine`.
 
         Raises:
@@ -57,7 +53,7 @@ class Fused(Engine):
         return [nodes[target] if target in nodes else empty_node(cell, states) for target in space.targets]
 
     def _leave(
-        self, cell: SearchCell, state: Tensor, edges: list[int], rows: list[Tensor], mixture: CellMixture
+        self, cell: MixedCell, state: Tensor, edges: list[int], rows: list[Tensor], mixture: CellMixture
     ) -> list[Tensor]:
         stride, names = cell.space.stride(edges[0]), cell.space.operations
         operations = [{o: cell.edges[e].operations[names[o]] for o in mixture.active[e]} for e in edges]

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from lit_nas.architecture import CellMixture
-from lit_nas.engine.engine import Engine, empty_node
-
-if TYPE_CHECKING:
-    from lit_nas.networks.search import SearchCell
+from lit_nas.engine.engine import Engine, MixedCell, empty_node
 
 __all__ = ("Reference",)
 
@@ -20,7 +16,7 @@ __all__ = ("Reference",)
 class Reference(Engine):
     """One module after the other, as in the formula."""
 
-    def __call__(self, cell: SearchCell, states: list[Tensor], mixture: CellMixture) -> list[Tensor]:
+    def __call__(self, cell: MixedCell, states: list[Tensor], mixture: CellMixture) -> list[Tensor]:
         """See `Engine`."""
         states, inputs = list(states), len(states)
         for target in cell.space.targets:

@@ -9,13 +9,13 @@ dropped, so that all steps are of the same size.
 from typing import Literal
 
 from lit_nas.architecture import Architecture
-from lit_nas.derivation import Deriver, TopEdges
+from lit_nas.derivation import Deriver, default_deriver
 from lit_nas.engine import Engine, Fused
 from lit_nas.inputs import ImageSpec
-from lit_nas.networks import SearchNetwork
+from lit_nas.networks import build_search_network
 from lit_nas.relaxations import Softmax
 from lit_nas.search import ImageSearchModule, SearchBatch, SearchOptim
-from lit_nas.spaces import DartsSpace
+from lit_nas.spaces import DartsSpace, SearchSpace
 
 __all__ = ("DARTS",)
 
@@ -29,18 +29,18 @@ class DARTS(ImageSearchModule):
         order: 1 takes the architecture's gradient at the present weights, 2 after one virtual step of theirs.
         product: How order 2 computes its Hessian-vector product: by finite differences, as in the paper, or exactly.
         optim: Both optimisers.
-        deriver: How the architecture is made discrete.
+        deriver: How the architecture is made discrete; None is the rule of the space (`default_deriver`).
         engine: What computes the cells.
     """
 
     def __init__(
         self,
         inputs: ImageSpec = ImageSpec(),
-        space: DartsSpace = DartsSpace(),
+        space: SearchSpace = DartsSpace(),
         order: Literal[1, 2] = 1,
         product: Literal["finite_difference", "exact"] = "finite_difference",
         optim: SearchOptim = SearchOptim(),
-        deriver: Deriver = TopEdges(),
+        deriver: Deriver | None = None,
         engine: Engine = Fused(),
     ) -> None:
         super().__init__()
@@ -49,9 +49,10 @@ class DARTS(ImageSearchModule):
         if order == 2 and optim.level == "single":
             raise ValueError("Both levels step at the same point with model.optim.level single: set model.order to 1.")
         self.inputs, self.order, self.product = inputs, order, product
-        self.network = SearchNetwork(space, inputs, engine)
+        self.network = build_search_network(space, inputs, engine)
         self.architecture = Architecture(space, Softmax())
-        self.deriver, self.optim = deriver, optim
+        self.deriver = default_deriver(space) if deriver is None else deriver
+        self.optim = optim
 
     def training_step(self, batch: SearchBatch, batch_idx: int) -> None:
         """Architecture first, then weights, on the same batch of training data (algorithm 1)."""

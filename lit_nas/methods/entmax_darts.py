@@ -14,11 +14,11 @@ from lit_nas.callbacks import Prune
 from lit_nas.derivation import ArgmaxPerEdge, Deriver
 from lit_nas.engine import Engine, Fused
 from lit_nas.inputs import ImageSpec
-from lit_nas.networks import SearchNetwork
+from lit_nas.networks import build_search_network
 from lit_nas.pruning import Pruning
 from lit_nas.relaxations import Entmax, Relaxation
 from lit_nas.search import ImageSearchModule, SearchBatch, SearchOptim
-from lit_nas.spaces import DartsSpace
+from lit_nas.spaces import DartsSpace, SearchSpace
 
 __all__ = ("EntmaxDARTS",)
 
@@ -39,7 +39,7 @@ class EntmaxDARTS(ImageSearchModule):
     def __init__(
         self,
         inputs: ImageSpec = ImageSpec(),
-        space: DartsSpace = DartsSpace(),
+        space: SearchSpace = DartsSpace(),
         relaxation: Relaxation = Entmax(),
         pruning: Pruning | None = Pruning(),
         optim: SearchOptim = SearchOptim(level="single"),
@@ -48,7 +48,7 @@ class EntmaxDARTS(ImageSearchModule):
     ) -> None:
         super().__init__()
         self.inputs, self.pruning, self.optim, self.deriver = inputs, pruning, optim, deriver
-        self.network = SearchNetwork(space, inputs, engine)
+        self.network = build_search_network(space, inputs, engine)
         self.architecture = Architecture(space, relaxation)
 
     def configure_callbacks(self) -> list[Any]:

@@ -2,6 +2,8 @@
 
 from lit_nas.networks.cost import count_multiply_adds, count_weights
 from lit_nas.networks.evaluation import EvaluationNetwork, FixedCell
+from lit_nas.networks.nas_bench_201 import NasBench201Network, NasBench201SearchNetwork
+from lit_nas.networks.registry import build_evaluation_network, build_search_network
 from lit_nas.networks.search import MixedEdge, SearchCell, SearchNetwork
 from lit_nas.networks.skeleton import CellInputs, check_image_size
 
@@ -10,8 +12,12 @@ __all__ = (
     "EvaluationNetwork",
     "FixedCell",
     "MixedEdge",
+    "NasBench201Network",
+    "NasBench201SearchNetwork",
     "SearchCell",
     "SearchNetwork",
+    "build_evaluation_network",
+    "build_search_network",
     "check_image_size",
     "count_multiply_adds",
     "count_weights",

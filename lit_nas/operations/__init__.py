@@ -42,6 +42,10 @@ def _skip(channels: int, stride: int, style: OperationStyle) -> nn.Module:
     return nn.Identity() if stride == 1 else FactorizedReduce(channels, channels, style.affine)
 
 
+def _nor_conv(channels: int, kernel_size: int, stride: int, style: OperationStyle) -> nn.Module:
+    return ReLUConvBN(channels, channels, kernel_size, stride, style.affine, style.conv_bias)
+
+
 OperationFactory = Callable[[int, int, OperationStyle], nn.Module]
 
 OPERATIONS: dict[str, OperationFactory] = {
@@ -57,6 +61,8 @@ OPERATIONS: dict[str, OperationFactory] = {
     "conv_7x1_1x7": lambda channels, stride, style: FactorizedConv(channels, 7, stride, style.affine),
     "max_pool_5x5": lambda channels, stride, style: MaxPool(channels, 5, stride, style.pool_norm),
     "avg_pool_5x5": lambda channels, stride, style: AvgPool(channels, 5, stride, style.pool_norm),
+    "nor_conv_1x1": lambda channels, stride, style: _nor_conv(channels, 1, stride, style),
+    "nor_conv_3x3": lambda channels, stride, style: _nor_conv(channels, 3, stride, style),
 }
 """Name -> (channels, stride, style) -> module, [B, C, H, W] -> [B, C, H / stride, W / stride]."""
 
@@ -88,4 +94,9 @@ def build_operation(name: str, channels: int, stride: int, style: OperationStyle
         ValueError: if the name is unknown.
     """
     check_operations((name,), "build_operation")
-    return OPERATIONS[name](channels, stride, style)
+    operation = OPERATIONS[name](channels, stride, style)
+    if not style.track_running_stats:
+        for module in operation.modules():
+            if isinstance(module, BatchNorm):
+                module.untrack()
+    return operation

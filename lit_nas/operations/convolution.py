@@ -1,4 +1,4 @@
-"""Convolutional candidates. Every convolution is without bias, because BatchNorm follows."""
+"""Convolutional candidates. Convolutions are without bias unless asked for, because BatchNorm follows."""
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +19,14 @@ class BatchNorm(nn.BatchNorm2d):
         super().__init__(channels, affine=affine)
         self.num_batches_tracked = None  # only read when momentum is None, which it never is here
 
+    def untrack(self) -> None:
+        """Gives up running statistics: from now on the batch normalises, in evaluation, too."""
+        self.track_running_stats = False
+        self.running_mean = self.running_var = None
+
 
 class ReLUConvBN(nn.Module):
-    """ReLU, convolution, BatchNorm: brings the inputs of a cell to its channels.
+    """ReLU, convolution, BatchNorm (`nor_conv_KxK`); with K = 1 it also brings the inputs of a cell to its channels.
 
     Args:
         in_channels: C of the input.
@@ -29,13 +34,20 @@ class ReLUConvBN(nn.Module):
         kernel_size: Odd side of the kernel.
         stride: Step of the kernel.
         affine: Whether BatchNorm is affine.
+        bias: Whether the convolution has a bias.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int = 1, stride: int = 1, affine: bool = True
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 1,
+        stride: int = 1,
+        affine: bool = True,
+        bias: bool = False,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=False)
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=bias)
         self.norm = BatchNorm(out_channels, affine)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -18,6 +18,10 @@ class OperationStyle:
     """Whether BatchNorm learns a scale and a shift."""
     pool_norm: bool
     """Whether pooling is followed by BatchNorm."""
+    conv_bias: bool = False
+    """Whether the convolution of `nor_conv_*` has a bias."""
+    track_running_stats: bool = True
+    """Whether BatchNorm keeps running statistics; without them it normalises by the batch in evaluation, too."""
 
 
 SEARCH = OperationStyle(affine=False, pool_norm=True)

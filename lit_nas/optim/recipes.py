@@ -68,7 +68,7 @@ class CosineLR(LRScheduler):
     Args:
         optimizer: Whose lr it sets.
         lr_min: The lr that epoch `epochs` would have.
-        epochs: Length; None means the Trainer's `max_epochs`.
+        epochs: Length; None means that of the run. It counts steps if the schedule moves at every step.
     """
 
     def __init__(self, optimizer: Optimizer, lr_min: float = 0.0, epochs: int | None = None) -> None:
@@ -100,7 +100,7 @@ def fit_to_run(scheduler: LRScheduler, epochs: int) -> LRScheduler:
 
     Args:
         scheduler: Any scheduler; others than `CosineLR` are returned as they are.
-        epochs: `max_epochs` of the run.
+        epochs: `max_epochs` of the run, or its number of steps.
 
     Raises:
         ValueError: if the scheduler needs a length and the run has none (`max_epochs: -1`), or if it needs a metric.

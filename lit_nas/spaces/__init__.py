@@ -1,6 +1,15 @@
 """Search spaces: frozen dataclasses that networks are built from."""
 
 from lit_nas.spaces.darts import DARTS_OPERATIONS, DartsSpace, reduction_places
+from lit_nas.spaces.nas_bench_201 import NasBench201Space
 from lit_nas.spaces.space import CellSpace, Position, SearchSpace
 
-__all__ = ("DARTS_OPERATIONS", "CellSpace", "DartsSpace", "Position", "SearchSpace", "reduction_places")
+__all__ = (
+    "DARTS_OPERATIONS",
+    "CellSpace",
+    "DartsSpace",
+    "NasBench201Space",
+    "Position",
+    "SearchSpace",
+    "reduction_places",
+)

@@ -31,6 +31,10 @@ class CellSpace:
     """Number of input states."""
     reduction: bool = False
     """Whether edges that leave an input have stride 2."""
+    outputs: tuple[int, ...] = ()
+    """Nodes that make the output; none given means all."""
+    keeps_none: bool = False
+    """Whether a genotype holds all edges, those without a connection as `none`."""
 
     def __post_init__(self) -> None:
         if not self.operations:
@@ -47,6 +51,11 @@ class CellSpace:
     def targets(self) -> tuple[int, ...]:
         """The states that are nodes, in order."""
         return tuple(sorted({target for _, target in self.edges}))
+
+    @cached_property
+    def concat(self) -> tuple[int, ...]:
+        """The nodes whose channels are concatenated to the output."""
+        return self.outputs or self.targets
 
     def stride(self, edge: int) -> int:
         """Stride of edge number `edge`: 2 where a reduction cell reads one of its inputs."""

@@ -137,7 +137,7 @@ def test_wrong_probabilities(kind):
         kind(exclude=("none", "skip_connect"))(small, random_probabilities(0, small))
 
 
-@pytest.mark.parametrize("name", derivation.__all__)
+@pytest.mark.parametrize("name", [name for name in derivation.__all__ if name[0].isupper()])
 def test_contract(name):
     kind = getattr(derivation, name)
     assert issubclass(kind, Deriver)

@@ -11,7 +11,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 import lit_nas.methods
-from lit_nas.evaluate import EvaluationModule
+from lit_nas.evaluate import EvaluationModule, EvaluationOptim
 from lit_nas.genotype import Genotype
 from lit_nas.module import load_module
 from tests.methods.tiny import INPUTS, TINY, pair
@@ -199,7 +199,8 @@ def test_epoch_end_resume_is_bit_identical(name, tmp_path):
 @METHODS
 def test_derived_genotype_trains_in_an_evaluation_network(name, tmp_path):
     genotype = TINY[name]().derive()
-    module = EvaluationModule(genotype.to_dict(), INPUTS, init_channels=4, num_cells=3)
+    optim = EvaluationOptim(auxiliary_weight=0.4 if genotype.space == "darts" else 0.0)
+    module = EvaluationModule(genotype.to_dict(), INPUTS, init_channels=4, num_cells=3, optim=optim)
     before = snapshot(module)
     fit(module, tmp_path, steps=1)
     assert changed(before, snapshot(module), "network.")

@@ -1,0 +1,72 @@
+"""The search space of NAS-Bench-201.
+
+Paper: Dong, Yang, ICLR 2020, https://arxiv.org/abs/2001.00326, section 2.1.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lit_nas.nas_bench_201 import CELL_EDGES, CELL_OPERATIONS
+from lit_nas.operations import OperationStyle
+from lit_nas.spaces.space import CellSpace, Position, SearchSpace
+
+__all__ = ("NasBench201Space",)
+
+# as a type, so that a configuration that changes the class of the space does not bring the operations of the old one
+Operation = Literal["none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"]
+
+
+@dataclass(frozen=True)
+class NasBench201Space(SearchSpace):
+    """One cell of four states, whose last one is the output; every pair of states has an edge.
+
+    With the defaults alpha has 6 rows (edges) and 5 columns (operations), shared by all cells, and the search network
+    1,692,826 weights for 10 classes.
+
+    Raises:
+        ValueError: if a number does not fit or an operation is not of this space.
+    """
+
+    init_channels: int = 16
+    """C of the first stage; it doubles twice."""
+    cells_per_stage: int = 5
+    """Cells of each of the three stages, N; fixed residual blocks stand between the stages."""
+    operations: tuple[Operation, ...] = CELL_OPERATIONS
+    """Candidate names; any of the five."""
+    track_running_stats: bool = False
+    """Whether BatchNorm within the candidates keeps running statistics; without, it always normalises by the batch."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "operations", tuple(self.operations))  # lists come from YAML
+        for name in ("init_channels", "cells_per_stage"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"space.{name} must be at least 1, not {getattr(self, name)}.")
+        _ = self.cells  # validates the operations
+        if foreign := sorted(set(self.operations) - set(CELL_OPERATIONS)):
+            raise ValueError(
+                f"space.operations names {foreign}, which NAS-Bench-201 does not have. Known are: "
+                f"{', '.join(CELL_OPERATIONS)}."
+            )
+
+    @property
+    def name(self) -> str:
+        """`nas_bench_201`."""
+        return "nas_bench_201"
+
+    @property
+    def style(self) -> OperationStyle:
+        """No affine BatchNorm, a bias instead; pooling is plain."""
+        return OperationStyle(
+            affine=False, pool_norm=False, conv_bias=True, track_running_stats=self.track_running_stats
+        )
+
+    @property
+    def cells(self) -> dict[str, CellSpace]:
+        """The only type, `normal`."""
+        return {"normal": CellSpace("normal", self.operations, CELL_EDGES, inputs=1, outputs=(3,), keeps_none=True)}
+
+    @property
+    def layout(self) -> tuple[Position, ...]:
+        """Three stages of `cells_per_stage` cells; channels double from stage to stage."""
+        widths = (self.init_channels * 2**stage for stage in range(3))
+        return tuple(Position("normal", width) for width in widths for _ in range(self.cells_per_stage))
