@@ -6,6 +6,7 @@ them alike; read the ratios.
 
     python benchmarks/search_step.py
     python benchmarks/search_step.py --batch 16 --size 16 --repeats 5 --engines fused
+    python benchmarks/search_step.py --sparse
     python benchmarks/search_step.py --device cuda --precisions float32 bfloat16
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import multiprocessing
 import resource
 import statistics
 import time
@@ -25,9 +27,10 @@ from torch.nn import functional as F
 from lit_nas.architecture import Architecture
 from lit_nas.engine import Engine, Fused, Reference
 from lit_nas.inputs import ImageSpec
+from lit_nas.memory import held_for_backward
 from lit_nas.networks import SearchNetwork
 from lit_nas.optim import DartsAdam, DartsSGD, frozen, frozen_statistics, unrolled_gradient
-from lit_nas.relaxations import Softmax
+from lit_nas.relaxations import Entmax, Relaxation, Softmax
 from lit_nas.spaces import DartsSpace
 
 ENGINES: dict[str, Engine] = {
@@ -49,14 +52,27 @@ class Search:
         engine: What computes the cells.
         channels_last: Layout of the images.
         precision: `float32`, or a dtype for autocast.
+        relaxation: How candidates are weighted.
+        quarter: Whether all but two of eight candidates of each edge are pruned, each kind equally often.
     """
 
-    def __init__(self, options: argparse.Namespace, engine: Engine, channels_last: bool, precision: str) -> None:
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        engine: Engine,
+        channels_last: bool,
+        precision: str = "float32",
+        relaxation: Relaxation = Softmax(),
+        quarter: bool = False,
+    ) -> None:
         torch.manual_seed(0)
         space, size = DartsSpace(init_channels=options.channels, num_cells=options.cells), options.size
         self.device = options.device
         self.network = SearchNetwork(space, ImageSpec(height=size, width=size), engine).to(self.device)
-        self.architecture = Architecture(space, Softmax()).to(self.device)
+        self.architecture = Architecture(space, relaxation).to(self.device)
+        for name, cell in space.cells.items() if quarter else ():
+            edge, column = torch.meshgrid(*(torch.arange(n) for n in self.architecture.mask(name).shape), indexing="ij")
+            self.architecture.prune(name, column // 2 == edge % (len(cell.operations) // 2))
         layout = torch.channels_last if channels_last else torch.contiguous_format
         images = torch.randn(2, options.batch, 3, size, size, device=self.device)
         self.images = [batch.contiguous(memory_format=layout) for batch in images]
@@ -85,6 +101,19 @@ class Search:
             gradient = torch.autograd.grad(self.loss(1), self.logits)
         self._step(gradient)
 
+    def single_level(self) -> None:
+        """Both levels along one gradient."""
+        self.arch_optimizer.zero_grad()
+        self.weights_optimizer.zero_grad()
+        self.loss(0).backward()
+        self.arch_optimizer.step()
+        self.weights_optimizer.step()
+
+    def mixing(self) -> None:
+        """What the relaxation costs within a step of one level: forward and backward."""
+        mixture = self.architecture()
+        torch.autograd.grad(sum(cell.weights.sum() for cell in mixture.values()), self.logits)
+
     def second_order(self) -> None:
         """The architecture along the gradient after one virtual step, then the weights."""
         with frozen_statistics(self.norms):
@@ -103,19 +132,48 @@ class Search:
         self.weights_optimizer.step()
 
 
-def held_for_backward(search: Search) -> float:
-    """MiB that autograd holds for the backward pass of a step of the weights, each storage once."""
-    storages: dict[int, int] = {}
+def build(options: argparse.Namespace, kind: str, order: int, precision: str) -> tuple[Search, Callable[[], None]]:
+    """A row of the table."""
+    torch.set_num_threads(options.threads)
+    if kind == "plain":
+        search = Search(options, Reference(), False)
+        return search, search.plain_step if order == 1 else search.second_order
+    if kind in SPARSE:
+        relaxation, quarter, step = SPARSE[kind]
+        search = Search(options, Fused(), True, precision, relaxation, quarter)
+        return search, getattr(search, step)
+    search = Search(options, ENGINES[kind], True, precision)
+    return search, search.first_order if order == 1 else search.second_order
 
-    def pack(tensor: Tensor) -> Tensor:
-        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor.detach()  # an output that refers to itself would never be freed
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        loss = search.loss(0)
-    own = {parameter.untyped_storage().data_ptr() for parameter in search.network.parameters()}
-    del loss
-    return sum(size for key, size in storages.items() if key not in own) / 2**20
+SPARSE: dict[str, tuple[Relaxation, bool, str]] = {
+    "softmax, all": (Softmax(), False, "single_level"),
+    "3-entmax, all": (Entmax(3.0), False, "single_level"),
+    "3-entmax, a quarter": (Entmax(3.0), True, "single_level"),
+    "softmax alone": (Softmax(), False, "mixing"),
+    "2-entmax alone": (Entmax(2.0), False, "mixing"),
+    "3-entmax alone": (Entmax(3.0), False, "mixing"),
+    "entmax 1 to 3 alone": (Entmax(3.0, start=1.0), False, "mixing"),
+}
+"""Rows of a single-level search: relaxation, whether pruned, what is measured."""
+
+
+def peak(options: argparse.Namespace, row: tuple[str, int, str]) -> float:
+    """MiB that two steps add to what a fresh process held before them; on a GPU the largest allocation."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak, (options, row))
+
+
+def _peak(options: argparse.Namespace, row: tuple[str, int, str]) -> float:
+    _, step = build(options, *row)
+    if options.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    for _ in range(2):
+        step()
+    if options.device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
 
 
 def main() -> None:
@@ -126,36 +184,33 @@ def main() -> None:
     parser.add_argument("--orders", type=int, nargs="+", default=[1], choices=[1, 2])
     parser.add_argument("--engines", nargs="+", default=["reference", "fused"], choices=sorted(ENGINES))
     parser.add_argument("--precisions", nargs="+", default=["float32"], choices=["float32", "bfloat16", "float16"])
+    parser.add_argument("--sparse", action="store_true", help="single-level rows instead: relaxations and pruning")
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     if options.device == "auto":
         options.device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.set_num_threads(options.threads)
-
-    rows: dict[str, tuple[Search, Callable[[], None], int]] = {}
-    baseline = Search(options, Reference(), False, "float32")
-    for order in options.orders:
-        step = baseline.plain_step if order == 1 else baseline.second_order
-        rows[f"plain, order {order}"] = baseline, step, order
-    for precision in options.precisions:
-        for engine in options.engines:
-            search = Search(options, ENGINES[engine], True, precision)
-            for order in options.orders:
-                if order == 2 and precision != "float32":
-                    continue  # differences of losses need full precision
-                step = search.first_order if order == 1 else search.second_order
-                rows[f"{engine}, {precision}, order {order}"] = search, step, order
+    rows: dict[str, tuple[str, int, str]] = {}
+    if options.sparse:
+        rows = {kind: (kind, 1, "float32") for kind in SPARSE}
+    else:
+        rows = {f"plain, order {order}": ("plain", order, "float32") for order in options.orders}
+        for precision in options.precisions:
+            for engine in options.engines:
+                for order in options.orders:
+                    if order == 1 or precision == "float32":  # differences of losses need full precision
+                        rows[f"{engine}, {precision}, order {order}"] = engine, order, precision
     measure(rows, options)
 
 
-def measure(rows: dict[str, tuple[Search, Callable[[], None], int]], options: argparse.Namespace) -> None:
+def measure(rows: dict[str, tuple[str, int, str]], options: argparse.Namespace) -> None:
     """Lets the rows take turns and prints the table."""
     seconds: dict[str, list[float]] = {name: [] for name in rows}
-    warm, memory = {}, {}
+    peaks = {name: peak(options, row) for name, row in rows.items()}
+    built = {name: build(options, *row) for name, row in rows.items()}
+    warm, held = {}, {}
     for turn in range(options.repeats + 1):
-        for name, (search, step, _) in rows.items():
+        for name, (search, step) in built.items():
             if options.device == "cuda":
-                torch.cuda.reset_peak_memory_stats()
                 torch.cuda.synchronize()
             start = time.perf_counter()
             step()
@@ -167,32 +222,21 @@ def measure(rows: dict[str, tuple[Search, Callable[[], None], int]], options: ar
                 continue
             warm[name] = took
             gc.collect()
-            on_gpu = options.device == "cuda"
-            memory[name] = torch.cuda.max_memory_allocated() / 2**20 if on_gpu else held_for_backward(search)
-    first = {order: name for name, (_, _, order) in reversed(rows.items())}
+            held[name] = held_for_backward(lambda search=search: search.loss(0)) / 2**20
+    first = {order: name for name, (_, order, _) in reversed(rows.items())}
     sizes = f"batch {options.batch}, {options.channels} channels, {options.cells} cells, {options.size}x{options.size}"
     print(f"torch {torch.__version__}, {options.device}, {options.threads} threads, {sizes}, {options.repeats} repeats")
-    heads = {
-        "": 42,
-        "median s": 10,
-        "min": 8,
-        "max": 8,
-        "images/s": 10,
-        "speed": 7,
-        "MiB": 8,
-        "memory": 8,
-        "first s": 9,
-    }
+    heads = {"": 32, "median s": 10, "min": 9, "max": 9, "images/s": 10, "speed": 8}
+    heads |= {"held MiB": 10, "of first": 10, "peak MiB": 10, "of first ": 10, "first s": 9}
     print("".join(f"{head:>{width}}" for head, width in heads.items()))
     for name, times in seconds.items():
-        median, base = statistics.median(times), first[rows[name][2]]
+        median, base = statistics.median(times), first[rows[name][1]]
         print(
-            f"{name:42}{median:10.3f}{min(times):8.3f}{max(times):8.3f}{options.batch / median:10.1f}"
-            f"{statistics.median(seconds[base]) / median:6.2f}x{memory[name]:8.0f}"
-            f"{memory[name] / memory[base]:7.2f}x{warm[name]:9.1f}"
+            f"{name:32}{median:10.4f}{min(times):9.4f}{max(times):9.4f}{options.batch / median:10.1f}"
+            f"{statistics.median(seconds[base]) / median:7.2f}x{held[name]:10.0f}{held[name] / held[base]:9.2f}x"
+            f"{peaks[name]:10.0f}{peaks[name] / peaks[base]:9.2f}x{warm[name]:9.1f}"
         )
-    what = "largest allocation of a step" if options.device == "cuda" else "held for the backward pass of the weights"
-    print(f"Memory: {what}. Peak of the process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB.")
+    print("Held: for the backward pass of one loss. Peak: what two steps add to a fresh process, on a GPU all of it.")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,53 @@
+"""Steps leave nothing behind, and what a loss holds is counted right."""
+
+import gc
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from lit_nas.memory import held_for_backward
+from lit_nas.optim import DartsSGD, frozen_statistics, unrolled_gradient
+from tests.methods.tiny import TINY, pair
+
+
+def bytes_in_use() -> int:
+    """Of all tensors that exist, each storage once."""
+    gc.collect()
+    storages = {}
+    for item in gc.get_objects():
+        if type(item) in (torch.Tensor, torch.nn.Parameter):
+            storages[item.untyped_storage().data_ptr()] = item.untyped_storage().nbytes()
+    return sum(storages.values())
+
+
+@pytest.mark.parametrize("product", ["finite_difference", "exact"])
+def test_second_order_steps_leave_no_growth(product):
+    module = TINY["DARTS-second-order"]()
+    weights, logits = list(module.network.parameters()), list(module.architecture.parameters())
+    optimizer = DartsSGD(weights)
+
+    def step():
+        with frozen_statistics(module.network.modules()):
+            unrolled_gradient(
+                lambda: [module.loss(pair(0))], lambda: [module.loss(pair(1))], weights, logits, optimizer, product
+            )
+        optimizer.zero_grad()
+        module.loss(pair(1)).backward()
+        optimizer.step()
+
+    step()
+    before = bytes_in_use()
+    for _ in range(20):
+        step()
+    assert bytes_in_use() == before
+
+
+def test_held_bytes_of_a_product_and_a_shared_factor():
+    x = torch.randn(10, 10, requires_grad=True)
+    y = torch.randn(10, 10, requires_grad=True)
+    assert held_for_backward(lambda: (x * y).sum()) == 2 * 400
+    assert held_for_backward(lambda: (x * y + x * 2).sum()) == 2 * 400
+    assert held_for_backward(lambda: F.relu(x).sum()) == 400
+    with torch.no_grad():
+        assert held_for_backward(lambda: (x * y).sum()) == 0
