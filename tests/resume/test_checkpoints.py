@@ -190,7 +190,7 @@ def test_job_script_goes_back_into_the_queue_and_finishes(tmp_path):
     assert run(job, "SIGUSR1", 5, environment) == 143
     assert (tmp_path / "scontrol.log").read_text().split() == ["requeue", "42"]
     assert run(job, environment=environment) == 0
-    assert int((tmp_path / "run" / "steps.txt").read_text()) == 6
+    assert int((tmp_path / "run" / "steps0.txt").read_text()) == 6
     assert run([*arguments, str(tmp_path / "whole")]) == 0
     assert differences(final_state(tmp_path / "whole"), final_state(tmp_path / "run")) == []
     assert len((tmp_path / "scontrol.log").read_text().splitlines()) == 1
