@@ -231,10 +231,13 @@ def measure(rows: dict[str, tuple[str, int, str]], options: argparse.Namespace) 
     print("".join(f"{head:>{width}}" for head, width in heads.items()))
     for name, times in seconds.items():
         median, base = statistics.median(times), first[rows[name][1]]
+        print(f"{name:32}{median:10.4f}{min(times):9.4f}{max(times):9.4f}", end="")
+        if name in SPARSE and SPARSE[name][2] == "mixing":
+            print(f"{100 * median / statistics.median(seconds[base]):10.2f} % of the first row")
+            continue
         print(
-            f"{name:32}{median:10.4f}{min(times):9.4f}{max(times):9.4f}{options.batch / median:10.1f}"
-            f"{statistics.median(seconds[base]) / median:7.2f}x{held[name]:10.0f}{held[name] / held[base]:9.2f}x"
-            f"{peaks[name]:10.0f}{peaks[name] / peaks[base]:9.2f}x{warm[name]:9.1f}"
+            f"{options.batch / median:10.1f}{statistics.median(seconds[base]) / median:7.2f}x{held[name]:10.0f}"
+            f"{held[name] / held[base]:9.2f}x{peaks[name]:10.0f}{peaks[name] / peaks[base]:9.2f}x{warm[name]:9.1f}"
         )
     print("Held: for the backward pass of one loss. Peak: what two steps add to a fresh process, on a GPU all of it.")
 
