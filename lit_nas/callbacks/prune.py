@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from pytorch_lightning import Callback, Trainer
+from torch import Tensor
 
 from lit_nas.memory import held_for_backward
 from lit_nas.optim import frozen_statistics
@@ -30,7 +31,8 @@ class Prune(Callback):
 
     def __init__(self, policy: Pruning = Pruning()) -> None:
         self.policy = policy
-        self._began, self._ended, self._steps, self._held = 0.0, 0.0, 0, None
+        self._began, self._ended, self._steps = 0.0, 0.0, 0
+        self._held: int | None = None
 
     def setup(self, trainer: Trainer, pl_module: "SearchModule", stage: str) -> None:
         """Announces that weights of pruned candidates will have no gradient."""
@@ -38,19 +40,8 @@ class Prune(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: "SearchModule", batch: Any, batch_idx: int) -> None:
         """Measures what a forward pass keeps, once an epoch."""
-        if batch_idx == 0:
-            loss, devices = (
-                getattr(pl_module, "loss", None),
-                [pl_module.device] if pl_module.device.type == "cuda" else [],
-            )
-            if loss is not None:
-                norms = list(pl_module.network.modules())
-                with (
-                    torch.random.fork_rng(devices),
-                    frozen_statistics(norms),
-                    trainer.precision_plugin.forward_context(),
-                ):
-                    self._held = held_for_backward(lambda: loss(batch["weights"]))
+        if batch_idx == 0 and hasattr(pl_module, "loss"):
+            self._held = self._measure(trainer, pl_module, batch["weights"])
         if not self._steps:
             self._began = time.monotonic()
 
@@ -88,3 +79,12 @@ class Prune(Callback):
             keep = self.policy.keep(cell, weights[name], logits, mask)
             if not torch.equal(keep, mask):  # nothing is thrown away that would have to be made anew
                 architecture.prune(name, keep)
+
+    @staticmethod
+    def _measure(trainer: Trainer, pl_module: Any, pair: tuple[Tensor, Tensor]) -> int:
+        """Bytes that a forward pass keeps; it leaves running statistics and random numbers as they were."""
+        part = -(-len(pair[1]) // pl_module.optim.accumulate)  # as many images as a step holds at a time
+        devices = [pl_module.device] if pl_module.device.type == "cuda" else []
+        context = trainer.precision_plugin.forward_context()
+        with context, torch.random.fork_rng(devices), frozen_statistics(list(pl_module.network.modules())):
+            return held_for_backward(lambda: pl_module.loss((pair[0][:part], pair[1][:part])))
