@@ -25,3 +25,13 @@ def test_compiled_candidates(batched):
         expected = results(Reference(), cell, pruned, level="arch")
         assert_equal(results(engine, cell, pruned, level="arch"), expected, 1e-10)
         assert counters["stats"]["unique_graphs"] == graphs
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_compiled_candidates_under_autocast():
+    cell = make_cell(operations=("skip_connect", "sep_conv_3x3", "dil_conv_3x3"), dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = results(Fused(compile=True), cell, everything(cell))
+        expected = results(Fused(), cell, everything(cell))
+    assert_equal(found, expected, 0.05)
