@@ -1,6 +1,6 @@
 """The architecture level of a search: parameters, masks and the clock, and the mixture made of them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -56,6 +56,14 @@ class Architecture(nn.Module):
         self._active: dict[str, Active] = {}
         self.register_load_state_dict_post_hook(lambda module, _: module._active.clear())
 
+    def _apply(self, fn: Callable[..., Tensor], recurse: bool = True) -> "Architecture":
+        """Moves or converts all tensors; on devices that have no float64 (Apple GPUs) the clock becomes float32."""
+        try:
+            fn(self.progress)
+        except TypeError:
+            self.progress = self.progress.float()
+        return super()._apply(fn, recurse)
+
     def mask(self, cell: str) -> Tensor:
         """Living candidates of a cell type, bool [E, O]. Read only; `prune` writes."""
         return self.get_buffer(f"mask_{cell}")
@@ -98,7 +106,7 @@ class Architecture(nn.Module):
         """Mixing weights by cell type, each [E, O] float64 on the CPU, for logs and derivation."""
         return {
             name: self.relaxation(
-                logits.detach().double().cpu(), self.mask(name).cpu(), self.progress.detach().double().cpu()
+                logits.detach().cpu().double(), self.mask(name).cpu(), self.progress.detach().cpu().double()
             )
             for name, logits in self.logits.items()
         }

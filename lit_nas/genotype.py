@@ -296,6 +296,11 @@ def _read_checkpoint(path: Path) -> Genotype:
             f"'{path}' holds no genotype: the key lit_nas.genotype is missing. Give the checkpoint of a search of "
             "lit-nas, a genotype file (.json) or a published name."
         )
+    if record["genotype"] is None:
+        raise ValueError(
+            f"'{path}' holds no genotype: when it was written, a cell of its search had lost every operation. Give an "
+            "earlier genotype of that run (genotypes/epoch-*.json)."
+        )
     return Genotype.from_dict(record["genotype"], f"'{path}' (lit_nas.genotype)")
 
 

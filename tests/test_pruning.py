@@ -7,10 +7,14 @@ import torch
 from pytorch_lightning import Callback, Trainer
 from torch import nn
 
-from lit_nas.callbacks import Prune
+from lit_nas.callbacks import LogAlphas, Prune, SaveCheckpoints, WriteGenotype
+from lit_nas.derivation import EmptyCellError
+from lit_nas.genotype import load_genotype
 from lit_nas.methods import DARTS, EntmaxDARTS
+from lit_nas.module import load_module
 from lit_nas.pruning import Pruning
 from lit_nas.relaxations import Entmax
+from lit_nas.search import SearchOptim
 from lit_nas.spaces import CellSpace
 from tests.methods.test_contract import loader
 from tests.methods.tiny import INPUTS, SPACE
@@ -182,3 +186,64 @@ def test_one_living_candidate_per_edge_is_the_derived_cell():
         before, last = last, torch.cat([states[node] for node in genotype.cells[kind].concat], 1)
     expected = module.network.classifier(last.mean((2, 3)))
     torch.testing.assert_close(module(images), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("level", "order"), [("single", 1), ("alternating", 1), ("bilevel", 1), ("bilevel", 2)])
+def test_a_search_that_has_lost_every_operation_goes_on_and_says_so_once(level, order, tmp_path):
+    """Both cell types lose everything after the first step; the loss then depends on the classifier alone."""
+    module = DARTS(INPUTS, SPACE, order=order, optim=SearchOptim(level=level))
+    callbacks = [Prune(Pruning(threshold=0.9, every="step")), LogAlphas(), WriteGenotype(), SaveCheckpoints()]
+    trainer = Trainer(
+        accelerator="cpu", max_epochs=2, logger=False, enable_progress_bar=False, enable_model_summary=False,
+        callbacks=callbacks, default_root_dir=tmp_path,
+    )  # fmt: skip
+    with pytest.warns(UserWarning, match="no genotype yet.*Nothing is left of cell 'normal'.*does not come back") as told:
+        trainer.fit(module, loader(3))
+    assert len([warning for warning in told if "no genotype yet" in str(warning.message)]) == 1
+    assert module.architecture.count_active() == 0
+    assert trainer.global_step == 6
+    assert all(value.isfinite().all() for value in module.state_dict().values())
+    assert len((tmp_path / "alphas.csv").read_text().splitlines()) == 1 + 2 * 2 * 5 * 8
+    assert not (tmp_path / "genotype.json").exists()
+    assert not (tmp_path / "genotypes").exists()
+
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    with pytest.raises(EmptyCellError, match="what has been pruned does not come back"):
+        load_module(last).derive()
+    with pytest.raises(ValueError, match="a cell of its search had lost every operation"):
+        load_genotype(last)
+
+
+def test_a_cell_of_which_none_is_best_everywhere_may_recover(tmp_path):
+    module = EntmaxDARTS(INPUTS, SPACE, pruning=None)
+    logits = {name: torch.zeros(5, 8).index_fill(1, torch.tensor([0]), 3.0) for name in SPACE.cells}
+    with pytest.warns(UserWarning, match=r"no genotype yet.*Search on, or keep `none` from being chosen"):
+        fit(module, [Watch(logits), LogAlphas()], epochs=1)
+    for parameter in module.architecture.parameters():
+        parameter.data[:, 0] = -3.0
+    assert module.derive_or_none() is not None
+
+
+@pytest.mark.filterwarnings("ignore:There is no genotype yet")
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+def test_a_search_without_operations_resumes_exactly(tmp_path):
+    class Stop(Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            trainer.should_stop = True
+
+    def search(folder, *callbacks, **arguments):
+        torch.manual_seed(2)
+        trainer = Trainer(
+            accelerator="cpu", max_epochs=2, logger=False, enable_progress_bar=False, enable_model_summary=False,
+            callbacks=[Prune(Pruning(threshold=0.9)), SaveCheckpoints(), *callbacks], default_root_dir=folder,
+        )  # fmt: skip
+        module = DARTS(INPUTS, SPACE)
+        trainer.fit(module, loader(2), **arguments)
+        return module
+
+    whole = search(tmp_path / "whole")
+    search(tmp_path / "part", Stop())
+    rest = search(tmp_path / "rest", ckpt_path=tmp_path / "part" / "checkpoints" / "last.ckpt")
+    assert rest.architecture.count_active() == 0
+    for key, value in whole.state_dict().items():
+        assert torch.equal(rest.state_dict()[key], value), key

@@ -35,7 +35,7 @@ class LogAlphas(Callback):
 
     Scalars: `alpha/<cell>/<source>-<target>/<operation>` (mixing weight), and the means over the edges of a cell
     `entropy/<cell>` (nats) and `margin/<cell>` (lead of the best operation); `skips/<cell>` counts the skip
-    connections of the derived cell. The file has the columns epoch, cell, source, target, operation, probability.
+    connections of the derived cell, while there is one. The file has the columns epoch, cell, source, target, operation, probability.
     A resumed run goes on in the same file.
     """
 
@@ -54,12 +54,13 @@ class LogAlphas(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: "SearchModule") -> None:
         """Logs and writes one epoch."""
         space, probabilities = pl_module.architecture.space, pl_module.architecture.probabilities()
-        derived, everything = pl_module.derive(), {}
+        derived, everything = pl_module.derive_or_none(), {}
         for name, cell in space.cells.items():
             table = probabilities[name]
             values = {f"entropy/{name}": entropy(table).mean(), f"margin/{name}": margin(table).mean()}
-            edges = derived.cells[name].edges if name in derived.cells else ()
-            values[f"skips/{name}"] = torch.tensor(float(sum(edge.operation == "skip_connect" for edge in edges)))
+            if derived is not None:
+                edges = derived.cells[name].edges if name in derived.cells else ()
+                values[f"skips/{name}"] = torch.tensor(float(sum(edge.operation == "skip_connect" for edge in edges)))
             for edge, (source, target) in enumerate(cell.edges):
                 for o, operation in enumerate(cell.operations):
                     value = table[edge, o]

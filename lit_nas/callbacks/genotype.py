@@ -17,7 +17,8 @@ __all__ = ("WriteGenotype",)
 class WriteGenotype(Callback):
     """Writes the derived cells after every epoch as `genotypes/epoch-NNNN.json`, the last ones as `genotype.json`.
 
-    Beside each file lies a picture. The last genotype is printed as a table.
+    Beside each file lies a picture. The last genotype is printed as a table. An epoch in which nothing can be derived,
+    because a cell has lost every operation, has no file.
 
     Args:
         picture: `svg`, `png`, or None for no pictures.
@@ -33,16 +34,17 @@ class WriteGenotype(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: "SearchModule") -> None:
         """Writes the cells of this epoch."""
-        genotype = pl_module.derive()
-        if writes(trainer):
+        genotype = pl_module.derive_or_none()
+        if genotype is not None and writes(trainer):
             self._write(genotype, run_folder(trainer) / "genotypes" / f"epoch-{trainer.current_epoch:04d}.json")
 
     def on_fit_end(self, trainer: Trainer, pl_module: "SearchModule") -> None:
         """Writes and prints the last cells, also if the run was finished but for this."""
         if writes(trainer):
-            genotype, path = pl_module.derive(), run_folder(trainer) / "genotype.json"
-            self._write(genotype, path)
-            self._print(genotype, path)
+            genotype, path = pl_module.derive_or_none(), run_folder(trainer) / "genotype.json"
+            if genotype is not None:
+                self._write(genotype, path)
+                self._print(genotype, path)
 
     def _write(self, genotype: Genotype, path: Path) -> None:
         from lit_nas.drawing import draw_genotype  # matplotlib

@@ -8,6 +8,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from lit_nas.callbacks.folder import run_folder, writes
 from lit_nas.files import write_text
+from lit_nas.genotype import NAS_BENCH_201
 from lit_nas.search import SearchModule
 from lit_nas.tables import Standing, Table, read_table
 
@@ -39,7 +40,7 @@ class QueryTable(Callback):
             FileNotFoundError: if it is not there.
             ValueError: if it is not whole, or the run is no search among the cells of NAS-Bench-201.
         """
-        if not isinstance(pl_module, SearchModule) or pl_module.derive().architecture is None:
+        if not isinstance(pl_module, SearchModule) or pl_module.architecture.space.name != NAS_BENCH_201:
             raise ValueError(
                 "QueryTable looks up cells of NAS-Bench-201: leave it out, or search in NasBench201Space (model.space)."
             )
@@ -57,7 +58,10 @@ class QueryTable(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: SearchModule) -> None:
         """Logs and writes one epoch."""
-        architecture, values = pl_module.derive().architecture, {}
+        genotype = pl_module.derive_or_none()
+        if genotype is None:
+            return
+        architecture, values = genotype.architecture, {}
         for dataset, standing in self._table.look_up(architecture).items():
             values |= {f"table/{dataset}/{name}": float(value) for name, value in standing._asdict().items()}
             numbers = (repr(value) for value in standing)

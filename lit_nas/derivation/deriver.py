@@ -10,22 +10,34 @@ from lit_nas.genotype import Genotype
 from lit_nas.operations import check_operations
 from lit_nas.spaces import CellSpace, SearchSpace
 
-__all__ = ("Deriver", "candidate_columns", "check_excluded", "probability_rows")
+__all__ = ("Deriver", "EmptyCellError", "Masks", "choices", "check_excluded", "probability_rows")
+
+Masks = Mapping[str, Tensor]
+"""Cell type -> bool [E, O], False where a candidate has been pruned."""
+
+
+class EmptyCellError(ValueError):
+    """Nothing can be derived at present, because no operation of a cell is left that reaches its output."""
 
 
 class Deriver(ABC):
     """Makes an architecture discrete. A pure function; final subclasses are frozen dataclasses."""
 
     @abstractmethod
-    def __call__(self, space: SearchSpace, probabilities: Mapping[str, Tensor]) -> Genotype:
+    def __call__(
+        self, space: SearchSpace, probabilities: Mapping[str, Tensor], masks: Masks | None = None
+    ) -> Genotype:
         """The discrete cells.
 
         Args:
             space: What was searched.
             probabilities: Cell type -> [E, O].
+            masks: Active candidates; a pruned one is never chosen, whatever its probability. None means that nothing
+                has been pruned.
 
         Raises:
-            ValueError: if the probabilities do not fit the space, or nothing can be derived from them.
+            EmptyCellError: if no operation of a cell is left.
+            ValueError: if probabilities or masks do not fit the space.
         """
 
 
@@ -42,15 +54,16 @@ def check_excluded(exclude: tuple[str, ...], name: str) -> None:
     check_operations(exclude, f"{name}.exclude (model.deriver.exclude)")
 
 
-def candidate_columns(cell: CellSpace, exclude: tuple[str, ...]) -> list[int]:
-    """Columns of the operations that may be chosen, in order.
+def choices(cell: CellSpace, exclude: tuple[str, ...], masks: Masks | None) -> list[list[int]]:
+    """For each of E edges the columns of the operations that may be chosen, in order; none for a pruned edge.
 
     Args:
         cell: The searched cell type.
-        exclude: Names that may not.
+        exclude: Names that may not be chosen.
+        masks: Active candidates; None means all.
 
     Raises:
-        ValueError: if none is left.
+        ValueError: if the deriver excludes all operations of the cell, or the mask does not fit it.
     """
     columns = [column for column, name in enumerate(cell.operations) if name not in exclude]
     if not columns:
@@ -58,7 +71,10 @@ def candidate_columns(cell: CellSpace, exclude: tuple[str, ...]) -> list[int]:
             f"The deriver excludes {list(exclude)}, so that no operation of cell '{cell.name}' is left: it has "
             f"{list(cell.operations)}. Exclude fewer (model.deriver.exclude) or search more (model.space.operations)."
         )
-    return columns
+    if masks is None:
+        return [columns for _ in cell.edges]
+    active = _rows_of(cell, masks, "masks")
+    return [[column for column in columns if row[column]] for row in active]
 
 
 def probability_rows(cell: CellSpace, probabilities: Mapping[str, Tensor]) -> list[list[float]]:
@@ -71,15 +87,20 @@ def probability_rows(cell: CellSpace, probabilities: Mapping[str, Tensor]) -> li
     Raises:
         ValueError: if the cell is missing, its shape is wrong, or a value is not finite.
     """
-    if cell.name not in probabilities:
-        raise ValueError(f"There are no probabilities for cell '{cell.name}', only for {sorted(probabilities)}.")
-    table, shape = probabilities[cell.name], (len(cell.edges), len(cell.operations))
-    if tuple(table.shape) != shape:
-        raise ValueError(
-            f"The probabilities of cell '{cell.name}' have the shape {tuple(table.shape)}, but its edges and "
-            f"operations are {shape}."
-        )
-    rows: list[list[float]] = table.tolist()
+    rows = _rows_of(cell, probabilities, "probabilities")
     if not all(isfinite(value) for row in rows for value in row):
         raise ValueError(f"The probabilities of cell '{cell.name}' are not finite: the search has diverged.")
+    return rows
+
+
+def _rows_of(cell: CellSpace, tables: Mapping[str, Tensor], what: str) -> list[list[float]]:
+    if cell.name not in tables:
+        raise ValueError(f"There are no {what} for cell '{cell.name}', only for {sorted(tables)}.")
+    table, shape = tables[cell.name], (len(cell.edges), len(cell.operations))
+    if tuple(table.shape) != shape:
+        raise ValueError(
+            f"The {what} of cell '{cell.name}' have the shape {tuple(table.shape)}, but its edges and operations are "
+            f"{shape}."
+        )
+    rows: list[list[float]] = table.tolist()
     return rows

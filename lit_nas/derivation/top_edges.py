@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lit_nas.derivation.deriver import Deriver, candidate_columns, check_excluded, probability_rows
+from lit_nas.derivation.deriver import Deriver, Masks, check_excluded, choices, probability_rows
+from lit_nas.derivation.reachable import reachable_cell
 from lit_nas.genotype import CellGenotype, Edge, Genotype
 from lit_nas.spaces import CellSpace, SearchSpace
 
@@ -20,7 +21,7 @@ class TopEdges(Deriver):
     """Keeps the strongest edges of each node, and on each the strongest operation.
 
     The strength of an edge is the probability of its best operation. Ties go to the lower predecessor and to the
-    lower operation index. All nodes are concatenated.
+    lower operation index. All nodes are concatenated, except for those that pruning has left without an edge.
 
     Raises:
         ValueError: if `k` is below 1 or an excluded operation is unknown.
@@ -37,17 +38,17 @@ class TopEdges(Deriver):
             raise ValueError(f"TopEdges.k (model.deriver.k) must be at least 1, not {self.k}.")
         check_excluded(self.exclude, "TopEdges")
 
-    def __call__(self, space: SearchSpace, probabilities: Mapping[str, Tensor]) -> Genotype:
-        """Cell type -> [E, O] probabilities, to a genotype."""
-        cells = {name: self._cell(cell, probability_rows(cell, probabilities)) for name, cell in space.cells.items()}
+    def __call__(
+        self, space: SearchSpace, probabilities: Mapping[str, Tensor], masks: Masks | None = None
+    ) -> Genotype:
+        """See `Deriver`."""
+        cells = {
+            name: self._cell(cell, probability_rows(cell, probabilities), choices(cell, self.exclude, masks))
+            for name, cell in space.cells.items()
+        }
         return Genotype(cells, space.name)
 
-    def _cell(self, cell: CellSpace, rows: list[list[float]]) -> CellGenotype:
-        columns = candidate_columns(cell, self.exclude)
-        best = [max(columns, key=row.__getitem__) for row in rows]  # the first of equals
-        chosen: list[Edge] = []
-        for node in cell.targets:
-            inbound = [edge for edge, (_, target) in enumerate(cell.edges) if target == node]
-            inbound.sort(key=lambda edge: -rows[edge][best[edge]])  # stable, and rows are sorted by predecessor
-            chosen += (Edge(cell.operations[best[edge]], *cell.edges[edge]) for edge in inbound[: self.k])
-        return CellGenotype(tuple(chosen), cell.targets, cell.inputs)
+    def _cell(self, cell: CellSpace, rows: list[list[float]], allowed: list[list[int]]) -> CellGenotype:
+        # the first of equals
+        best = {edge: max(columns, key=rows[edge].__getitem__) for edge, columns in enumerate(allowed) if columns}
+        return reachable_cell(cell, rows, best, limit=self.k)

@@ -77,7 +77,10 @@ def accumulate(losses: Iterable[Tensor], parameters: Sequence[Tensor]) -> tuple[
     """
     gradient, total = None, None
     for loss in losses:
-        new = list(torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True))
+        if loss.requires_grad:
+            new = list(torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True))
+        else:  # a network that has lost every path computes a constant
+            new = [torch.zeros_like(parameter) for parameter in parameters]
         if gradient is None or total is None:
             gradient, total = new, loss.detach()
         else:

@@ -3,32 +3,36 @@
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 import torch
 from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
 from lit_nas.architecture import Architecture
-from lit_nas.derivation import Deriver
+from lit_nas.derivation import Deriver, EmptyCellError
 from lit_nas.genotype import Genotype
 from lit_nas.module import RecordedModule
 from lit_nas.optim import accumulate, check_unrollable, fit_to_run, frozen, frozen_statistics, unrolled_gradient
 from lit_nas.recipe import commit
 from lit_nas.search.graphs import CapturedGradient
 from lit_nas.search.health import Health
+from lit_nas.search.loss_scale import LossScale
 from lit_nas.search.settings import SearchOptim
 
 __all__ = ("Loss", "Pair", "SearchBatch", "SearchModule")
 
 Pair = tuple[Tensor, Tensor]
 """Images [B, C, H, W] and labels [B]."""
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
+"""Precisions of the Trainer in which a search computes correctly."""
 Loss = Callable[[Pair], Tensor]
 """Mean loss of a batch."""
 
@@ -68,6 +72,7 @@ class SearchModule(RecordedModule, ABC):
             metric.persistent(True)
         self._batch = 0
         self._health = Health()
+        self._told_of_empty_cell = False
         self._captured: dict[str, tuple[Any, CapturedGradient]] = {}
 
     @abstractmethod
@@ -128,12 +133,15 @@ class SearchModule(RecordedModule, ABC):
             return self.step_weights(loss, pair)
         optimizer, logits = self.optimizers()[0], list(self.architecture.parameters())
         optimizer.zero_grad()
-        value = self._backward("both", loss, pair, [*self._weights, *logits])
         scale = self._loss_scale()
-        gradient = [torch.zeros_like(p) if p.grad is None else p.grad / scale for p in logits]
+        value = self._backward("both", loss, pair, [*self._weights, *logits])
+        gradient = [torch.zeros_like(p) if p.grad is None else p.grad for p in logits]
+        for parameter in logits:  # nothing of this step may reach the next one, least of all an overflow
+            parameter.grad = None
         value = self._log_loss("weights", value)
-        self._apply_unscaled(gradient, scale)
+        gradient = scale.unscale(self._mean_over_ranks(gradient))
         optimizer.step()
+        self._apply_or_lower(gradient, scale)
         return value
 
     def step_arch(self, loss: Loss, pair: Pair) -> Tensor | None:
@@ -154,10 +162,10 @@ class SearchModule(RecordedModule, ABC):
                 found, value = self._replay("arch", loss, pair, logits)
                 gradient = [torch.zeros_like(p) if g is None else g for p, g in zip(logits, found, strict=True)]
             else:
-                losses = (share * scale * loss(part) for part, share in self._parts(pair))
+                losses = (share * scale.value * loss(part) for part, share in self._parts(pair))
                 gradient, value = accumulate(losses, logits)
-        self._apply_unscaled([g / scale for g in gradient], scale)
-        return self._log_loss("arch", value / scale)
+        self._apply_or_lower(scale.unscale(self._mean_over_ranks(gradient)), scale)
+        return self._log_loss("arch", value / scale.value)
 
     def step_arch_unrolled(
         self, loss: Loss, validation: Pair, training: Pair, product: Literal["finite_difference", "exact"]
@@ -210,8 +218,23 @@ class SearchModule(RecordedModule, ABC):
         return self.current_epoch >= self.optim.arch_from_epoch
 
     def derive(self) -> Genotype:
-        """The discrete cells that the architecture stands for now."""
-        genotype = self.deriver(self.architecture.space, self.architecture.probabilities())
+        """The discrete cells that the architecture stands for now.
+
+        Raises:
+            EmptyCellError: if no operation of a cell is left.
+        """
+        architecture = self.architecture
+        masks = {name: architecture.mask(name).cpu() for name in architecture.space.cells}
+        try:
+            genotype = self.deriver(architecture.space, architecture.probabilities(), masks)
+        except EmptyCellError as error:
+            advice = (
+                "Search again with milder pruning (a smaller threshold or alpha, a later from_epoch, or guard: true): "
+                "what has been pruned does not come back."
+                if not all(bool(mask.all()) for mask in masks.values())
+                else "Search on, or keep `none` from being chosen (model.deriver.exclude: [none])."
+            )
+            raise EmptyCellError(f"{error} {advice}") from error
         genotype.meta.update(method=type(self).__name__, rule=repr(self.deriver))
         if self._trainer is not None:
             seed, accuracy = os.environ.get("PL_GLOBAL_SEED"), self.trainer.callback_metrics.get("val/accuracy")
@@ -223,6 +246,16 @@ class SearchModule(RecordedModule, ABC):
             )
         return genotype
 
+    def derive_or_none(self) -> Genotype | None:
+        """The discrete cells, or None if no operation of a cell is left, which is said once; a search goes on."""
+        try:
+            return self.derive()
+        except EmptyCellError as error:
+            if not self._told_of_empty_cell:
+                self._told_of_empty_cell = True
+                rank_zero_warn(f"There is no genotype yet. {error} The run goes on without one.")
+            return None
+
     # -- hooks ---------------------------------------------------------------------------------------------------
 
     def configure_callbacks(self) -> list[Any]:
@@ -232,6 +265,11 @@ class SearchModule(RecordedModule, ABC):
             ValueError: for keys of the Trainer that alternating steps cannot obey.
         """
         trainer = self.trainer
+        if trainer.precision not in PRECISIONS:
+            raise ValueError(
+                f"trainer.precision {trainer.precision} does not work for a search: weights, schedules and the clock "
+                f"need more than 16 bits. Choose one of {', '.join(PRECISIONS)}."
+            )
         if trainer.gradient_clip_val:
             raise ValueError(
                 "trainer.gradient_clip_val does not work for a search, because two optimisers alternate. Set "
@@ -263,7 +301,8 @@ class SearchModule(RecordedModule, ABC):
                     f"{sorted(self.roles)}, but data.split gives {sorted(roles)} without {missing}. Use `half`, "
                     "`one-one-four`, or a mapping such as {weights: 0.5, arch: 0.5}."
                 )
-            self.derive()  # a rule that cannot choose among the candidates says so now
+            with suppress(EmptyCellError):
+                self.derive()  # a rule that cannot choose among the candidates says so now
             if self.leaves_weights_unused and isinstance(self.trainer.strategy, DDPStrategy):
                 self.trainer.strategy._ddp_kwargs["find_unused_parameters"] = True
             # DDP must not wait for gradients of the architecture in a backward pass of the weights
@@ -335,8 +374,9 @@ class SearchModule(RecordedModule, ABC):
         super().on_save_checkpoint(checkpoint)
 
     def record(self) -> dict[str, Any]:
-        """Adds the genotype, so that a checkpoint can be retrained."""
-        return {"genotype": self.derive().to_dict()}
+        """Adds the genotype, so that a checkpoint can be retrained; None where no operation of a cell is left."""
+        genotype = self.derive_or_none()
+        return {"genotype": None if genotype is None else genotype.to_dict()}
 
     # -- inside --------------------------------------------------------------------------------------------------
 
@@ -388,10 +428,11 @@ class SearchModule(RecordedModule, ABC):
             self._captured[level] = key, CapturedGradient(loss, pair, parameters, state)
         return self._captured[level][1](pair)
 
-    def _apply_unscaled(self, gradient: list[Tensor], scale: float) -> None:
-        gradient = self._mean_over_ranks(gradient)
-        # a scale that overflows is an event of every long run in float16; the weight step makes it smaller
-        if scale == 1.0 or all(bool(g.isfinite().all()) for g in gradient):
+    def _apply_or_lower(self, gradient: list[Tensor] | None, scale: LossScale) -> None:
+        """Updates the architecture, or lowers the scale if its gradient has overflowed, as it does in a long run."""
+        if gradient is None:
+            scale.lower(self.device)
+        else:
             self.apply_arch_gradient(gradient, reduced=True)
 
     def _check_graphs(self) -> None:
@@ -399,7 +440,7 @@ class SearchModule(RecordedModule, ABC):
             (self.device.type != "cuda", f"a GPU, but runs on {self.device.type}"),
             (self.order != 1, "the first order: order 2 moves the weights within a step"),
             (self.trainer.world_size > 1, "one process"),
-            (self._loss_scale() != 1.0, "precision 32-true or bf16-mixed: the scale of 16-mixed changes"),
+            (self._loss_scale().value != 1.0, "precision 32-true or bf16-mixed: the scale of 16-mixed changes"),
         ):
             if wrong:
                 raise ValueError(f"model.optim.graphs needs {reason}. Set model.optim.graphs to false.")
@@ -415,9 +456,8 @@ class SearchModule(RecordedModule, ABC):
             "(model.optim.weights.lr, model.optim.arch.lr) or a smaller model.optim.clip may help."
         )
 
-    def _loss_scale(self) -> float:
-        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-        return 1.0 if scaler is None else float(scaler.get_scale())
+    def _loss_scale(self) -> LossScale:
+        return LossScale(getattr(self.trainer.precision_plugin, "scaler", None))
 
     def _mean_over_ranks(self, tensors: list[Tensor]) -> list[Tensor]:
         if self.trainer.world_size == 1:
@@ -428,7 +468,8 @@ class SearchModule(RecordedModule, ABC):
 
     def _log_loss(self, level: str, value: Tensor) -> Tensor:
         value = value.detach()
-        logs = (self._batch + 1) % self.trainer.log_every_n_steps == 0
+        every = self.trainer.log_every_n_steps  # 0 logs means of epochs only
+        logs = every > 0 and (self._batch + 1) % every == 0
         step = self.current_epoch * self.trainer.num_training_batches + self._batch
         self._health.watch([value, *self.architecture.parameters()], step)
         if logs or value.device.type == "cpu":  # elsewhere looking means waiting for the device

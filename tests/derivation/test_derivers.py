@@ -5,13 +5,15 @@ import pytest
 import torch
 
 from lit_nas import derivation
-from lit_nas.derivation import ArgmaxPerEdge, Deriver, TopEdges
+from lit_nas.derivation import ArgmaxPerEdge, Deriver, EmptyCellError, TopEdges
 from lit_nas.genotype import Edge
 from lit_nas.recipe import plain
-from lit_nas.spaces import DARTS_OPERATIONS, DartsSpace
+from lit_nas.spaces import DARTS_OPERATIONS, DartsSpace, NasBench201Space
 
 SPACE = DartsSpace()
 OFFSETS = (0, 2, 5, 9, 14)
+PUBLIC = {name: getattr(derivation, name) for name in derivation.__all__}
+DERIVERS = [name for name, each in PUBLIC.items() if isinstance(each, type) and issubclass(each, Deriver)]
 
 
 def random_probabilities(seed, space=SPACE):
@@ -137,7 +139,7 @@ def test_wrong_probabilities(kind):
         kind(exclude=("none", "skip_connect"))(small, random_probabilities(0, small))
 
 
-@pytest.mark.parametrize("name", [name for name in derivation.__all__ if name[0].isupper()])
+@pytest.mark.parametrize("name", DERIVERS)
 def test_contract(name):
     kind = getattr(derivation, name)
     assert issubclass(kind, Deriver)
@@ -146,3 +148,78 @@ def test_contract(name):
         assert set(plain(kind())) == {"class_path", "init_args"}
         first, second = (kind()(SPACE, random_probabilities(3)) for _ in range(2))
         assert first == second
+
+
+def slow_choice(space_cell, table, mask, exclude, limit):
+    """Every edge that could be chosen, node by node, on dictionaries and with explicit loops."""
+    chosen, reached = [], set(range(space_cell.inputs))
+    for node in space_cell.targets:
+        inbound = []
+        for e, (source, target) in enumerate(space_cell.edges):
+            if target != node or source not in reached:
+                continue
+            allowed = [
+                (-float(table[e, o]), o)
+                for o, name in enumerate(space_cell.operations)
+                if mask[e, o] and name not in exclude
+            ]
+            if allowed:
+                strength, o = min(allowed)
+                inbound.append((strength, source, space_cell.operations[o]))
+        if limit is None:  # `none` competes and then disappears
+            inbound = [edge for edge in inbound if edge[2] != "none"]
+        inbound = sorted(inbound)[:limit]
+        chosen += [Edge(name, source, node) for _, source, name in inbound]
+        if inbound:
+            reached.add(node)
+    return tuple(chosen)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.7])
+def test_pruned_operations_are_never_chosen(seed, share):
+    probabilities = random_probabilities(seed)
+    generator = torch.Generator().manual_seed(seed + 100)
+    masks = {name: torch.rand(14, 8, generator=generator) < share for name in probabilities}
+    for deriver, exclude, limit in ((TopEdges(), ("none",), 2), (ArgmaxPerEdge(), (), None)):
+        expected = {
+            name: slow_choice(cell, probabilities[name], masks[name], exclude, limit)
+            for name, cell in SPACE.cells.items()
+        }
+        if not all(expected.values()):
+            with pytest.raises(EmptyCellError, match="Nothing is left of cell"):
+                deriver(SPACE, probabilities, masks)
+            continue
+        genotype = deriver(SPACE, probabilities, masks)
+        for name, cell in genotype.cells.items():
+            assert cell.edges == expected[name]
+            assert cell.concat == tuple(sorted({edge.target for edge in expected[name]}))
+            rows = [SPACE.cells[name].edges.index((edge.source, edge.target)) for edge in cell.edges]
+            assert all(
+                masks[name][row, DARTS_OPERATIONS.index(edge.operation)]
+                for row, edge in zip(rows, cell.edges, strict=True)
+            )
+
+
+def test_full_masks_change_nothing():
+    probabilities = random_probabilities(4)
+    masks = {name: torch.ones(14, 8, dtype=torch.bool) for name in probabilities}
+    for deriver in (TopEdges(), ArgmaxPerEdge(exclude=("none",))):
+        assert deriver(SPACE, probabilities, masks) == deriver(SPACE, probabilities)
+
+
+def test_a_pruned_edge_of_nas_bench_201_is_none():
+    space = NasBench201Space()
+    probabilities = random_probabilities(0, space)
+    mask = torch.ones(6, 5, dtype=torch.bool)
+    mask[2] = False
+    for deriver in (ArgmaxPerEdge(), ArgmaxPerEdge(exclude=("none",))):
+        genotype = deriver(space, probabilities, {"normal": mask})
+        assert genotype.cells["normal"].edges[2].operation == "none"
+        assert len(genotype.cells["normal"].edges) == 6
+
+
+def test_masks_of_another_space():
+    probabilities = random_probabilities(0)
+    with pytest.raises(ValueError, match="There are no masks for cell 'reduce'"):
+        TopEdges()(SPACE, probabilities, {"normal": torch.ones(14, 8, dtype=torch.bool)})

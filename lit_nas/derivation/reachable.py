@@ -1,0 +1,45 @@
+"""A discrete cell of chosen operations, without the nodes that nothing reaches."""
+
+from collections.abc import Mapping, Sequence
+
+from lit_nas.derivation.deriver import EmptyCellError
+from lit_nas.genotype import CellGenotype, Edge
+from lit_nas.spaces import CellSpace
+
+__all__ = ("reachable_cell",)
+
+
+def reachable_cell(
+    cell: CellSpace, rows: Sequence[Sequence[float]], chosen: Mapping[int, int], limit: int | None = None
+) -> CellGenotype:
+    """The cell of at most one operation per edge, the strongest edges of each node first.
+
+    A node without an edge leaves the output, and so do the edges that would read it.
+
+    Args:
+        cell: The searched cell type.
+        rows: Probabilities, [E][O].
+        chosen: Edge -> column of its operation; edges that are not named have none.
+        limit: How many edges a node keeps at most; None keeps all.
+
+    Raises:
+        EmptyCellError: if no node of the output is reached.
+    """
+    reached = set(range(cell.inputs))
+    edges: list[Edge] = []
+    for node in cell.targets:  # edges point forward, so one pass is enough
+        inbound = [
+            edge for edge, (source, target) in enumerate(cell.edges)
+            if target == node and edge in chosen and source in reached
+        ]  # fmt: skip
+        inbound.sort(key=lambda edge: -rows[edge][chosen[edge]])  # stable, and rows are sorted by predecessor
+        edges += (Edge(cell.operations[chosen[edge]], *cell.edges[edge]) for edge in inbound[:limit])
+        if inbound:
+            reached.add(node)
+    concat = tuple(node for node in cell.concat if node in reached)
+    if not concat:
+        raise EmptyCellError(
+            f"Nothing is left of cell '{cell.name}': no operation that could be chosen leads from its inputs to its "
+            "output."
+        )
+    return CellGenotype(tuple(edges), concat, cell.inputs)
