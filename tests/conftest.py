@@ -1,4 +1,4 @@
-"""Shared by all tests: one thread, one seed, and a list of the methods."""
+"""Shared by all tests: one seed, and one thread unless OMP_NUM_THREADS asks for more."""
 
 import os
 
@@ -11,5 +11,5 @@ import torch
 
 @pytest.fixture(autouse=True)
 def _same_start():
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     torch.manual_seed(0)
