@@ -119,7 +119,10 @@ def test_logged_numbers(trainer):
     top5 = (logits.topk(5).indices == labels[:, None]).any(-1).float().mean()
     assert tested["test/top5_accuracy"] == pytest.approx(float(top5))
     assert tested["test/loss"] == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-5)
-    assert torch.equal(torch.cat(trainer().predict(module, data)), logits.argmax(-1))
+    predicted = trainer().predict(module, data)
+    assert torch.equal(torch.cat([batch.classes for batch in predicted]), logits.argmax(-1))
+    probabilities = torch.cat([batch.probabilities for batch in predicted])
+    torch.testing.assert_close(probabilities, logits.softmax(-1).max(-1).values)
 
 
 def test_few_classes_have_no_top5(trainer):

@@ -50,6 +50,11 @@ class SyntheticDataModule(ImageDataModule):
         """Shape and classes."""
         return self.spec
 
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Which images there are before they are divided."""
+        return {**super().origin, "num_images": self.num_images, "inputs": self.spec}
+
     def read(self) -> Pixels:
         """Draws the images."""
         source, spec = generator(0), self.spec

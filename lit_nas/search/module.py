@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
 from lit_nas.architecture import Architecture
+from lit_nas.batches import Pair, by_role
 from lit_nas.derivation import Deriver
 from lit_nas.genotype import Genotype
 from lit_nas.module import RecordedModule
@@ -27,8 +28,6 @@ from lit_nas.search.settings import SearchOptim
 
 __all__ = ("Loss", "Pair", "SearchBatch", "SearchModule")
 
-Pair = tuple[Tensor, Tensor]
-"""Images [B, C, H, W] and labels [B]."""
 Loss = Callable[[Pair], Tensor]
 """Mean loss of a batch."""
 
@@ -104,8 +103,9 @@ class SearchModule(RecordedModule, ABC):
 
         Args:
             loss: Mean loss of a batch.
-            batch: The batch of each role.
+            batch: The batch of each role; a bare pair is that of the weights.
         """
+        batch = by_role(batch)
         if self.optim.level == "single":
             self.step_both(loss, batch["weights"])
         else:
@@ -262,6 +262,12 @@ class SearchModule(RecordedModule, ABC):
                     f"{type(self).__name__} (model.optim.level {self.optim.level}) needs a split with the parts "
                     f"{sorted(self.roles)}, but data.split gives {sorted(roles)} without {missing}. Use `half`, "
                     "`one-one-four`, or a mapping such as {weights: 0.5, arch: 0.5}."
+                )
+            size = getattr(getattr(self.trainer, "datamodule", None), "batch_size", None)
+            if isinstance(size, int) and self.optim.accumulate > size:
+                raise ValueError(
+                    f"model.optim.accumulate is {self.optim.accumulate}, but data.batch_size is {size}: a batch cannot "
+                    "be cut into more parts than it has images. Use a smaller accumulate or a larger batch_size."
                 )
             self.derive()  # a rule that cannot choose among the candidates says so now
             if self.leaves_weights_unused and isinstance(self.trainer.strategy, DDPStrategy):

@@ -164,7 +164,7 @@ def test_inputs_and_roles_are_known_before_the_images():
     assert data.roles == {"weights", "arch", "test"}
     assert data.sizes == {}
     data.setup("fit")
-    assert data.sizes == {"weights": 67, "arch": 17, "test": 16}
+    assert data.sizes == {"weights": 68, "arch": 16, "test": 16}
     assert data.train_dataloader().keys() == {"weights", "arch"}
 
 
@@ -183,7 +183,7 @@ def test_the_split_is_written_beside_the_results(tmp_path):
     assert saved["name"] == "half"
     assert saved["seed"] == 0
     assert saved["parts"] == {role: part.tolist() for role, part in data.parts.items()}
-    assert [file.name for file in tmp_path.iterdir()] == ["split.json"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["classes.json", "split.json"]
     before = path.stat().st_mtime_ns, path.stat().st_ino
     _trainer(tmp_path, max_epochs=1).fit(_Recorder(), datamodule=_data())
     assert (path.stat().st_mtime_ns, path.stat().st_ino) == before
@@ -216,7 +216,7 @@ def test_limit_takes_fewer_images():
 
 @pytest.mark.parametrize(
     ("split", "count", "images"),
-    [("half", 80, "training images"), ("one-one-four", 100, "training and test images together")],
+    [("half", 80, "training images"), ("one-one-four", 84, "images that are not tested on")],
 )
 def test_limit_cannot_be_more_than_there_is(split, count, images):
     all_ = _data(split=split, limit=count)
@@ -234,12 +234,32 @@ def test_limit_cannot_be_more_than_there_is(split, count, images):
         ({"limit": 0}, r"data\.limit must be at least 1, not 0"),
         ({"num_images": 0}, r"data\.num_images must be at least 1, not 0"),
         ({"split": "halves"}, r"data\.split has no name 'halves'"),
-        ({"validate_on_test": True}, r"data\.validate_on_test is true, but data\.split has the roles \['arch'\]"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         _data(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"validate_on_test": True}, r"data\.validate_on_test is true, but data\.split has the roles \['arch'\]"),
+        ({"augmentation": Augmentation(cutout=9)}, r"data\.augmentation\.cutout is 9, which is larger .* 8 x 8 pixels"),
+        ({"augmentation": Augmentation(8)}, r"data\.augmentation\.crop_padding is 8, which can move .* out of sight"),
+        ({"num_images": 3}, r"SyntheticDataModule has 4 classes, but no training image of \['3'\]"),
+    ],
+)
+def test_what_the_images_contradict_is_refused_before_training(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        _data(**arguments).setup("fit")
+
+
+def test_labels_outside_of_the_classes_are_refused():
+    data = _data()
+    data._source.labels[5] = 4
+    with pytest.raises(ValueError, match=r"labels from 0 to 4, but 4 classes, whose labels are 0 to 3"):
+        data.setup("fit")
 
 
 def test_a_batch_larger_than_a_part_is_refused_before_training(tmp_path):

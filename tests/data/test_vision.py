@@ -89,7 +89,7 @@ def test_missing_files_are_named(module, tmp_path):
 def test_files_that_torchvision_refuses_are_reported(tmp_path):
     folder = tmp_path / "cifar-100-python"
     folder.mkdir()
-    for name in ("train", "test"):
+    for name in ("train", "test", "meta"):
         (folder / name).write_bytes(pickle.dumps({}))
     with pytest.raises(ValueError, match=r"CIFAR100DataModule cannot use the files under .*Delete them"):
         CIFAR100DataModule(str(tmp_path)).setup("fit")
