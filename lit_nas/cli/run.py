@@ -141,7 +141,8 @@ def _split_of_search(plans: dict[str, TrainingCLI], section: Any, overrides: Seq
     taken = []
     for key in ("split", "split_seed", "test_fraction"):
         if key in searched and key in retrained and key not in named and searched[key] != retrained[key]:
-            taken += [f"--data.{key}", json.dumps(searched[key])]
+            value = searched[key]
+            taken += [f"--data.{key}", value if isinstance(value, str) else json.dumps(value)]
     return taken
 
 

@@ -18,7 +18,7 @@ from lit_nas.data.order import Order, mix
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ("EXTENSIONS", "FileLoader", "ImageReader", "decode_all", "is_hidden", "list_images")
+__all__ = ("EXTENSIONS", "FileLoader", "ImageReader", "decode_all", "has_images", "is_hidden", "list_images")
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """Endings of the files that are taken as images."""
@@ -112,11 +112,18 @@ def _on_white(image: "Image") -> "Image":
 
 def list_images(folder: Path) -> list[Path]:
     """Files in a folder and below it that end like an image, in alphabetical order, without hidden ones."""
-    return [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in EXTENSIONS and not is_hidden(path.relative_to(folder)) and path.is_file()
-    ]
+    return sorted(_images_in(folder))
+
+
+def has_images(folder: Path) -> bool:
+    """Whether `list_images` would find any; looks no further than the first."""
+    return any(True for _ in _images_in(folder))
+
+
+def _images_in(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        if path.suffix.lower() in EXTENSIONS and not is_hidden(path.relative_to(folder)) and path.is_file():
+            yield path
 
 
 def is_hidden(path: Path) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from lit_nas.data.files import EXTENSIONS, ImageReader, decode_all, is_hidden, list_images
+from lit_nas.data.files import EXTENSIONS, ImageReader, decode_all, has_images, is_hidden, list_images
 from lit_nas.data.module import ImageDataModule, ImageFiles, Pixels
 from lit_nas.data.order import generator, mix
 from lit_nas.inputs import ImageSpec
@@ -106,7 +106,7 @@ class ImageFolderDataModule(ImageDataModule):
                 f"the test part, {self.root / 'test'}/CLASS or {self.root / 'val'}/CLASS. Put each class's images "
                 "into a folder of its own there, or set data.root."
             )
-        _refuse_empty(train, folders)
+        _refuse_empty(train, [path.name for path in folders if not has_images(path)])
         if len(folders) == 1:
             raise ValueError(
                 f"{train} has the single class '{folders[0].name}', but a network needs at least 2 to tell apart. Put "
@@ -169,22 +169,22 @@ class ImageFolderDataModule(ImageDataModule):
                 f"{folder} has the classes {unknown}, which {self.root / 'train'} does not have; it has "
                 f"{list(self.classes)}. Rename or remove their folders."
             )
-        files = [(path, labels[each.name]) for each in present for path in list_images(each)]
-        if not files:
+        found = {path.name: list_images(path) for path in present}
+        if not any(found.values()):
             raise ValueError(
                 f"{folder} has {len(present)} folders of classes but no image: looked for files that end in "
                 f"{', '.join(EXTENSIONS)}."
             )
-        _refuse_empty(folder, present)
-        return files
+        _refuse_empty(folder, [name for name, paths in found.items() if not paths])
+        return [(path, labels[name]) for name, paths in found.items() for path in paths]
 
 
 def _class_folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not is_hidden(Path(path.name)))
 
 
-def _refuse_empty(folder: Path, classes: list[Path]) -> None:
-    if empty := [path.name for path in classes if not list_images(path)]:
+def _refuse_empty(folder: Path, empty: list[str]) -> None:
+    if empty:
         raise ValueError(
             f"{folder} has no image of the classes {empty}: looked in their folders for files that end in "
             f"{', '.join(EXTENSIONS)}. Add images, or remove the folders."
