@@ -156,11 +156,15 @@ class EvaluationModule(CheckedBatches, RecordedModule):
         """Checks the data and the Trainer.
 
         Raises:
-            ValueError: if the images differ from the module's, or a key of the Trainer contradicts `optim`.
+            ValueError: if the images differ from the module's, a key of the Trainer contradicts `optim`, or the test
+                part has images that the search trained on.
         """
         super().setup(stage)
         if stage != "fit":
             return
+        searched, data = self.genotype.meta.get("held_out"), getattr(self.trainer, "datamodule", None)
+        if searched is not None and hasattr(data, "refuse_leak"):
+            data.refuse_leak(searched)
         if self.trainer.max_epochs is None or self.trainer.max_epochs < 1:
             raise ValueError(
                 f"Retraining needs trainer.max_epochs >= 1, not {self.trainer.max_epochs}: learning rate and drop path "

@@ -262,6 +262,22 @@ def test_the_mean_of_an_epoch_weighs_batches_by_their_images(trainer):
     assert float(fit.callback_metrics["train/loss"]) == pytest.approx(mean)
 
 
+def test_a_genotype_knows_which_images_may_not_test_it(trainer, tmp_path):
+    def data(split):
+        return SyntheticDataModule(48, 1, 8, 8, 6, split=split, batch_size=4)
+
+    search = DARTS(INPUTS, DartsSpace(init_channels=2, num_cells=3, nodes=2))
+    fit = trainer(max_epochs=1, limit_train_batches=1)
+    fit.fit(search, data("one-one-four"))
+    search.derive().save(tmp_path / "genotype.json")
+    module = EvaluationModule(str(tmp_path / "genotype.json"), **TINY)
+    for split in ("all", "half"):
+        with pytest.raises(ValueError, match=r"test on images that the search trained on: .* that of the data set"):
+            trainer(max_epochs=1).fit(module, data(split))
+    trainer(max_epochs=1, limit_train_batches=1).fit(module, data("one-one-four"))
+    trainer(max_epochs=1, limit_train_batches=1).fit(module, SyntheticDataModule(36, 1, 8, 8, 6, batch_size=4))
+
+
 @pytest.mark.parametrize("split", ["half", "one-one-four", "all", {"weights": 0.5, "arch": 0.2, "val": 0.2}])
 @pytest.mark.parametrize("limit", [None, 30])
 def test_retraining_takes_the_split_of_the_search_without_a_leak(trainer, tmp_path, split, limit):

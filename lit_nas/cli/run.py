@@ -128,8 +128,8 @@ def _rehearse(arguments: list[str], search: list[str], path: Path) -> None:
 
 def _refuse_leak(search: TrainingCLI, retrain: TrainingCLI) -> None:
     """Refuses a retraining that would test on images that the search trains on."""
-    if isinstance(retrain.datamodule, ImageDataModule):
-        retrain.datamodule.refuse_leak(search.datamodule)
+    if isinstance(search.datamodule, ImageDataModule) and isinstance(retrain.datamodule, ImageDataModule):
+        retrain.datamodule.refuse_leak(search.datamodule.held_out)
 
 
 def _split_of_search(plans: dict[str, TrainingCLI], section: Any, overrides: Sequence[str]) -> list[str]:

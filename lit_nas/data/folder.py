@@ -128,7 +128,7 @@ class ImageFolderDataModule(ImageDataModule):
     @property
     def origin(self) -> dict[str, Any]:
         """Which images there are before they are divided."""
-        return {**super().origin, "root": self.root.resolve()}
+        return {**super().origin, "root": str(self.root.resolve())}
 
     @property
     def inputs(self) -> ImageSpec:

@@ -2,7 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -169,22 +169,26 @@ class ImageDataModule(LightningDataModule, ABC):
         paths = self._source.paths
         return [str(paths[i]) if paths else str(i) for i in self.parts["test"].tolist()]
 
-    def refuse_leak(self, search: LightningDataModule) -> None:
+    @property
+    def held_out(self) -> dict[str, Any]:
+        """What identifies the test part, as plain data; genotypes carry it (`meta.held_out`)."""
+        return {"images": self.origin, "rule": self.test_rule}
+
+    def refuse_leak(self, search: Mapping[str, Any]) -> None:
         """Refuses to retrain on these data if the search trained on images that they test on.
 
         Args:
-            search: The data module of the search.
+            search: `held_out` of the data of the search.
 
         Raises:
             ValueError: if both use the same images but choose the test part by other rules.
         """
-        if not isinstance(search, ImageDataModule) or search.origin != self.origin:
-            return
-        if search.test_rule != self.test_rule:
+        if search["images"] == self.origin and search["rule"] != self.test_rule:
             raise ValueError(
-                f"The retraining would test on images that the search trained on: its test part is {_say(self)}, that "
-                f"of the search is {_say(search)}. Give both sections the same split, split_seed and test_fraction; a "
-                "retraining trains on the parts `weights` and `arch` of a split together."
+                "The retraining would test on images that the search trained on: its test part is "
+                f"{_say(self.test_rule)}, that of the search is {_say(search['rule'])}. Give the retraining the "
+                "data.split, split_seed and test_fraction of the search; it trains on the parts `weights` and `arch` "
+                "together."
             )
 
     # -- hooks of Lightning --------------------------------------------------------------------------------------
@@ -358,10 +362,10 @@ def _check_labels(source: Pixels | ImageFiles, names: Sequence[str], owner: str)
         )
 
 
-def _say(data: ImageDataModule) -> str:
+def _say(rule: Mapping[str, Any]) -> str:
     """The choice of the test part in words."""
-    rule = ", ".join(f"{name} {value}" for name, value in data.test_rule.items())
-    return f"drawn by {rule}" if rule else "that of the data set"
+    words = ", ".join(f"{name} {value}" for name, value in rule.items())
+    return f"drawn by {words}" if words else "that of the data set"
 
 
 def _write_json(path: Path, content: Any) -> None:

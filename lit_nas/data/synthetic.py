@@ -1,5 +1,6 @@
 """Images made of noise around a pattern of their class, for tests and smoke runs."""
 
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -53,7 +54,7 @@ class SyntheticDataModule(ImageDataModule):
     @property
     def origin(self) -> dict[str, Any]:
         """Which images there are before they are divided."""
-        return {**super().origin, "num_images": self.num_images, "inputs": self.spec}
+        return {**super().origin, "num_images": self.num_images, "inputs": asdict(self.spec)}
 
     def read(self) -> Pixels:
         """Draws the images."""

@@ -221,6 +221,8 @@ class SearchModule(RecordedModule, ABC):
                 commit=commit(),
                 validation_accuracy=None if accuracy is None else float(accuracy),
             )
+            if (held_out := getattr(self.trainer.datamodule, "held_out", None)) is not None:
+                genotype.meta.update(held_out=held_out)  # a retraining must not test on what the search trained on
         return genotype
 
     # -- hooks ---------------------------------------------------------------------------------------------------

@@ -173,11 +173,11 @@ def test_held_out_images_may_not_have_trained_the_search(root):
 
     for other in ({"split_seed": 1}, {"test_fraction": 0.4}):
         with pytest.raises(ValueError, match=r"would test on images that the search trained on"):
-            make(split="all", **other).refuse_leak(make())
-    make(split="all").refuse_leak(make())
-    ImageFolderDataModule(str(root / "other"), split_seed=1).refuse_leak(make())
+            make(split="all", **other).refuse_leak(make().held_out)
+    make(split="all").refuse_leak(make().held_out)
+    ImageFolderDataModule(str(root / "other"), split_seed=1).refuse_leak(make().held_out)
     _write(root, "test", {"cat": 2, "dog": 2})  # a test part of its own
-    make(split="all", split_seed=1).refuse_leak(make())
+    make(split="all", split_seed=1).refuse_leak(make().held_out)
 
 
 @pytest.mark.parametrize("in_memory", [True, False])

@@ -332,10 +332,10 @@ def test_a_retraining_that_tests_on_what_the_search_trained_on_is_refused(search
     if searched.num_images == retrained.num_images:
         assert bool(set(trained) & set(retrained.parts["test"].tolist())) == refused
     if not refused:
-        retrained.refuse_leak(searched)
+        retrained.refuse_leak(searched.held_out)
         return
     with pytest.raises(ValueError, match=r"would test on images that the search trained on: its test part is .* Give"):
-        retrained.refuse_leak(searched)
+        retrained.refuse_leak(searched.held_out)
 
 
 def test_classes_are_written_and_kept_in_checkpoints(tmp_path):
