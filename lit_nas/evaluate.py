@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
+from lit_nas.batches import CheckedBatches, Pair, Prediction, by_role, images_of, predict
 from lit_nas.genotype import Genotype, load_genotype
 from lit_nas.inputs import ImageSpec
 from lit_nas.module import RecordedModule
@@ -19,9 +20,6 @@ from lit_nas.networks.registry import EvaluationName, build_evaluation_network, 
 from lit_nas.optim import CosineLR, DartsSGD, OptimizerCallable, SchedulerCallable, fit_to_run
 
 __all__ = ("EvaluationBatch", "EvaluationModule", "EvaluationOptim")
-
-Pair = tuple[Tensor, Tensor]
-"""Images [B, C, H, W] and labels [B]."""
 
 
 class EvaluationBatch(TypedDict):
@@ -64,8 +62,11 @@ class EvaluationOptim:
                 raise ValueError(f"model.optim.{name} must be in [0, 1), but is {getattr(self, name)}.")
 
 
-class EvaluationModule(RecordedModule):
+class EvaluationModule(CheckedBatches, RecordedModule):
     """Trains the network of a genotype from scratch.
+
+    Data of lit-nas that are split for a search come with the parts `weights` and `arch` merged, and with the test part
+    of the search. A plain DataLoader over (image, label) tuples serves as well.
 
     Args:
         genotype: A published name, a genotype file, a checkpoint of a search, an architecture string of
@@ -77,6 +78,10 @@ class EvaluationModule(RecordedModule):
         num_cells: Depth; None means the paper's: 20, 14 for `imagenet`, 15 for `nas_bench_201`.
         optim: Optimiser and regularisation.
     """
+
+    roles = frozenset({"weights"})
+    merges_roles: bool = True
+    """Asks the data for the parts of a search that train as one part."""
 
     def __init__(
         self,
@@ -104,14 +109,15 @@ class EvaluationModule(RecordedModule):
         for metric in (self.train_loss, self.train_accuracy):  # so that an interruption within an epoch loses nothing
             metric.persistent(True)
 
-    def training_step(self, batch: EvaluationBatch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: EvaluationBatch | Pair, batch_idx: int) -> Tensor:
         """Cross entropy of both heads, with paths dropped at random."""
-        images, labels = batch["weights"]
+        images, labels = by_role(batch)["weights"]
         logits, auxiliary = self.network(images, self.drop_probability)
         loss = self._smoothed_loss(logits, labels)
         if auxiliary is not None:
             loss = loss + self.optim.auxiliary_weight * self._smoothed_loss(auxiliary, labels)
-        self.train_loss.update(loss.detach(), len(labels))
+        # one value per image: without its checks, which wait for the device, the metric ignores weights
+        self.train_loss.update(loss.detach().expand(len(labels)))
         self.train_accuracy.update(logits.detach(), labels)
         return loss
 
@@ -142,27 +148,27 @@ class EvaluationModule(RecordedModule):
             self.test_top5_accuracy.update(logits, batch[1])
             self.log("test/top5_accuracy", self.test_top5_accuracy, batch_size=len(logits))
 
-    def predict_step(self, batch: Pair, batch_idx: int) -> Tensor:
-        """Class of each image, [B]."""
-        return self(batch[0]).argmax(-1)
+    def predict_step(self, batch: Pair | Tensor, batch_idx: int) -> Prediction:
+        """Class of each image and its probability."""
+        return predict(self(images_of(batch)))
 
     def setup(self, stage: str) -> None:
         """Checks the data and the Trainer.
 
         Raises:
-            ValueError: if the images differ from the module's, or a key of the Trainer contradicts `optim`.
+            ValueError: if the images differ from the module's, a key of the Trainer contradicts `optim`, or the test
+                part has images that the search trained on.
         """
         super().setup(stage)
         if stage != "fit":
             return
+        searched, data = self.genotype.meta.get("held_out"), getattr(self.trainer, "datamodule", None)
+        if searched is not None and hasattr(data, "refuse_leak"):
+            data.refuse_leak(searched)
         if self.trainer.max_epochs is None or self.trainer.max_epochs < 1:
             raise ValueError(
                 f"Retraining needs trainer.max_epochs >= 1, not {self.trainer.max_epochs}: learning rate and drop path "
                 "span the run."
-            )
-        if "arch" in getattr(getattr(self.trainer, "datamodule", None), "roles", ()):
-            raise ValueError(
-                "Retraining has no use for the part `arch` of data.split. Use `all`, or fractions for weights and val."
             )
         if self.trainer.gradient_clip_val or self.trainer.gradient_clip_algorithm is not None:
             raise ValueError(

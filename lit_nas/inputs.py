@@ -13,7 +13,7 @@ class ImageSpec:
     flows into the other by itself.
 
     Raises:
-        ValueError: if a number is not positive.
+        ValueError: if a number is not positive, or there is nothing to tell apart.
     """
 
     channels: int = 3
@@ -29,3 +29,5 @@ class ImageSpec:
         for name in ("channels", "height", "width", "classes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"inputs.{name} must be at least 1, not {getattr(self, name)}.")
+        if self.classes == 1:
+            raise ValueError("inputs.classes is 1, but a network needs at least 2 classes to tell apart.")

@@ -14,6 +14,7 @@ FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.yaml"
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice about tiny runs
 
 SYNTHETIC = ["--data", "SyntheticDataModule", "--data.num_images", "80", "--data.height", "8", "--data.width", "8"]
+SYNTHETIC += ["--data.augmentation.cutout", "4"]  # that of CIFAR is larger than these images
 TRAINER = ["--trainer.accelerator", "cpu", "--trainer.max_epochs", "1", "--trainer.enable_progress_bar", "false"]
 SMALL_SEARCH = ["--model.space.init_channels", "2", "--model.space.num_cells", "3", "--model.space.nodes", "2"]
 SMALL_NAS_BENCH_201 = ["--model.space.init_channels", "2", "--model.space.cells_per_stage", "1"]

@@ -11,13 +11,17 @@ from torch.nn import functional as F
 from torch.optim import SGD
 from torch.utils.data import DataLoader, default_collate
 
+from lit_nas.data import SyntheticDataModule
 from lit_nas.evaluate import EvaluationModule, EvaluationOptim
 from lit_nas.genotype import load_genotype
 from lit_nas.inputs import ImageSpec
+from lit_nas.methods import DARTS
 from lit_nas.module import load_module
 from lit_nas.networks.cost import count_weights
 from lit_nas.networks.evaluation import EvaluationNetwork
 from lit_nas.optim import CosineLR, DartsSGD
+from lit_nas.search import SearchOptim
+from lit_nas.spaces import DartsSpace
 
 INPUTS = ImageSpec(1, 8, 8, 6)
 TINY = {"inputs": INPUTS, "init_channels": 2, "num_cells": 3}
@@ -119,7 +123,10 @@ def test_logged_numbers(trainer):
     top5 = (logits.topk(5).indices == labels[:, None]).any(-1).float().mean()
     assert tested["test/top5_accuracy"] == pytest.approx(float(top5))
     assert tested["test/loss"] == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-5)
-    assert torch.equal(torch.cat(trainer().predict(module, data)), logits.argmax(-1))
+    predicted = trainer().predict(module, data)
+    assert torch.equal(torch.cat([batch.classes for batch in predicted]), logits.argmax(-1))
+    probabilities = torch.cat([batch.probabilities for batch in predicted])
+    torch.testing.assert_close(probabilities, logits.softmax(-1).max(-1).values)
 
 
 def test_few_classes_have_no_top5(trainer):
@@ -234,3 +241,55 @@ def test_wrong_runs(trainer):
         trainer(max_epochs=-1, max_steps=2).fit(module, Data())
     with pytest.raises(ValueError, match=r"gradient_clip_val is 1.0.*Set model\.optim\.clip \(now 5.0\)"):
         trainer(gradient_clip_val=1.0).fit(module, Data())
+
+
+def test_the_mean_of_an_epoch_weighs_batches_by_their_images(trainer):
+    """Six images in batches of four and two: the mean is that of the images."""
+    data, seen = Data(), []
+    data.pairs = data.pairs[:6]
+
+    class Watched(EvaluationModule):
+        def training_step(self, batch, batch_idx):
+            loss = super().training_step(batch, batch_idx)
+            seen.append((len(batch["weights"][1]), float(loss.detach())))
+            return loss
+
+    fit = trainer(max_epochs=1)
+    fit.fit(Watched(**TINY), data)
+    assert [size for size, _ in seen] == [4, 2]
+    mean = sum(size * loss for size, loss in seen) / 6
+    assert mean != pytest.approx(sum(loss for _, loss in seen) / 2)
+    assert float(fit.callback_metrics["train/loss"]) == pytest.approx(mean)
+
+
+def test_a_genotype_knows_which_images_may_not_test_it(trainer, tmp_path):
+    def data(split):
+        return SyntheticDataModule(48, 1, 8, 8, 6, split=split, batch_size=4)
+
+    search = DARTS(INPUTS, DartsSpace(init_channels=2, num_cells=3, nodes=2))
+    fit = trainer(max_epochs=1, limit_train_batches=1)
+    fit.fit(search, data("one-one-four"))
+    search.derive().save(tmp_path / "genotype.json")
+    module = EvaluationModule(str(tmp_path / "genotype.json"), **TINY)
+    for split in ("all", "half"):
+        with pytest.raises(ValueError, match=r"test on images that the search trained on: .* that of the data set"):
+            trainer(max_epochs=1).fit(module, data(split))
+    trainer(max_epochs=1, limit_train_batches=1).fit(module, data("one-one-four"))
+    trainer(max_epochs=1, limit_train_batches=1).fit(module, SyntheticDataModule(36, 1, 8, 8, 6, batch_size=4))
+
+
+@pytest.mark.parametrize("split", ["half", "one-one-four", "all", {"weights": 0.5, "arch": 0.2, "val": 0.2}])
+@pytest.mark.parametrize("limit", [None, 30])
+def test_retraining_takes_the_split_of_the_search_without_a_leak(trainer, tmp_path, split, limit):
+    def roles(module):
+        data = SyntheticDataModule(48, 1, 8, 8, 6, split=split, batch_size=4, limit=limit)
+        trainer(max_epochs=1, limit_train_batches=1).fit(module, data)
+        return {role: set(part) for role, part in json.loads((tmp_path / "split.json").read_text())["parts"].items()}
+
+    level = "single" if split == "all" else "bilevel"
+    space = DartsSpace(init_channels=2, num_cells=3, nodes=2)
+    searched, retrained = roles(DARTS(INPUTS, space, optim=SearchOptim(level=level))), roles(EvaluationModule(**TINY))
+    assert retrained["weights"] == searched["weights"] | searched.get("arch", set())
+    assert retrained["test"] == searched["test"]
+    assert not retrained["test"] & retrained["weights"]
+    assert set(retrained) == set(searched) - {"arch"}

@@ -5,6 +5,7 @@ from lit_nas.callbacks.checkpoints import SaveCheckpoints, find_last
 from lit_nas.callbacks.cost import MeasureCost
 from lit_nas.callbacks.genotype import WriteGenotype
 from lit_nas.callbacks.memory import ExplainMemory
+from lit_nas.callbacks.predictions import WritePredictions
 from lit_nas.callbacks.prune import Prune
 from lit_nas.callbacks.random_state import KeepRandomState
 from lit_nas.callbacks.signals import StopOnSignal
@@ -20,5 +21,6 @@ __all__ = (
     "SaveCheckpoints",
     "StopOnSignal",
     "WriteGenotype",
+    "WritePredictions",
     "find_last",
 )

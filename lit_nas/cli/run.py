@@ -16,6 +16,7 @@ from pytorch_lightning.utilities import rank_zero_warn
 import lit_nas
 from lit_nas.callbacks import find_last
 from lit_nas.cli.training import TrainingCLI
+from lit_nas.data import ImageDataModule
 from lit_nas.files import write_text
 from lit_nas.genotype import load_genotype
 from lit_nas.search import SearchModule
@@ -81,6 +82,9 @@ def run(args: Sequence[str]) -> None:
         arguments["retrain"] = [*plain, "--model.genotype", str(genotype)]
 
         plans = {stage: TrainingCLI(arguments[stage], run=False, parse_only=True) for stage in STAGES}
+        if taken := _split_of_search(plans, top["retrain"].get("data"), overrides["retrain"]):
+            plain, arguments["retrain"] = [*plain, *taken], [*arguments["retrain"], *taken]
+            plans["retrain"] = TrainingCLI(arguments["retrain"], run=False, parse_only=True)
         if given.print_config:
             texts = (plans[stage].parser.dump(plans[stage].config, skip_none=False) for stage in STAGES)
             stages = {stage: yaml.safe_load(text) for stage, text in zip(STAGES, texts, strict=True)}
@@ -93,6 +97,8 @@ def run(args: Sequence[str]) -> None:
         if not genotype.exists():
             _rehearse(plain, arguments["search"], Path(scratch) / "genotype.json")
             _fit(arguments["search"], folder / "search")
+        elif not result.exists():
+            _refuse_leak(*(TrainingCLI(arguments[stage], run=False) for stage in STAGES))
         if not result.exists():
             cli = _fit(arguments["retrain"], folder / "retrain")
             (scores,) = cli.trainer.test(cli.model, datamodule=cli.datamodule)
@@ -106,14 +112,38 @@ def _rehearse(arguments: list[str], search: list[str], path: Path) -> None:
 
     Its genotype is that of the search before the first step, written to `path`.
     """
-    model = TrainingCLI(search, run=False).model
+    searching = TrainingCLI(search, run=False)
+    model = searching.model
     if not isinstance(model, SearchModule):
         raise ValueError(f"The section `search` has the model {type(model).__name__}, which is not a search.")
     model.derive().save(path)
     cli = TrainingCLI([*arguments, "--model.genotype", str(path)], run=False)
-    cli.datamodule.setup("fit")
+    _refuse_leak(searching, cli)
+    cli.trainer.strategy.connect(cli.model)  # the data ask it how they are divided
     cli.datamodule.trainer = cli.trainer
+    cli.datamodule.prepare_data()
+    cli.datamodule.setup("fit")
     cli.datamodule.train_dataloader()
+
+
+def _refuse_leak(search: TrainingCLI, retrain: TrainingCLI) -> None:
+    """Refuses a retraining that would test on images that the search trains on."""
+    if isinstance(search.datamodule, ImageDataModule) and isinstance(retrain.datamodule, ImageDataModule):
+        retrain.datamodule.refuse_leak(search.datamodule.held_out)
+
+
+def _split_of_search(plans: dict[str, TrainingCLI], section: Any, overrides: Sequence[str]) -> list[str]:
+    """Arguments that give the retraining the split of the search, as far as its section does not name one."""
+    searched, retrained = (plans[stage].config.data.get("init_args", {}) for stage in STAGES)
+    section = section if isinstance(section, dict) else {}  # a class by its name alone
+    named = {*section, *section.get("init_args", {})}
+    named |= {word.split("=")[0].removeprefix("--data.").removeprefix("init_args.") for word in overrides}
+    taken = []
+    for key in ("split", "split_seed", "test_fraction"):
+        if key in searched and key in retrained and key not in named and searched[key] != retrained[key]:
+            value = searched[key]
+            taken += [f"--data.{key}", value if isinstance(value, str) else json.dumps(value)]
+    return taken
 
 
 def _read(path: Path) -> dict[str, Any]:

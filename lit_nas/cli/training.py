@@ -5,7 +5,6 @@ import logging
 import os
 import re
 import secrets
-import sys
 import warnings
 from argparse import ArgumentError
 from collections.abc import Sequence
@@ -38,10 +37,12 @@ from lit_nas.callbacks import (
     SaveCheckpoints,
     StopOnSignal,
     WriteGenotype,
+    WritePredictions,
     find_last,
 )
 from lit_nas.callbacks.folder import run_folder, writes
 from lit_nas.files import write_text
+from lit_nas.inputs import ImageSpec
 from lit_nas.loggers import RewindCurves, RunLogger
 from lit_nas.module import RecordedModule, read_checkpoint
 from lit_nas.recipe import import_class
@@ -82,32 +83,6 @@ class SaveRunConfig(SaveConfigCallback):
         """Writes the file."""
         if writes(trainer):
             write_text(run_folder(trainer) / "config.yaml", self.parser.dump(self.config, skip_none=False))
-
-
-class WritePredictions(Callback):
-    """Writes `predictions.csv` into the run folder: number of the test image, predicted class."""
-
-    def __init__(self) -> None:
-        self._classes: list[int] = []
-
-    def on_predict_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Collects a batch.
-
-        Raises:
-            ValueError: over several processes, whose shares of the images are interleaved.
-        """
-        if trainer.world_size > 1:
-            raise ValueError("lit-nas predict runs in one process: set trainer.devices to 1.")
-        self._classes += outputs.tolist()
-
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the file and says where it is."""
-        if writes(trainer):
-            path = run_folder(trainer) / "predictions.csv"
-            write_text(path, "image,class\n" + "".join(f"{i},{c}\n" for i, c in enumerate(self._classes)))
-            sys.stdout.write(f"{path}\n")
 
 
 class TrainingCLI(LightningCLI):
@@ -224,6 +199,16 @@ class TrainingCLI(LightningCLI):
             super().instantiate_classes()
         except Exception as error:
             raise _innermost(error) from error
+        self._refuse_given_inputs()
+
+    def _refuse_given_inputs(self) -> None:
+        given = self._get(self.config, "model").init_args.get("inputs")
+        given = ImageSpec() if given is None else ImageSpec(**vars(given))
+        if given not in (ImageSpec(), self.model.inputs):
+            raise ValueError(
+                f"model.inputs was given as {given}, but {type(self.datamodule).__name__} hands over "
+                f"{self.model.inputs}. Leave model.inputs out: it follows from the data."
+            )
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         """Gives the run a folder and adds the logger and the callbacks that the configuration leaves out."""

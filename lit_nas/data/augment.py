@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lit_nas.data.order import generator
+from lit_nas.inputs import ImageSpec
 
 __all__ = ("Augmentation", "fork_generator", "normalise")
 
@@ -35,12 +36,26 @@ class Augmentation:
             if getattr(self, name) < 0:
                 raise ValueError(f"data.augmentation.{name} must be at least 0, not {getattr(self, name)}.")
 
-    def check(self, channels: int) -> None:
-        """Refuses images that the augmentation cannot change.
+    def check(self, inputs: ImageSpec) -> None:
+        """Refuses images that the augmentation cannot change, or of which it would leave nothing.
 
         Raises:
-            ValueError: for AutoAugment of images that are not RGB.
+            ValueError: for AutoAugment of images that are not RGB, and for a cutout or a shift as large as the image.
         """
+        self._check_colours(inputs.channels)
+        side = min(inputs.height, inputs.width)
+        if self.cutout > side:
+            raise ValueError(
+                f"data.augmentation.cutout is {self.cutout}, which is larger than the images of {inputs.height} x "
+                f"{inputs.width} pixels. Use at most {side}; half of the side is usual."
+            )
+        if self.crop_padding >= side:
+            raise ValueError(
+                f"data.augmentation.crop_padding is {self.crop_padding}, which can move an image of {inputs.height} x "
+                f"{inputs.width} pixels out of sight. Use less than {side}; an eighth of the side is usual."
+            )
+
+    def _check_colours(self, channels: int) -> None:
         if self.auto_augment and channels != 3:
             raise ValueError(
                 f"data.augmentation.auto_augment changes colours and needs 3 channels, but the images have {channels}. "
@@ -67,7 +82,7 @@ class Augmentation:
         Returns:
             float32 [B, C, H, W].
         """
-        self.check(images.shape[1])
+        self._check_colours(images.shape[1])
         top, left, mirrored, row, column = drawn
         if self.crop_padding or self.flip:
             images = self._crop_and_flip(images, top, left, mirrored.bool())

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,7 +15,10 @@ from lit_nas.data.augment import fork_generator
 from lit_nas.data.loader import ImageBatch, RoleLoader
 from lit_nas.data.order import Order, mix
 
-__all__ = ("EXTENSIONS", "FileLoader", "ImageReader", "decode_all")
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ("EXTENSIONS", "FileLoader", "ImageReader", "decode_all", "has_images", "is_hidden", "list_images")
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """Endings of the files that are taken as images."""
@@ -22,7 +26,11 @@ EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", "
 
 @dataclass(frozen=True)
 class ImageReader:
-    """Turns a file into a uint8 image [C, H, W] of a fixed size."""
+    """Turns a file into a uint8 image [C, H, W] of a fixed size, as a viewer shows it.
+
+    The orientation that a camera noted is applied, 16 bits are scaled to 8, transparent pixels show a white background,
+    and of an animation or a file of several pages the first one is taken.
+    """
 
     channels: int
     """3 for RGB or 1 for grey, whatever the file holds."""
@@ -41,14 +49,15 @@ class ImageReader:
         Raises:
             ValueError: if the file is no image that can be decoded.
         """
-        from PIL import Image
+        from PIL import Image, ImageOps
         from torchvision.transforms.v2 import functional as F
 
         try:
             with Image.open(path) as file:
-                image = F.pil_to_tensor(file.convert("RGB" if self.channels == 3 else "L"))
-        # Pillow reports a broken file by any of these
-        except (OSError, SyntaxError, ValueError) as error:
+                shown = _on_white(_eight_bits(ImageOps.exif_transpose(file)))
+                image = F.pil_to_tensor(shown.convert("RGB" if self.channels == 3 else "L"))
+        # Pillow reports a broken or a huge file by any of these
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise ValueError(
                 f"{path} cannot be decoded ({error}). Replace the file or delete it; files that end in "
                 f"{', '.join(EXTENSIONS)} are read."
@@ -69,6 +78,57 @@ class ImageReader:
             # as in the DARTS recipe for ImageNet
             hue = 0.2 if self.channels == 3 else 0.0
             return v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4 if hue else 0.0, hue=hue)(image)
+
+
+def _eight_bits(image: "Image") -> "Image":
+    """Scales 16-bit grey, which Pillow would clip to white."""
+    import numpy as np
+    from PIL import Image
+
+    if image.mode == "F" or not image.mode.startswith("I"):
+        if image.mode == "F":
+            raise ValueError("its pixels are floating-point numbers, which do not say what white is")
+        return image
+    pixels = np.asarray(image).astype(np.int64)
+    if pixels.min() < 0 or pixels.max() > 65535:
+        raise ValueError(
+            f"its pixels run from {pixels.min()} to {pixels.max()}, but integers are read as 16 bits, 0 to 65535"
+        )
+    scaled = Image.fromarray(((pixels + 128) // 257).astype(np.uint8))
+    if isinstance(key := image.info.get("transparency"), int):  # the one value that is transparent
+        scaled.putalpha(Image.fromarray(np.where(pixels == key, 0, 255).astype(np.uint8)))
+    return scaled
+
+
+def _on_white(image: "Image") -> "Image":
+    """Shows white where the image is transparent, by an alpha channel or a colour that stands for it."""
+    from PIL import Image
+
+    if not image.has_transparency_data:
+        return image
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Files in a folder and below it that end like an image, in alphabetical order, without hidden ones."""
+    return sorted(_images_in(folder))
+
+
+def has_images(folder: Path) -> bool:
+    """Whether `list_images` would find any; looks no further than the first."""
+    return any(True for _ in _images_in(folder))
+
+
+def _images_in(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        if path.suffix.lower() in EXTENSIONS and not is_hidden(path.relative_to(folder)) and path.is_file():
+            yield path
+
+
+def is_hidden(path: Path) -> bool:
+    """Whether a name of the path starts with a dot, as those of caches and of copies by macOS do."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 def decode_all(paths: Sequence[Path], reader: ImageReader, threads: int = 8) -> Tensor:

@@ -1,24 +1,30 @@
 """Images in a folder for each class."""
 
+import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lit_nas.data.files import EXTENSIONS, ImageReader, decode_all
+from lit_nas.data.files import EXTENSIONS, ImageReader, decode_all, has_images, is_hidden, list_images
 from lit_nas.data.module import ImageDataModule, ImageFiles, Pixels
 from lit_nas.data.order import generator, mix
 from lit_nas.inputs import ImageSpec
 
 __all__ = ("ImageFolderDataModule",)
 
+CLASSES = "classes.json"
+"""Where a run folder has the names of the classes."""
+
 
 class ImageFolderDataModule(ImageDataModule):
     """Reads `root/train/CLASS/*` and `root/test/CLASS/*`; `root/val` serves if there is no `root/test`.
 
-    Classes are the folders below `root/train` in alphabetical order. Without a test folder a fraction of the training
-    images, drawn with `split_seed`, is the test part.
+    Classes are the folders below `root/train` in alphabetical order, without hidden ones. Without a test folder a
+    fraction of the training images, drawn with `split_seed`, is the test part. `ImageReader` reads images as viewers
+    show them. To classify images elsewhere (`predict_root`), `root` may also be the folder of a run, whose
+    `classes.json` names the classes.
 
     Args:
         root: The folder.
@@ -88,16 +94,41 @@ class ImageFolderDataModule(ImageDataModule):
 
         Raises:
             FileNotFoundError: if there is no training folder, or no class in it.
+            ValueError: if a class has no image, or there is a single one.
         """
         train = self.root / "train"
-        names = tuple(sorted(path.name for path in train.iterdir() if path.is_dir())) if train.is_dir() else ()
-        if not names:
+        if not train.is_dir() and (self.root / CLASSES).is_file():
+            return _read_classes(self.root / CLASSES)
+        folders = _class_folders(train) if train.is_dir() else []
+        if not folders:
             raise FileNotFoundError(
                 f"data.root {str(self.root.resolve())!r} has no folder of a class: looked for {train}/CLASS and, for "
                 f"the test part, {self.root / 'test'}/CLASS or {self.root / 'val'}/CLASS. Put each class's images "
                 "into a folder of its own there, or set data.root."
             )
-        return names
+        _refuse_empty(train, [path.name for path in folders if not has_images(path)])
+        if len(folders) == 1:
+            raise ValueError(
+                f"{train} has the single class '{folders[0].name}', but a network needs at least 2 to tell apart. Put "
+                "each class's images into a folder of its own there."
+            )
+        return tuple(folder.name for folder in folders)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the folders."""
+        return self.classes
+
+    @property
+    def test_rule(self) -> dict[str, Any]:
+        """What the choice of the test images depends on."""
+        drawn = {"split_seed": self.split.seed or 0, "test_fraction": self.test_fraction}
+        return {**({} if self._test_folder else drawn), **super().test_rule}
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Which images there are before they are divided."""
+        return {**super().origin, "root": str(self.root.resolve())}
 
     @property
     def inputs(self) -> ImageSpec:
@@ -107,7 +138,7 @@ class ImageFolderDataModule(ImageDataModule):
     def read(self) -> Pixels | ImageFiles:
         """Lists the files, and decodes them if they are kept in memory."""
         train = self._list(self.root / "train")
-        folder = next((path for path in (self.root / "test", self.root / "val") if path.is_dir()), None)
+        folder = self._test_folder
         if folder is None:
             order = torch.randperm(len(train), generator=generator(mix(self.split.seed or 0, "test"))).tolist()
             held_out = set(order[: round(self.test_fraction * len(train))])
@@ -118,26 +149,50 @@ class ImageFolderDataModule(ImageDataModule):
         paths = [path for path, _ in train + test]
         labels = torch.tensor([label for _, label in train + test])
         if self.in_memory:
-            return Pixels(decode_all(paths, self.reader, max(1, self.num_workers)), labels, len(train))
+            return Pixels(decode_all(paths, self.reader, max(1, self.num_workers)), labels, len(train), paths)
         return ImageFiles(paths, labels, len(train), self.reader, self.num_workers)
 
+    @property
+    def _test_folder(self) -> Path | None:
+        return next((path for path in (self.root / "test", self.root / "val") if path.is_dir()), None)
+
     def _list(self, folder: Path) -> list[tuple[Path, int]]:
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"data.root {str(self.root.resolve())!r} has no folder {folder.name}, without which only images of "
+                "data.predict_root can be classified."
+            )
         labels = {name: label for label, name in enumerate(self.classes)}
-        present = sorted(path.name for path in folder.iterdir() if path.is_dir())
-        if unknown := [name for name in present if name not in labels]:
+        present = _class_folders(folder)
+        if unknown := [path.name for path in present if path.name not in labels]:
             raise ValueError(
                 f"{folder} has the classes {unknown}, which {self.root / 'train'} does not have; it has "
                 f"{list(self.classes)}. Rename or remove their folders."
             )
-        files = [
-            (path, labels[name])
-            for name in present
-            for path in sorted((folder / name).rglob("*"))
-            if path.suffix.lower() in EXTENSIONS
-        ]
-        if not files:
+        found = {path.name: list_images(path) for path in present}
+        if not any(found.values()):
             raise ValueError(
                 f"{folder} has {len(present)} folders of classes but no image: looked for files that end in "
                 f"{', '.join(EXTENSIONS)}."
             )
-        return files
+        _refuse_empty(folder, [name for name, paths in found.items() if not paths])
+        return [(path, labels[name]) for name, paths in found.items() for path in paths]
+
+
+def _class_folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not is_hidden(Path(path.name)))
+
+
+def _refuse_empty(folder: Path, empty: list[str]) -> None:
+    if empty:
+        raise ValueError(
+            f"{folder} has no image of the classes {empty}: looked in their folders for files that end in "
+            f"{', '.join(EXTENSIONS)}. Add images, or remove the folders."
+        )
+
+
+def _read_classes(path: Path) -> tuple[str, ...]:
+    names = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{path} is not a list of names of classes, as a run writes it.")
+    return tuple(names)

@@ -2,8 +2,8 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
 from lit_nas.data.augment import Augmentation, normalise
-from lit_nas.data.files import FileLoader, ImageReader
+from lit_nas.data.files import EXTENSIONS, FileLoader, ImageReader, list_images
 from lit_nas.data.loader import ImageBatch, RoleLoader, TensorLoader
 from lit_nas.data.order import Order
 from lit_nas.data.split import Split
@@ -33,6 +33,8 @@ class Pixels:
     """int64 [N]."""
     train: int
     """Number of training images."""
+    paths: Sequence[Path] = ()
+    """Files that the images were read from; empty if the data set does not have a file per image."""
 
     def loader(self, order: Order, device: torch.device) -> RoleLoader:
         """Batches on a device, to which all images move once if it is a GPU."""
@@ -66,6 +68,8 @@ class ImageDataModule(LightningDataModule, ABC):
 
     A training batch is `{"weights": (images, labels), "arch": (images, labels)}` with as many roles as the split
     has; an epoch is one pass over the weights' part, in which a shorter part starts again and a longer one is cut.
+    A retraining (`EvaluationModule`) gets the parts `weights` and `arch` of the same split as one part `weights`, and
+    the test part of the search; the part `val` trains neither of them.
     Other batches are (images, labels). Images are float32 [B, C, H, W], augmented in training.
 
     Args:
@@ -77,6 +81,8 @@ class ImageDataModule(LightningDataModule, ABC):
         seed: Seed of order and augmentation.
         limit: How many training images to use, at most all, None for all; which ones follows from `split_seed`.
         validate_on_test: Whether a split with neither `val` nor `arch` validates on the test part.
+        predict_root: Folder of images without labels, directly in it or below, that `predict` classifies; None
+            predicts the test part.
 
     Raises:
         ValueError: for values that contradict each other or are out of range.
@@ -86,6 +92,8 @@ class ImageDataModule(LightningDataModule, ABC):
     """Mean of each channel over the training images, in units of the largest pixel value."""
     std: Sequence[float]
     """Deviation of each channel, likewise."""
+    num_workers: int = 0
+    """Worker processes of a loader that reads files."""
 
     def __init__(
         self,
@@ -97,6 +105,7 @@ class ImageDataModule(LightningDataModule, ABC):
         seed: int = 0,
         limit: int | None = None,
         validate_on_test: bool = False,
+        predict_root: str | None = None,
     ) -> None:
         super().__init__()
         self.split = Split(split, split_seed)
@@ -107,11 +116,7 @@ class ImageDataModule(LightningDataModule, ABC):
         for name in ("batch_size", "eval_batch_size", "limit"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"data.{name} must be at least 1, not {value}.")
-        if validate_on_test and (others := sorted(self.roles & {"val", "arch"})):
-            raise ValueError(
-                f"data.validate_on_test is true, but data.split has the roles {others}, which validate. Set "
-                "validate_on_test to false, or use a split without them such as `all`."
-            )
+        self.predict_root = None if predict_root is None else Path(predict_root)
 
     # -- what a final class gives --------------------------------------------------------------------------------
 
@@ -123,6 +128,26 @@ class ImageDataModule(LightningDataModule, ABC):
     @abstractmethod
     def read(self) -> Pixels | ImageFiles:
         """Reads the data set."""
+
+    @cached_property
+    def reader(self) -> ImageReader:
+        """What decodes files."""
+        return ImageReader(self.inputs.channels, (self.inputs.height, self.inputs.width))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes in the order of their labels; the labels themselves if classes have no names."""
+        return tuple(str(label) for label in range(self.inputs.classes))
+
+    @property
+    def test_rule(self) -> dict[str, Any]:
+        """What the choice of the test images depends on; equal rules on equal data choose the same ones."""
+        return {"split": self.split.name, "split_seed": self.split.seed} if self.split.pooled else {}
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Which images there are before they are divided."""
+        return {"class": type(self).__name__}
 
     # -- what models and callbacks ask ---------------------------------------------------------------------------
 
@@ -136,6 +161,36 @@ class ImageDataModule(LightningDataModule, ABC):
         """Number of images by role, known after `setup`."""
         return {role: len(part) for role, part in self.parts.items()}
 
+    @property
+    def predicted_names(self) -> list[str]:
+        """Files that `predict` classifies, in their order; where images have no files, their indices."""
+        if self.predict_root is not None:
+            return [str(path) for path in self._unlabelled]
+        paths = self._source.paths
+        return [str(paths[i]) if paths else str(i) for i in self.parts["test"].tolist()]
+
+    @property
+    def held_out(self) -> dict[str, Any]:
+        """What identifies the test part, as plain data; genotypes carry it (`meta.held_out`)."""
+        return {"images": self.origin, "rule": self.test_rule}
+
+    def refuse_leak(self, search: Mapping[str, Any]) -> None:
+        """Refuses to retrain on these data if the search trained on images that they test on.
+
+        Args:
+            search: `held_out` of the data of the search.
+
+        Raises:
+            ValueError: if both use the same images but choose the test part by other rules.
+        """
+        if search["images"] == self.origin and search["rule"] != self.test_rule:
+            raise ValueError(
+                "The retraining would test on images that the search trained on: its test part is "
+                f"{_say(self.test_rule)}, that of the search is {_say(search['rule'])}. Give the retraining the "
+                "data.split, split_seed and test_fraction of the search; it trains on the parts `weights` and `arch` "
+                "together."
+            )
+
     # -- hooks of Lightning --------------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
@@ -144,26 +199,24 @@ class ImageDataModule(LightningDataModule, ABC):
         Raises:
             ValueError: if the data do not fit the arguments.
         """
+        merged = self.trainer is not None and getattr(self.trainer.lightning_module, "merges_roles", False)
+        if merged != self.split.merged:
+            self.split, self.parts = replace(self.split, merged=merged), {}
+        if self.validate_on_test and (others := sorted(self.roles & {"val", "arch"})):
+            raise ValueError(
+                f"data.validate_on_test is true, but data.split has the roles {others}, which validate. Set "
+                "validate_on_test to false, or use a split without them such as `all`."
+            )
+        if stage == "predict" and self.predict_root is not None:
+            _ = self._unlabelled  # the only images that are read
+            return
         if not self.parts:
-            self.augmentation.check(self.inputs.channels)
+            self.augmentation.check(self.inputs)
+            _check_labels(self._source, self.class_names, type(self).__name__)
             count = self._source.train
-            if not count or count == len(self._source.labels):
-                raise ValueError(
-                    f"{type(self).__name__} has {count} training images and {len(self._source.labels) - count} test "
-                    "images, but needs both. Check that the data set is complete."
-                )
             self.parts = self.split.divide(count, len(self._source.labels) - count, self.limit)
         if self.trainer is not None and stage == "fit":
-            if self.trainer.overfit_batches:
-                raise ValueError(
-                    "trainer.overfit_batches does not work with these data, whose loaders shuffle by themselves. "
-                    "Leave it out and set data.limit to the number of images to overfit."
-                )
-            if not self.roles & {"val", "arch"} and not self.validate_on_test:
-                # otherwise Lightning warns of a validation without batches
-                self.trainer.limit_val_batches = 0
-            if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
-                self._write_split(Path(self.trainer.default_root_dir) / "split.json")
+            self._prepare_fit()
 
     def train_dataloader(self) -> dict[str, RoleLoader]:
         """One loader for each role that trains, all as long as the weights', so that the epoch is."""
@@ -171,22 +224,26 @@ class ImageDataModule(LightningDataModule, ABC):
         orders = {"weights": weights}
         if "arch" in self.parts:
             orders["arch"] = self._order("arch", training=True, batches=len(weights))
-        return {role: self._loader(order) for role, order in orders.items()}
+        return {role: self._loader(order, self._source) for role, order in orders.items()}
 
     def val_dataloader(self) -> RoleLoader | list[RoleLoader]:
         """The part `val`, else `arch`, else the test part if asked for, else nothing."""
         for role in ("val", "arch"):
             if role in self.parts:
-                return self._loader(self._order(role, training=False))
+                return self._loader(self._order(role, training=False), self._source)
         return self.test_dataloader() if self.validate_on_test else []
 
     def test_dataloader(self) -> RoleLoader:
         """The test part."""
-        return self._loader(self._order("test", training=False))
+        return self._loader(self._order("test", training=False), self._source)
 
     def predict_dataloader(self) -> RoleLoader:
-        """The test part."""
-        return self.test_dataloader()
+        """The images of `predict_root`, whose labels are -1, or the test part."""
+        if self.predict_root is None:
+            return self.test_dataloader()
+        paths = self._unlabelled
+        files = ImageFiles(paths, torch.full((len(paths),), -1), 0, self.reader, self.num_workers)
+        return self._loader(self._order_of(torch.arange(len(paths)), "predict", training=False), files)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Normalises on the device, and augments if the Trainer is training."""
@@ -201,17 +258,23 @@ class ImageDataModule(LightningDataModule, ABC):
         return normalise(batch.images, scale, shift), batch.labels
 
     def state_dict(self) -> dict[str, Any]:
-        """What identifies the split, so that no image changes its role when a run continues."""
-        return {"split": self.split.describe(self.parts)}
+        """What identifies the split, so that no image changes its role when a run continues, and the classes' names."""
+        return {"split": self.split.describe(self.parts), "classes": list(self.class_names)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Checks that the checkpoint was made with the present split.
+        """Checks that the checkpoint was made with the present split and classes.
 
         Raises:
             ValueError: if it was not.
         """
+        classes = state_dict.get("classes", list(self.class_names))
+        if classes != list(self.class_names):
+            raise ValueError(
+                f"The checkpoint was made with the classes {classes}, but the data have {list(self.class_names)}, so "
+                "that labels would change their meaning. Use the data that the checkpoint was made with."
+            )
         saved, present = state_dict["split"], self.split.describe(self.parts)
-        if saved != present:
+        if self.parts and saved != present:  # no parts: only images without labels are predicted
             changed = ", ".join(
                 f"{key} was {saved.get(key)!r} and is {present[key]!r}"
                 for key in present
@@ -228,17 +291,47 @@ class ImageDataModule(LightningDataModule, ABC):
     def _source(self) -> Pixels | ImageFiles:
         return self.read()
 
+    @cached_property
+    def _unlabelled(self) -> list[Path]:
+        if not self.predict_root.is_dir():
+            raise FileNotFoundError(f"data.predict_root {str(self.predict_root)!r} is no folder.")
+        if not (paths := list_images(self.predict_root)):
+            raise ValueError(
+                f"data.predict_root {str(self.predict_root)!r} has no image: looked in it and below for files that end "
+                f"in {', '.join(EXTENSIONS)}."
+            )
+        return paths
+
+    def _prepare_fit(self) -> None:
+        if self.trainer.overfit_batches:
+            raise ValueError(
+                "trainer.overfit_batches does not work with these data, whose loaders shuffle by themselves. "
+                "Leave it out and set data.limit to the number of images to overfit."
+            )
+        if not self.roles & {"val", "arch"} and not self.validate_on_test:
+            # otherwise Lightning warns of a validation without batches
+            self.trainer.limit_val_batches = 0
+        if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
+            folder = Path(self.trainer.default_root_dir)
+            split = {"name": self.split.name, "fractions": self.split.fractions, "seed": self.split.seed}
+            parts = {role: part.tolist() for role, part in self.parts.items()}
+            _write_json(folder / "split.json", {**split, "merged": self.split.merged, "parts": parts})
+            _write_json(folder / "classes.json", list(self.class_names))
+
     def _order(self, role: str, training: bool, batches: int | None = None) -> Order:
         if not self.parts:
             raise RuntimeError("The data are not read yet. Call setup('fit') before asking for a loader.")
+        return self._order_of(self.parts[role], role, training, batches)
+
+    def _order_of(self, indices: Tensor, role: str, training: bool, batches: int | None = None) -> Order:
         ranks = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
         size = self.batch_size if training else self.eval_batch_size
-        return Order(self.parts[role], role, self.seed, size, ranks, batches, training)
+        return Order(indices, role, self.seed, size, ranks, batches, training)
 
-    def _loader(self, order: Order) -> RoleLoader:
+    def _loader(self, order: Order, source: Pixels | ImageFiles) -> RoleLoader:
         device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
         # other accelerators get batches from the CPU
-        return self._source.loader(order, device if device.type == "cuda" else torch.device("cpu"))
+        return source.loader(order, device if device.type == "cuda" else torch.device("cpu"))
 
     def _constants(self, device: torch.device) -> tuple[Tensor, Tensor]:
         # kept on the device, because making them there would wait for it at each batch
@@ -247,9 +340,35 @@ class ImageDataModule(LightningDataModule, ABC):
             self._constants_at = tuple(t.float().to(device) for t in (1 / (255 * std), -mean / std))
         return self._constants_at
 
-    def _write_split(self, path: Path) -> None:
-        content = {"name": self.split.name, "fractions": self.split.fractions, "seed": self.split.seed}
-        text = json.dumps({**content, "parts": {role: part.tolist() for role, part in self.parts.items()}}) + "\n"
-        if path.is_file() and path.read_text() == text:
-            return
+
+def _check_labels(source: Pixels | ImageFiles, names: Sequence[str], owner: str) -> None:
+    """Refuses data of which a part is missing, or whose labels are not those of the classes."""
+    count, labels = source.train, source.labels
+    if not count or count == len(labels):
+        raise ValueError(
+            f"{owner} has {count} training images and {len(labels) - count} test images, but needs both. Check that "
+            "the data set is complete."
+        )
+    if int(labels.min()) < 0 or int(labels.max()) >= len(names):
+        raise ValueError(
+            f"{owner} has labels from {int(labels.min())} to {int(labels.max())}, but {len(names)} classes, whose "
+            f"labels are 0 to {len(names) - 1}."
+        )
+    found = labels[:count].bincount(minlength=len(names))
+    if absent := [name for name, images in zip(names, found.tolist(), strict=True) if not images]:
+        raise ValueError(
+            f"{owner} has {len(names)} classes, but no training image of {absent}. Add images of them, or leave these "
+            "classes out."
+        )
+
+
+def _say(rule: Mapping[str, Any]) -> str:
+    """The choice of the test part in words."""
+    words = ", ".join(f"{name} {value}" for name, value in rule.items())
+    return f"drawn by {words}" if words else "that of the data set"
+
+
+def _write_json(path: Path, content: Any) -> None:
+    text = json.dumps(content) + "\n"
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)

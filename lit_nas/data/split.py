@@ -20,7 +20,8 @@ SPLITS: Mapping[str, Mapping[str, float]] = {
     "half": {"weights": 0.5, "arch": 0.5},
     "one-one-four": {"test": 1 / 6, "arch": 1 / 6, "weights": 4 / 6},
 }
-"""Named splits. `one-one-four` (FaDE) divides training and test files pooled, the others the training files."""
+"""Named splits. `one-one-four` (FaDE) draws its test part from training and test files pooled; the others divide the
+training files."""
 
 _ALLOWED = (
     f"data.split is one of the names {', '.join(sorted(SPLITS))}, or a mapping from roles (weights, arch, val) to "
@@ -41,6 +42,9 @@ class Split:
     """A name, or fractions of the training images by role; what is left over stays unused."""
     seed: int | None = 0
     """Seed of the permutation that is cut into parts; None cuts the order of the files, as DARTS does."""
+    merged: bool = False
+    """Whether `weights` and `arch`, which both train in a search, are one part, as a retraining has it. `val` stays
+    what it is: nothing was trained on it. The test part is the same either way."""
 
     def __post_init__(self) -> None:
         if isinstance(self.rule, str):
@@ -74,7 +78,12 @@ class Split:
     @property
     def roles(self) -> frozenset[str]:
         """Roles that get a part; the test part is always there."""
-        return frozenset(self.fractions) | {"test"}
+        return (frozenset(self.fractions) | {"test"}) - ({"arch"} if self.merged else frozenset())
+
+    @property
+    def pooled(self) -> bool:
+        """Whether the test part is drawn from training and test files together, instead of being the test files."""
+        return "test" in self.fractions
 
     def divide(self, train: int, test: int, limit: int | None = None) -> dict[str, Tensor]:
         """Indices of each role's images; training images count from 0, test images follow them.
@@ -82,35 +91,39 @@ class Split:
         Args:
             train: Number of training images.
             test: Number of test images.
-            limit: How many of the images that are divided are kept, after the permutation; None keeps all.
+            limit: How many of the images that are not tested on are divided, after the permutation; None divides all.
+                The test part does not depend on it.
 
         Raises:
             ValueError: if a part would be empty, or `limit` is more than there is.
         """
-        pooled = "test" in self.fractions
-        count = train + test if pooled else train
-        if limit is not None and limit > count:
-            images = "training and test images together" if pooled else "training images"
-            raise ValueError(
-                f"data.limit is {limit}, but the data set has only {count} {images}. Leave data.limit out to use all, "
-                "or make it smaller."
-            )
+        count = train + test if self.pooled else train
         order = torch.arange(count) if self.seed is None else torch.randperm(count, generator=generator(self.seed))
+        tested = _cut(self.fractions.get("test", 0.0), count)
+        parts = {"test": order[:tested] if self.pooled else torch.arange(train, train + test)}
+        order = order[tested:]
+        if limit is not None and limit > len(order):
+            images = "images that are not tested on" if self.pooled else "training images"
+            raise ValueError(
+                f"data.limit is {limit}, but the data set has only {len(order)} {images}. Leave data.limit out to use "
+                "all, or make it smaller."
+            )
         order = order[:limit]
-        parts, start, share = {}, 0, 0.0
-        for role, fraction in self.fractions.items():
-            share += fraction
-            # the small number keeps 6 * (1/6 + 1/6 + 4/6) from losing an image to rounding
-            stop = min(len(order), math.floor(share * len(order) + 1e-6))
+        fractions = {role: fraction for role, fraction in self.fractions.items() if role != "test"}
+        whole = 1 - self.fractions["test"] if self.pooled else 1.0
+        start, share = 0, 0.0
+        for role, fraction in fractions.items():
+            share += fraction / whole
+            stop = _cut(share, len(order))
             parts[role], start = order[start:stop], stop
-        if not pooled:
-            parts["test"] = torch.arange(train, train + test)
         if empty := sorted(role for role, part in parts.items() if len(part) == 0):
             raise ValueError(
                 f"data.split leaves no image to the roles {empty}: {len(order)} images are divided by "
                 f"{self.fractions} and the data set has {test} test images. Use larger fractions, a larger data.limit, "
                 "or a data set with more images."
             )
+        if self.merged and "arch" in parts:
+            parts["weights"] = torch.cat([parts["weights"], parts.pop("arch")])
         return parts
 
     def describe(self, parts: Mapping[str, Tensor]) -> dict[str, object]:
@@ -126,3 +139,8 @@ class Split:
             "sizes": {role: len(part) for role, part in sorted(parts.items())},
             "digest": digest.hexdigest(),
         }
+
+
+def _cut(share: float, count: int) -> int:
+    # the small number keeps 6 * (1/6 + 1/6 + 4/6) from losing an image to rounding
+    return min(count, math.floor(share * count + 1e-6))

@@ -1,5 +1,6 @@
 """Images made of noise around a pattern of their class, for tests and smoke runs."""
 
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -49,6 +50,11 @@ class SyntheticDataModule(ImageDataModule):
     def inputs(self) -> ImageSpec:
         """Shape and classes."""
         return self.spec
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Which images there are before they are divided."""
+        return {**super().origin, "num_images": self.num_images, "inputs": asdict(self.spec)}
 
     def read(self) -> Pixels:
         """Draws the images."""

@@ -9,6 +9,7 @@ dropped, so that all steps are of the same size.
 from typing import Literal
 
 from lit_nas.architecture import Architecture
+from lit_nas.batches import by_role
 from lit_nas.derivation import Deriver, default_deriver
 from lit_nas.engine import Engine, Fused
 from lit_nas.inputs import ImageSpec
@@ -59,6 +60,7 @@ class DARTS(ImageSearchModule):
         if self.order == 1:
             self.step_levels(self.loss, batch)
         else:
+            batch = by_role(batch)
             validation = batch["arch" if self.optim.level == "bilevel" else "weights"]
             self.step_arch_unrolled(self.loss, validation, batch["weights"], self.product)
             self.step_weights(self.loss, batch["weights"])

@@ -7,13 +7,18 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
 from lit_nas.architecture import Mixture
-from lit_nas.search.module import Pair, SearchModule
+from lit_nas.batches import CheckedBatches, Pair, Prediction, images_of, predict
+from lit_nas.search.module import SearchModule
 
 __all__ = ("ImageSearchModule",)
 
 
-class ImageSearchModule(SearchModule, ABC):
-    """A search over networks that classify images."""
+class ImageSearchModule(CheckedBatches, SearchModule, ABC):
+    """A search over networks that classify images.
+
+    Without a data module, a bilevel search takes `{"weights": loader, "arch": loader}`, DataLoaders over (image, label)
+    tuples; another level takes a single DataLoader.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,9 +47,9 @@ class ImageSearchModule(SearchModule, ABC):
         """Loss and accuracy of the search network on the test part."""
         self._evaluate(batch, "test")
 
-    def predict_step(self, batch: Pair, batch_idx: int) -> Tensor:
-        """Class of each image, [B]."""
-        return self(batch[0]).argmax(-1)
+    def predict_step(self, batch: Pair | Tensor, batch_idx: int) -> Prediction:
+        """Class of each image and its probability."""
+        return predict(self(images_of(batch)))
 
     def _evaluate(self, batch: Pair, stage: str) -> None:
         images, labels = batch

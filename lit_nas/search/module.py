@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
 from lit_nas.architecture import Architecture
+from lit_nas.batches import Pair, by_role
 from lit_nas.derivation import Deriver, EmptyCellError
 from lit_nas.genotype import Genotype
 from lit_nas.module import RecordedModule
@@ -29,8 +30,6 @@ from lit_nas.search.settings import SearchOptim
 
 __all__ = ("Loss", "Pair", "SearchBatch", "SearchModule")
 
-Pair = tuple[Tensor, Tensor]
-"""Images [B, C, H, W] and labels [B]."""
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
 """Precisions of the Trainer in which a search computes correctly."""
 Loss = Callable[[Pair], Tensor]
@@ -109,8 +108,9 @@ class SearchModule(RecordedModule, ABC):
 
         Args:
             loss: Mean loss of a batch.
-            batch: The batch of each role.
+            batch: The batch of each role; a bare pair is that of the weights.
         """
+        batch = by_role(batch)
         if self.optim.level == "single":
             self.step_both(loss, batch["weights"])
         else:
@@ -244,6 +244,8 @@ class SearchModule(RecordedModule, ABC):
                 commit=commit(),
                 validation_accuracy=None if accuracy is None else float(accuracy),
             )
+            if (held_out := getattr(self.trainer.datamodule, "held_out", None)) is not None:
+                genotype.meta.update(held_out=held_out)  # a retraining must not test on what the search trained on
         return genotype
 
     def derive_or_none(self) -> Genotype | None:
@@ -300,6 +302,12 @@ class SearchModule(RecordedModule, ABC):
                     f"{type(self).__name__} (model.optim.level {self.optim.level}) needs a split with the parts "
                     f"{sorted(self.roles)}, but data.split gives {sorted(roles)} without {missing}. Use `half`, "
                     "`one-one-four`, or a mapping such as {weights: 0.5, arch: 0.5}."
+                )
+            size = getattr(getattr(self.trainer, "datamodule", None), "batch_size", None)
+            if isinstance(size, int) and self.optim.accumulate > size:
+                raise ValueError(
+                    f"model.optim.accumulate is {self.optim.accumulate}, but data.batch_size is {size}: a batch cannot "
+                    "be cut into more parts than it has images. Use a smaller accumulate or a larger batch_size."
                 )
             with suppress(EmptyCellError):
                 self.derive()  # a rule that cannot choose among the candidates says so now

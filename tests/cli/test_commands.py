@@ -190,7 +190,8 @@ def test_weights_are_those_of_the_checkpoint(tmp_path, capsys):
     accuracy = float(table[0].split("│")[2])
     assert main(["predict", *run, "--ckpt_path", "last"]) == 0
     rows = (tmp_path / "predictions.csv").read_text().splitlines()
-    assert rows[0] == "image,class"
+    assert rows[0] == "file,class,class_index,probability"
+    assert rows[1].split(",")[0] == "200"  # the first image behind the training images
     module, images = (
         load_module(tmp_path / "checkpoints" / "last.ckpt").eval(),
         SyntheticDataModule(num_images=200, height=8, width=8, batch_size=20),
@@ -199,7 +200,7 @@ def test_weights_are_those_of_the_checkpoint(tmp_path, capsys):
     right, total = 0, 0
     for batch in images.test_dataloader():
         batch = images.on_after_batch_transfer(batch, 0)
-        predicted = [int(row.split(",")[1]) for row in rows[1 + total : 1 + total + len(batch[1])]]
+        predicted = [int(row.split(",")[2]) for row in rows[1 + total : 1 + total + len(batch[1])]]
         assert predicted == module(batch[0]).argmax(-1).tolist()
         right, total = (
             right + sum(p == y for p, y in zip(predicted, batch[1].tolist(), strict=True)),
@@ -225,3 +226,11 @@ def test_retraining_refuses_what_does_not_fit(tmp_path, capsys):
     small = ["--model.num_cells", "3", "--model.init_channels", "4"]
     assert main(["fit", *arguments, *small, "--ckpt_path", str(search / "checkpoints" / "last.ckpt")]) == 2
     assert "written by DARTS, but the model is EvaluationModule" in capsys.readouterr().err
+
+
+def test_inputs_that_contradict_the_data_are_refused(tmp_path, capsys):
+    assert main(["fit", *TINY_SEARCH, *folder(tmp_path), "--model.inputs.classes", "5"]) == 2
+    error = capsys.readouterr().err
+    assert "model.inputs was given as ImageSpec(channels=3, height=32, width=32, classes=5)" in error
+    assert "Leave model.inputs out" in error
+    assert not (tmp_path / "config.yaml").exists()

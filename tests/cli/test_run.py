@@ -1,11 +1,13 @@
 """The whole job: stages, skipping, overriding, refusing."""
 
 import json
+import shutil
 
 import pytest
 import yaml
 
 from lit_nas.cli import main
+from lit_nas.data import SyntheticDataModule
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice about tiny runs
 DATA = {
@@ -132,3 +134,62 @@ def test_a_folder_of_another_configuration_is_refused(tmp_path, capsys):
     assert main(["run", "-c", config]) == 0
     assert main(["run", "-c", config, "--search.trainer.max_epochs", "3"]) == 2
     assert "another configuration" in capsys.readouterr().err
+
+
+def data_of(tmp_path, search=(), retrain=()):
+    """A job whose sections differ in these fields of their data."""
+    path = job(tmp_path)
+    config = yaml.safe_load((tmp_path / "job.yaml").read_text())
+    for stage, fields in (("search", search), ("retrain", retrain)):
+        init = {**config[stage]["data"]["init_args"], **dict(fields)}
+        config[stage]["data"]["init_args"] = {key: value for key, value in init.items() if value is not None}
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(config))
+    return path
+
+
+def parts(folder):
+    return {role: set(part) for role, part in json.loads((folder / "split.json").read_text())["parts"].items()}
+
+
+@pytest.mark.parametrize("split", ["half", "one-one-four", {"weights": 0.5, "arch": 0.3, "val": 0.2}])
+def test_the_retraining_takes_the_split_of_the_search_by_itself(tmp_path, split):
+    config = data_of(tmp_path, {"split": split, "split_seed": 3}, {"split": None})
+    assert main(["run", "-c", config]) == 0
+    search, retrain = parts(tmp_path / "job" / "search"), parts(tmp_path / "job" / "retrain")
+    assert retrain["weights"] == search["weights"] | search["arch"]
+    assert retrain["test"] == search["test"]
+    assert retrain.get("val") == search.get("val")
+    written = yaml.safe_load((tmp_path / "job" / "retrain" / "config.yaml").read_text())["data"]["init_args"]
+    assert (written["split"], written["split_seed"]) == (split, 3)
+
+
+@pytest.mark.parametrize(
+    ("search", "retrain", "arguments"),
+    [
+        ({"split": "one-one-four"}, {"split": "all"}, []),
+        ({"split": "one-one-four"}, {"split": "one-one-four", "split_seed": 1}, []),
+        ({"split": "one-one-four"}, {"split": None}, ["--retrain.data.split=all"]),
+        ({"split": "half"}, {"split": "one-one-four"}, []),
+    ],
+)
+def test_a_retraining_that_would_test_on_what_was_trained_on_is_refused(tmp_path, capsys, search, retrain, arguments):
+    assert main(["run", "-c", data_of(tmp_path, search, retrain), *arguments]) == 2
+    assert "would test on images that the search trained on" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_a_leak_is_found_after_the_search_too(tmp_path, capsys):
+    config = data_of(tmp_path, {"split": "one-one-four"}, {"split": None})
+    assert main(["run", "-c", config]) == 0
+    shutil.rmtree(tmp_path / "job" / "retrain")
+    assert main(["run", "-c", config, "--retrain.data.split", "all"]) == 2
+    assert "would test on images that the search trained on" in capsys.readouterr().err
+
+
+def test_data_that_are_downloaded_are_there_when_the_retraining_is_rehearsed(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(SyntheticDataModule, "prepare_data", lambda self: asked.append("download"))
+    monkeypatch.setattr(SyntheticDataModule, "setup", lambda self, stage: asked.append("read"))
+    with pytest.raises(RuntimeError, match="not read yet"):
+        main(["run", "-c", job(tmp_path)])
+    assert asked == ["download", "read"]

@@ -142,3 +142,67 @@ def test_a_corrupt_file_is_named(root):
 def test_wrong_arguments_are_refused(tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
         ImageFolderDataModule(str(tmp_path), augmentation=Augmentation(), **arguments)
+
+
+def test_a_class_without_images_is_named(root):
+    (root / "train" / "emu").mkdir()
+    (root / "train" / "emu" / "notes.txt").touch()
+    with pytest.raises(ValueError, match=r"train has no image of the classes \['emu'\].*Add images, or remove"):
+        _ = ImageFolderDataModule(str(root)).inputs
+    (root / "train" / "emu" / "notes.txt").unlink()
+    (root / "train" / "emu").rmdir()
+    _write(root, "test", {"cat": 1, "dog": 0})
+    with pytest.raises(ValueError, match=r"test has no image of the classes \['dog'\]"):
+        ImageFolderDataModule(str(root)).setup("fit")
+
+
+def test_hidden_folders_are_no_classes(root):
+    (root / "train" / ".ipynb_checkpoints").mkdir()
+    assert ImageFolderDataModule(str(root)).classes == ("cat", "dog")
+
+
+def test_a_single_class_is_refused(tmp_path):
+    _write(tmp_path, "train", {"cat": 3})
+    with pytest.raises(ValueError, match=r"train has the single class 'cat', but a network needs at least 2"):
+        _ = ImageFolderDataModule(str(tmp_path)).inputs
+
+
+def test_held_out_images_may_not_have_trained_the_search(root):
+    def make(**arguments):
+        return ImageFolderDataModule(str(root), size=8, batch_size=2, **arguments)
+
+    for other in ({"split_seed": 1}, {"test_fraction": 0.4}):
+        with pytest.raises(ValueError, match=r"would test on images that the search trained on"):
+            make(split="all", **other).refuse_leak(make().held_out)
+    make(split="all").refuse_leak(make().held_out)
+    ImageFolderDataModule(str(root / "other"), split_seed=1).refuse_leak(make().held_out)
+    _write(root, "test", {"cat": 2, "dog": 2})  # a test part of its own
+    make(split="all", split_seed=1).refuse_leak(make().held_out)
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_predicted_files_are_those_of_the_batches(root, in_memory):
+    _write(root, "test", {"cat": 2, "dog": 3})
+    data = ImageFolderDataModule(str(root), size=8, batch_size=2, in_memory=in_memory, num_workers=0)
+    data.setup("predict")
+    assert data.class_names == ("cat", "dog")
+    names = data.predicted_names
+    assert names == [
+        str(root / "test" / name / f"{i}.png") for name, count in (("cat", 2), ("dog", 3)) for i in range(count)
+    ]
+    images = torch.cat([batch.images for batch in data.predict_dataloader()])
+    assert torch.equal(images, torch.stack([data.reader(name) for name in names]))
+
+
+def test_a_run_folder_names_the_classes_of_images_elsewhere(root, tmp_path_factory):
+    run = tmp_path_factory.mktemp("run")
+    (run / "classes.json").write_text('["cat", "dog"]')
+    data = ImageFolderDataModule(str(run), size=8, predict_root=str(root), num_workers=0)
+    assert data.inputs == ImageSpec(3, 8, 8, 2)
+    data.setup("predict")
+    assert len(data.predicted_names) == 18
+    with pytest.raises(FileNotFoundError, match=r"has no folder train, without which only images"):
+        ImageFolderDataModule(str(run), size=8).setup("fit")
+    (run / "classes.json").write_text('{"cat": 0}')
+    with pytest.raises(ValueError, match=r"classes\.json is not a list of names of classes"):
+        _ = ImageFolderDataModule(str(run), size=8).inputs

@@ -164,7 +164,7 @@ def test_inputs_and_roles_are_known_before_the_images():
     assert data.roles == {"weights", "arch", "test"}
     assert data.sizes == {}
     data.setup("fit")
-    assert data.sizes == {"weights": 67, "arch": 17, "test": 16}
+    assert data.sizes == {"weights": 68, "arch": 16, "test": 16}
     assert data.train_dataloader().keys() == {"weights", "arch"}
 
 
@@ -183,7 +183,7 @@ def test_the_split_is_written_beside_the_results(tmp_path):
     assert saved["name"] == "half"
     assert saved["seed"] == 0
     assert saved["parts"] == {role: part.tolist() for role, part in data.parts.items()}
-    assert [file.name for file in tmp_path.iterdir()] == ["split.json"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["classes.json", "split.json"]
     before = path.stat().st_mtime_ns, path.stat().st_ino
     _trainer(tmp_path, max_epochs=1).fit(_Recorder(), datamodule=_data())
     assert (path.stat().st_mtime_ns, path.stat().st_ino) == before
@@ -216,7 +216,7 @@ def test_limit_takes_fewer_images():
 
 @pytest.mark.parametrize(
     ("split", "count", "images"),
-    [("half", 80, "training images"), ("one-one-four", 100, "training and test images together")],
+    [("half", 80, "training images"), ("one-one-four", 84, "images that are not tested on")],
 )
 def test_limit_cannot_be_more_than_there_is(split, count, images):
     all_ = _data(split=split, limit=count)
@@ -234,12 +234,32 @@ def test_limit_cannot_be_more_than_there_is(split, count, images):
         ({"limit": 0}, r"data\.limit must be at least 1, not 0"),
         ({"num_images": 0}, r"data\.num_images must be at least 1, not 0"),
         ({"split": "halves"}, r"data\.split has no name 'halves'"),
-        ({"validate_on_test": True}, r"data\.validate_on_test is true, but data\.split has the roles \['arch'\]"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         _data(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"validate_on_test": True}, r"data\.validate_on_test is true, but data\.split has the roles \['arch'\]"),
+        ({"augmentation": Augmentation(cutout=9)}, r"data\.augmentation\.cutout is 9, which is larger .* 8 x 8 pixels"),
+        ({"augmentation": Augmentation(8)}, r"data\.augmentation\.crop_padding is 8, which can move .* out of sight"),
+        ({"num_images": 3}, r"SyntheticDataModule has 4 classes, but no training image of \['3'\]"),
+    ],
+)
+def test_what_the_images_contradict_is_refused_before_training(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        _data(**arguments).setup("fit")
+
+
+def test_labels_outside_of_the_classes_are_refused():
+    data = _data()
+    data._source.labels[5] = 4
+    with pytest.raises(ValueError, match=r"labels from 0 to 4, but 4 classes, whose labels are 0 to 3"):
+        data.setup("fit")
 
 
 def test_a_batch_larger_than_a_part_is_refused_before_training(tmp_path):
@@ -262,3 +282,95 @@ def test_overfit_batches_is_refused(tmp_path):
 def test_loaders_need_setup():
     with pytest.raises(RuntimeError, match=r"Call setup\('fit'\)"):
         _data().train_dataloader()
+
+
+class _Retraining(_Recorder):
+    merges_roles = True
+
+
+def _roles(tmp_path, module, data):
+    _trainer(tmp_path, max_epochs=1, limit_train_batches=1).fit(module, datamodule=data)
+    return {role: set(part) for role, part in json.loads((tmp_path / "split.json").read_text())["parts"].items()}
+
+
+@pytest.mark.parametrize("limit", [None, 60])
+@pytest.mark.parametrize("split", ["half", "one-one-four", "all", {"weights": 0.5, "arch": 0.3, "val": 0.2}])
+def test_a_module_that_merges_roles_gets_the_search_data_as_one_part(tmp_path, split, limit):
+    search = _roles(tmp_path, _Recorder(), _data(split=split, limit=limit))
+    data = _data(split=split, limit=limit)
+    retrained = _roles(tmp_path, _Retraining(), data)
+    assert retrained["weights"] == search["weights"] | search.get("arch", set())
+    assert retrained["test"] == search["test"]
+    assert retrained.get("val") == search.get("val")
+    # the same data serve a search again
+    assert _roles(tmp_path, _Recorder(), data) == search
+
+
+def test_merged_parts_validate_on_the_test_part_if_asked_to(tmp_path):
+    module = _Retraining()
+    _trainer(tmp_path, max_epochs=1).fit(module, datamodule=_data(split="half", validate_on_test=True))
+    assert sum(len(labels) for _, labels in module.validated) == 20
+
+
+@pytest.mark.parametrize(
+    ("search", "retraining", "refused"),
+    [
+        ({"split": "one-one-four"}, {"split": "one-one-four"}, False),
+        ({"split": "one-one-four", "limit": 60}, {"split": "one-one-four"}, False),
+        ({"split": "half"}, {"split": "all", "split_seed": 5}, False),
+        ({"split": "one-one-four"}, {"split": "all"}, True),
+        ({"split": "half"}, {"split": "one-one-four"}, True),
+        ({"split": "one-one-four"}, {"split": "one-one-four", "split_seed": 1}, True),
+        ({"split": "one-one-four", "num_images": 90}, {"split": "all"}, False),  # other images
+    ],
+)
+def test_a_retraining_that_tests_on_what_the_search_trained_on_is_refused(search, retraining, refused):
+    searched, retrained = _data(**search), _data(**retraining)
+    searched.setup("fit")
+    retrained.setup("fit")
+    trained = torch.cat([searched.parts[role] for role in ("weights", "arch")]).tolist()
+    if searched.num_images == retrained.num_images:
+        assert bool(set(trained) & set(retrained.parts["test"].tolist())) == refused
+    if not refused:
+        retrained.refuse_leak(searched.held_out)
+        return
+    with pytest.raises(ValueError, match=r"would test on images that the search trained on: its test part is .* Give"):
+        retrained.refuse_leak(searched.held_out)
+
+
+def test_classes_are_written_and_kept_in_checkpoints(tmp_path):
+    path = tmp_path / "a.ckpt"
+    _trainer(tmp_path).fit(_Recorder((0, 2), path), datamodule=_data())
+    assert json.loads((tmp_path / "classes.json").read_text()) == ["0", "1", "2", "3"]
+    state = torch.load(path, weights_only=True)["SyntheticDataModule"]
+    assert state["classes"] == ["0", "1", "2", "3"]
+    data = _data()
+    data.setup("fit")
+    data.load_state_dict(state)
+    with pytest.raises(ValueError, match=r"made with the classes \['a', .*\], but the data have \['0', '1', "):
+        data.load_state_dict({**state, "classes": ["a", "1", "2", "3"]})
+
+
+def test_images_without_labels_are_listed_and_decoded_to_the_size_of_the_data(tmp_path):
+    images = _folder(tmp_path / "new", train=4, test=0)
+    (images / ".cache").mkdir()
+    (images / ".cache" / "x.png").write_bytes(b"no image")
+    data = _data(predict_root=str(images), batch_size=3)
+    data.setup("predict")
+    assert "_source" not in data.__dict__  # no labelled image is read
+    assert data.predicted_names == sorted(str(path) for path in images.rglob("*.png") if ".cache" not in path.parts)
+    batches = list(data.predict_dataloader())
+    assert [tuple(batch.images.shape) for batch in batches] == [(3, 3, 8, 8), (1, 3, 8, 8)]
+    assert torch.cat([batch.labels for batch in batches]).tolist() == [-1] * 4
+    data.setup("test")
+    assert len(data.test_dataloader()) == 7
+    plain = _data()
+    plain.setup("predict")
+    assert plain.predicted_names == [str(i) for i in range(80, 100)]
+
+
+def test_a_folder_without_images_to_predict_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"data\.predict_root '.*nowhere' is no folder"):
+        _data(predict_root=str(tmp_path / "nowhere")).setup("predict")
+    with pytest.raises(ValueError, match=r"data\.predict_root .* has no image: looked in it and below .*\.png"):
+        _data(predict_root=str(tmp_path)).setup("predict")

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lit_nas.data.split import Split
+from lit_nas.data.split import SPLITS, Split
 
 
 def _check_disjoint(parts):
@@ -99,3 +99,34 @@ def test_the_description_tells_splits_apart():
     parts = Split().divide(20, 5)
     swapped = {**parts, "weights": parts["arch"], "arch": parts["weights"]}
     assert Split().describe(parts)["digest"] != Split().describe(swapped)["digest"]
+
+
+def _sets(parts):
+    return {role: set(part.tolist()) for role, part in parts.items()}
+
+
+@pytest.mark.parametrize("limit", [None, 40])
+@pytest.mark.parametrize("seed", [0, 3, None])
+@pytest.mark.parametrize(
+    "rule", [*sorted(SPLITS), {"weights": 0.5, "arch": 0.3, "val": 0.2}, {"weights": 0.3, "arch": 0.2}]
+)
+def test_a_retraining_merges_what_trained_and_keeps_what_tests(rule, seed, limit):
+    search = _sets(Split(rule, seed).divide(101, 20, limit))
+    retraining = Split(rule, seed, merged=True)
+    parts = retraining.divide(101, 20, limit)
+    _check_disjoint(parts)
+    found = _sets(parts)
+    assert retraining.roles == set(found) == set(search) - {"arch"}
+    assert found["weights"] == search["weights"] | search.get("arch", set())
+    assert found["test"] == search["test"]
+    assert found.get("val") == search.get("val")
+    # images that a limited search left out may train, but none that it trained on may test
+    whole = _sets(retraining.divide(101, 20))
+    assert not whole["test"] & (search["weights"] | search.get("arch", set()))
+
+
+@pytest.mark.parametrize("rule", sorted(SPLITS))
+def test_a_limit_leaves_the_test_part_as_it_is(rule):
+    full, limited = Split(rule).divide(101, 20), Split(rule).divide(101, 20, 30)
+    assert torch.equal(full["test"], limited["test"])
+    assert sum(len(part) for role, part in limited.items() if role != "test") == 30

@@ -1,9 +1,11 @@
 import pickle
 import struct
+from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
+from torchvision.datasets import FashionMNIST
 
 from lit_nas.data import (
     Augmentation,
@@ -84,12 +86,14 @@ def test_missing_files_are_named(module, tmp_path):
     assert all(name in message for name in module.files)
     assert str(tmp_path) in message
     assert "data.download to true" in message
+    assert "Without a network, " in message
+    assert "data.download to false" in message
 
 
 def test_files_that_torchvision_refuses_are_reported(tmp_path):
     folder = tmp_path / "cifar-100-python"
     folder.mkdir()
-    for name in ("train", "test"):
+    for name in ("train", "test", "meta"):
         (folder / name).write_bytes(pickle.dumps({}))
     with pytest.raises(ValueError, match=r"CIFAR100DataModule cannot use the files under .*Delete them"):
         CIFAR100DataModule(str(tmp_path)).setup("fit")
@@ -103,6 +107,29 @@ def test_download_is_asked_for_once_and_only_on_request(module, monkeypatch):
     assert asked == []
     module(download=True).prepare_data()
     assert asked == [(True, True), (False, True)]
+
+
+@pytest.mark.parametrize("module", _MODULES)
+@pytest.mark.parametrize("error", [URLError("Name or service not known"), RuntimeError("Error downloading x")])
+def test_a_download_that_fails_says_what_may_be_put_where(module, error, monkeypatch, tmp_path):
+    def fail(self, train, download):
+        raise error
+
+    monkeypatch.setattr(module, "open", fail)
+    with pytest.raises(OSError, match=r"could not download its files .*Without a network") as raised:
+        module(str(tmp_path), download=True).prepare_data()
+    message = str(raised.value)
+    assert all(name in message for name in module.files)
+    assert str(tmp_path) in message
+    assert "data.download to false" in message
+
+
+@pytest.mark.parametrize("module", _MODULES)
+def test_classes_have_the_names_of_torchvision(module):
+    data = module()
+    assert len(set(data.class_names)) == data.inputs.classes
+    if module is FashionMNISTDataModule:
+        assert [name.lower() for name in data.class_names] == [name.lower() for name in FashionMNIST.classes]
 
 
 @pytest.mark.parametrize("module", _MODULES)

@@ -1,0 +1,52 @@
+"""Writing what a network says of images."""
+
+import csv
+import sys
+from io import StringIO
+from typing import Any
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from lit_nas.batches import Prediction
+from lit_nas.callbacks.folder import run_folder, writes
+from lit_nas.files import write_text
+
+__all__ = ("WritePredictions",)
+
+
+class WritePredictions(Callback):
+    """Writes `predictions.csv` into the run folder: file, name and number of the predicted class, its probability.
+
+    For images that have no files, `file` is the index of the image in the data set, counted as in `split.json`.
+    """
+
+    def __init__(self) -> None:
+        self._found: list[tuple[int, float]] = []
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Prediction, batch: Any, batch_idx: int
+    ) -> None:
+        """Collects a batch.
+
+        Raises:
+            ValueError: over several processes, whose shares of the images are interleaved.
+        """
+        if trainer.world_size > 1:
+            raise ValueError("lit-nas predict runs in one process: set trainer.devices to 1.")
+        self._found += zip(outputs.classes.tolist(), outputs.probabilities.tolist(), strict=True)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes the file and says where it is."""
+        if not writes(trainer):
+            return
+        # data modules of others need not know either
+        names = getattr(trainer.datamodule, "class_names", None)
+        files = getattr(trainer.datamodule, "predicted_names", None) or range(len(self._found))
+        text = StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(["file", "class", "class_index", "probability"])
+        for file, (label, probability) in zip(files, self._found, strict=False):
+            rows.writerow([file, label if names is None else names[label], label, f"{probability:.6f}"])
+        path = run_folder(trainer) / "predictions.csv"
+        write_text(path, text.getvalue())
+        sys.stdout.write(f"{path}\n")
