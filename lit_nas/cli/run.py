@@ -15,6 +15,7 @@ from pytorch_lightning.utilities import rank_zero_warn
 
 import lit_nas
 from lit_nas.callbacks import find_last
+from lit_nas.cli.screen import heading
 from lit_nas.cli.training import TrainingCLI
 from lit_nas.files import write_text
 from lit_nas.genotype import load_genotype
@@ -90,9 +91,11 @@ def run(args: Sequence[str]) -> None:
             return
         for stage in STAGES:
             _refuse_other_config(folder / stage, plans[stage])
+        heading(f"search: {'finished before' if genotype.exists() else folder / 'search'}")
         if not genotype.exists():
             _rehearse(plain, arguments["search"], Path(scratch) / "genotype.json")
             _fit(arguments["search"], folder / "search")
+        heading(f"retrain and test: {'finished before' if result.exists() else folder / 'retrain'}")
         if not result.exists():
             cli = _fit(arguments["retrain"], folder / "retrain")
             (scores,) = cli.trainer.test(cli.model, datamodule=cli.datamodule)
