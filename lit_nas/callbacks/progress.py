@@ -101,6 +101,7 @@ class ShowProgress(RichProgressBar):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prints the line of the epoch before."""
         self._print_line(trainer)
+        self.losses = ""
         super().on_train_epoch_start(trainer, pl_module)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:

@@ -32,11 +32,11 @@ class LogSettings(Callback):
             for logger in trainer.loggers:
                 logger.log_hyperparams({**settings, "global_batch": batches})
         if batches and trainer.world_size > 1:
-            size = trainer.datamodule.batch_size
-            total = size * trainer.world_size
+            size, parts = trainer.datamodule.batch_size, trainer.accumulate_grad_batches
+            times = f" x {parts} accumulated" if parts > 1 else ""
             rank_zero_info(
-                f"Global batch: {size} per process x {trainer.world_size} processes = {total} in each step; the "
-                f"papers' numbers are for {size}."
+                f"Global batch: {size} per process x {trainer.world_size} processes{times} = {batches['weights']} in "
+                f"each step; the papers' numbers are for {size}."
             )
 
 

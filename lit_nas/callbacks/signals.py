@@ -43,10 +43,33 @@ class StopOnSignal(Checkpoint):
         self.every_n_steps = every_n_steps
         self._received = 0
         self._before: dict[int, Any] = {}
+        self._farewell = ""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Ends the process with status 130 on SIGINT; while nothing trains, there is nothing to save."""
-        self._install(["SIGINT"], self._end)
+        """Lets SIGINT end the process while the data are read; without training there is nothing to save."""
+        if stage == "fit":
+            self._end_on_interrupt()
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Gives the handler back, because Lightning now notes which handlers to restore at the end."""
+        self._give_back()
+
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Lets SIGINT end the process."""
+        self._end_on_interrupt()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Lets SIGINT end the process, unless the validation is part of a fit, which has something to save."""
+        if trainer.state.fn == "validate":
+            self._end_on_interrupt()
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Lets SIGINT end the process."""
+        self._end_on_interrupt()
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Lets SIGINT end the process."""
+        self._end_on_interrupt()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes the place of Lightning's handlers, which were installed just before."""
@@ -67,15 +90,20 @@ class StopOnSignal(Checkpoint):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gives the handlers back; from here on there is nothing more to save."""
         self._give_back()
-        self._install(["SIGINT"], self._end)
+        self._end_on_interrupt()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Gives the handlers back, and says how to continue now that no progress bar is in the way."""
+        self._give_back()
+        sys.stderr.write(self._farewell)
+        self._farewell = ""
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Gives the handlers back."""
         self._give_back()
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Gives the handler of `setup` back."""
-        self._give_back()
+    def _end_on_interrupt(self) -> None:
+        self._install(["SIGINT"], self._end)
 
     def _install(self, names: list[str], handler: Any) -> None:
         if threading.current_thread() is not threading.main_thread():  # only the main thread may, and gets them
@@ -109,14 +137,14 @@ class StopOnSignal(Checkpoint):
         if job and again and trainer.is_global_zero:
             subprocess.run(["scontrol", "requeue", job], check=True)
         if trainer.is_global_zero and path is not None:
-            sys.stderr.write(self._farewell(trainer, path))
+            self._farewell = self._describe(trainer, path)
         raise SystemExit(128 + (signal.SIGINT if by_user else signal.SIGTERM))
 
-    def _farewell(self, trainer: Trainer, path: Path) -> str:
+    def _describe(self, trainer: Trainer, path: Path) -> str:
         """What was saved and how to go on."""
-        epoch, batch = trainer.current_epoch, trainer.fit_loop.epoch_loop.batch_progress.current.completed
+        epoch, batch = trainer.current_epoch, trainer.fit_loop.epoch_loop.batch_progress.current.processed
         how = f"Trainer.fit(..., ckpt_path={str(path)!r})" if self.command is None else self.command
-        return f"\nStopped in epoch {epoch} after {batch} batches, saved in '{path}'. Continue with:\n  {how}\n"
+        return f"\nStopped in epoch {epoch} after {batch} batches.\nSaved: {path}\nContinue with:\n  {how}\n"
 
     def _give_back(self) -> None:
         for number, handler in self._before.items():

@@ -15,7 +15,7 @@ from lit_nas.callbacks.folder import run_folder, writes
 from lit_nas.callbacks.progress import duration
 from lit_nas.search import SearchModule
 
-__all__ = ("ConcludeFit", "heading", "resume_command")
+__all__ = ("ConcludeFit", "conclude_job", "heading", "resume_command")
 
 RETRAIN = Path("configs") / "retrain"
 FILES = {
@@ -33,6 +33,16 @@ def heading(text: str) -> None:
     from rich import get_console
 
     get_console().rule(text, align="left")
+
+
+@rank_zero_only
+def conclude_job(text: str) -> None:
+    """Prints the summary of a job in a box."""
+    from rich import get_console
+    from rich.panel import Panel
+    from rich.text import Text
+
+    get_console().print(Panel(Text(text, overflow="fold"), title="finished", title_align="left", expand=False))
 
 
 def resume_command() -> str:

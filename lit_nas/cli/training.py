@@ -253,7 +253,8 @@ class TrainingCLI(LightningCLI):
         """Callbacks that this command needs and the configuration of the Trainer neither lists nor rules out."""
         given = config["callbacks"] or []
         given = given if isinstance(given, list) else [given]
-        resolved = self._parser(self.subcommand).dump(self.config.get(str(self.subcommand), self.config))
+        resolved = self.config.get(str(self.subcommand), self.config)
+        resolved = self._parser(self.subcommand).dump(resolved, skip_none=False)
         wanted = default_callbacks(self.model, yaml.safe_load(resolved))
         if config["enable_checkpointing"] is False:
             wanted = [callback for callback in wanted if not isinstance(callback, Checkpoint)]
@@ -326,7 +327,7 @@ def _known(message: str) -> list[str]:
 class _Unneeded(logging.Filter):
     """Drops messages about Lightning's own code and its vendor's products, and repetitions within a process."""
 
-    NEVER = ("litlogger", "litmodels", "TPU available", "`Trainer.fit` stopped: `max_epochs=")
+    NEVER = ("litlogger", "litmodels", "TPU available", "`Trainer.fit` stopped: `max_epochs=", "Restoring states from")
     ONCE = ("GPU available", "Seed set to")
 
     def __init__(self) -> None:
