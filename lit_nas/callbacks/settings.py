@@ -75,7 +75,7 @@ def _path(value: Any) -> str:
 
 
 def _data(data: Any) -> dict[str, Any]:
-    """The public attributes of a data module that are plain, which those of lit-nas keep under their arguments' names."""
+    """The public attributes of a data module that are plain; lit-nas keeps arguments under their names."""
     found = {}
     for name, value in vars(data).items():
         try:

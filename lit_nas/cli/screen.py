@@ -117,7 +117,8 @@ def _retraining(data: str, space: str) -> Path | None:
 def _own_data(data: LightningDataModule) -> list[str]:
     """The data of a search as arguments of a retraining on all training images."""
     words = ["--data", type(data).__name__, "--data.split", "all"]
-    parameters = inspect.signature(type(data)).parameters
+    classes = reversed(type(data).__mro__)  # a final class hands most arguments on
+    parameters = {name: p for one in classes for name, p in inspect.signature(one.__init__).parameters.items()}
     for name in ("root", "size", "channels", "batch_size"):
         value: Any = getattr(data, name, None)
         if name in parameters and value is not None and value != parameters[name].default:

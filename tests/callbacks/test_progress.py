@@ -119,4 +119,6 @@ def test_summary_counts_parameters_and_no_operations(tmp_path, capsys):
     trainer.fit(module, loader(1))
     printed = " ".join(capsys.readouterr().out.split())
     logits = sum(value.numel() for value in module.architecture.parameters())
-    assert re.fullmatch(rf"Parameters: network \(SearchNetwork\) [\d.]+ K, architecture \(Architecture\) {logits}", printed)
+    assert re.fullmatch(
+        rf"Parameters: network \(SearchNetwork\) [\d.]+ K, architecture \(Architecture\) {logits}", printed
+    )

@@ -165,9 +165,7 @@ def test_an_interruption_stops_the_job_and_the_same_command_continues_it(tmp_pat
 
 def test_an_interrupted_test_ends_with_the_status_of_an_interruption(tmp_path, monkeypatch):
     config = job(tmp_path)
-    monkeypatch.setattr(
-        EvaluationModule, "test_step", lambda self, batch, index: os.kill(os.getpid(), signal.SIGINT)
-    )
+    monkeypatch.setattr(EvaluationModule, "test_step", lambda self, batch, index: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(SystemExit) as stop:
         main(["run", "-c", config])
     assert stop.value.code == 130
