@@ -11,8 +11,10 @@ import yaml
 from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_only
 
+from lit_nas.callbacks import MeasureCost
 from lit_nas.callbacks.folder import run_folder, writes
 from lit_nas.callbacks.progress import duration
+from lit_nas.genotype import load_genotype
 from lit_nas.search import SearchModule
 
 __all__ = ("ConcludeFit", "conclude_job", "heading", "resume_command")
@@ -70,10 +72,10 @@ class ConcludeFit(Callback):
         for name, value in _facts(trainer, pl_module, folder).items():
             grid.add_row(Text(name, style="dim"), Text(value, overflow="fold"))
         title = f"{type(pl_module).__name__}: {trainer.current_epoch} of {trainer.max_epochs} epochs"
-        purpose, command = _next(trainer, pl_module, folder)
         console = get_console()
         console.print(Panel(grid, title=title, title_align="left", expand=False))
-        console.print(Text(f"{purpose}:\n  {command}"), soft_wrap=True)
+        if (then := _next(trainer, pl_module, folder)) is not None:
+            console.print(Text(then), soft_wrap=True)
 
 
 def _facts(trainer: Trainer, module: LightningModule, folder: Path) -> dict[str, str]:
@@ -86,21 +88,25 @@ def _facts(trainer: Trainer, module: LightningModule, folder: Path) -> dict[str,
     for name in ("train/accuracy", "val/accuracy"):
         if name in trainer.callback_metrics:
             facts[name] = f"{float(trainer.callback_metrics[name]):.4f}"
-    costs = [callback.seconds for callback in trainer.callbacks if hasattr(callback, "seconds")]
-    return {**facts, **({"time": duration(costs[0])} if costs else {})}
+    for callback in trainer.callbacks:
+        if isinstance(callback, MeasureCost):
+            facts["time"] = duration(callback.seconds)
+    return facts
 
 
-def _next(trainer: Trainer, module: LightningModule, folder: Path) -> tuple[str, str]:
-    """What a user does next, and its command."""
+def _next(trainer: Trainer, module: LightningModule, folder: Path) -> str | None:
+    """What a user does next, and its command; None after a search that left no genotype."""
     if not isinstance(module, SearchModule):
-        return "Test it", _command(["test", *_without_checkpoint(sys.argv[2:]), "--ckpt_path", "last"])
-    genotype, data = str(folder / "genotype.json"), trainer.datamodule
-    if (path := _retraining(type(data).__name__, module.derive().space)) is not None:
-        return "Retrain it", _command(["fit", "-c", str(path), "--model.genotype", genotype])
-    model = ["--model", "EvaluationModule", "--model.genotype", genotype]
-    return "Retrain it, for as many epochs as you like", _command(
-        ["fit", *model, *_own_data(data), "--trainer.max_epochs", "600"]
-    )
+        return "Test it:\n  " + _command(["test", *_without_checkpoint(sys.argv[2:]), "--ckpt_path", "last"])
+    genotype, data = folder / "genotype.json", trainer.datamodule
+    if not genotype.exists():
+        return None
+    name = ["--model.genotype", str(genotype)]
+    if (path := _retraining(type(data).__name__, load_genotype(genotype).space)) is not None:
+        return "Retrain it:\n  " + _command(["fit", "-c", str(path), *name])
+    model = ["--model", "EvaluationModule", *name]
+    command = _command(["fit", *model, *_own_data(data), "--trainer.max_epochs", "600"])
+    return f"Retrain it, for as many epochs as you like:\n  {command}"
 
 
 def _retraining(data: str, space: str) -> Path | None:

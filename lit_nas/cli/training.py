@@ -327,7 +327,14 @@ def _known(message: str) -> list[str]:
 class _Unneeded(logging.Filter):
     """Drops messages about Lightning's own code and its vendor's products, and repetitions within a process."""
 
-    NEVER = ("litlogger", "litmodels", "TPU available", "`Trainer.fit` stopped: `max_epochs=", "Restoring states from")
+    NEVER = (
+        "litlogger",
+        "litmodels",
+        "TPU available",
+        "`Trainer.fit` stopped: `max_epochs=",
+        "Restoring states from",  # a second line says that it is done
+        "distributed_backend=",  # a frame wider than a terminal; each process has said that it starts
+    )
     ONCE = ("GPU available", "Seed set to")
 
     def __init__(self) -> None:
@@ -353,6 +360,8 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", "Total length of `list` across ranks is zero")  # a run without validation
     # means over the epoch are logged all the same
     warnings.filterwarnings("ignore", r"The number of training batches \(\d+\) is smaller than the logging interval")
+    # of depthwise kernels, where both layouts are the same
+    warnings.filterwarnings("ignore", r"Grad strides do not match bucket view strides[\s\S]*sizes\(\) = \[\d+, 1, ")
     for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.seed"):
         logging.getLogger(name).addFilter(_UNNEEDED)  # which adds the same one once only
 

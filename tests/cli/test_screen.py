@@ -3,6 +3,7 @@
 import logging
 import re
 import shlex
+import warnings
 from pathlib import Path
 
 import pytest
@@ -137,3 +138,16 @@ def test_messages_of_others_are_dropped_or_said_once():
     before = len(logging.getLogger("pytorch_lightning.utilities.rank_zero").filters)
     quiet()
     assert len(logging.getLogger("pytorch_lightning.utilities.rank_zero").filters) == before
+
+
+def test_strides_that_are_the_same_are_not_warned_of():
+    text = (
+        "Grad strides do not match bucket view strides. This is not an error.\ngrad.sizes() = [32, {}, 5, 5], strides()"
+    )
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        quiet()
+        warnings.warn(text.format(1), stacklevel=1)  # depthwise
+        warnings.warn(text.format(16), stacklevel=1)
+        warnings.warn("The number of training batches (2) is smaller than the logging interval", stacklevel=1)
+    assert [str(warning.message) for warning in seen] == [text.format(16)]
