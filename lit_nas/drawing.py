@@ -1,6 +1,7 @@
 """Pictures of genotypes, drawn without any state outside the call.
 
-A cell is laid out in columns from left to right. Every operation is a box of its own in the column before its node,
+A cell is laid out in columns from left to right. States have the numbers of genotype files: the inputs come first, so
+the nodes of a cell with two inputs are 2, 3, ... Every operation is a box of its own in the column before its node,
 and a line that passes a column takes a place in it like a box does, so nothing ever overlaps.
 """
 
@@ -19,7 +20,7 @@ __all__ = ("draw_genotype",)
 SUFFIXES = (".png", ".svg")
 _SETTINGS = {"svg.hashsalt": "lit-nas", "svg.fonttype": "path", "font.family": "DejaVu Sans", "font.size": 9.0}
 _ROW, _GAP, _MARGIN = 0.36, 0.5, 0.35  # inches
-_WIDE, _NARROW = 0.86, 0.48  # inches: columns of operations, columns of states
+_WIDE, _NARROW = 0.86, 0.56  # inches: columns of operations, columns of states
 _STATE, _INPUT = "#dbe4ee", "#f6e3c5"
 _COLOURS = (  # first match wins: part of the operation name, fill
     ("sep_conv", "#cfe3f7"),
@@ -193,8 +194,10 @@ def _draw(axes: "Axes", cell: CellGenotype, layout: "nx.DiGraph[Place]", size: t
         elif place[0] == "output":
             _box(axes, box, 0.17, "$c_k$", _INPUT, 10)
         elif place[0] == "state":
-            node = place[1] - cell.inputs
-            _box(axes, box, 0.17, f"$c_{{k{node}}}$" if node < 0 else str(node), _INPUT if node < 0 else _STATE, 10)
+            state = place[1]  # numbered as in the files
+            entry = state < cell.inputs
+            text = f"{state}: $c_{{k{state - cell.inputs}}}$" if entry else str(state)
+            _box(axes, box, 0.17, text, _INPUT if entry else _STATE, 9 if entry else 10)
 
 
 def _line(

@@ -3,6 +3,7 @@ from itertools import combinations
 import matplotlib
 import pytest
 
+from lit_nas import drawing
 from lit_nas.drawing import SUFFIXES, _layout, _room, draw_genotype
 from lit_nas.genotype import CellGenotype, Edge, Genotype, load_genotype, published_genotypes
 
@@ -49,6 +50,23 @@ def test_nothing_overlaps(cell):
         if at_a["x"] == at_b["x"]:
             assert abs(at_a["y"] - at_b["y"]) > (_room(a) + _room(b)) / 2 - 1e-9
     assert all(layout.nodes[b]["x"] == layout.nodes[a]["x"] + 1 for a, b in layout.edges)  # left to right
+
+
+@pytest.mark.parametrize("cell", [CELLS[0], FULL, EMPTY])
+def test_states_have_the_numbers_of_the_files(cell, tmp_path, monkeypatch):
+    texts = []
+    draw = drawing._box
+    monkeypatch.setattr(
+        drawing, "_box", lambda axes, at, half, text, *look: texts.append(text) or draw(axes, at, half, text, *look)
+    )
+    genotype = Genotype({"normal": cell}, "other")
+    draw_genotype(genotype, tmp_path / "cell.svg")
+    stored = genotype.to_dict()["cells"]["normal"]
+    names = {text.split(":")[0] for text in texts if text[0].isdigit()}
+    used = {str(source) for node in stored["nodes"] for _, source in node} | {str(state) for state in stored["concat"]}
+    assert names == used | {str(state) for state in range(stored["inputs"])}
+    inputs = {text for text in texts if ":" in text}
+    assert inputs == {f"{state}: $c_{{k{state - stored['inputs']}}}$" for state in range(stored["inputs"])}
 
 
 def test_other_suffixes_are_refused(tmp_path):

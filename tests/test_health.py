@@ -2,12 +2,16 @@
 
 import pytest
 import torch
-from pytorch_lightning import Callback
+from pytorch_lightning import Callback, Trainer
 
 from lit_nas.callbacks import ExplainMemory, SaveCheckpoints
 from lit_nas.callbacks.memory import is_out_of_memory
+from lit_nas.data import SyntheticDataModule
+from lit_nas.engine import Fused, Reference
+from lit_nas.evaluate import EvaluationModule, EvaluationOptim
+from lit_nas.methods import DARTS
 from tests.methods.test_contract import fit
-from tests.methods.tiny import TINY
+from tests.methods.tiny import INPUTS, SPACE, TINY
 
 
 class Poison(Callback):
@@ -46,6 +50,34 @@ def test_memory_errors_say_which_settings_help(tmp_path):
         fit(module, tmp_path, callbacks=[ExplainMemory()])
     for part in ("Tried to allocate", "model.optim.accumulate (now 1)", "init_channels (now 2)", "precision (now 32"):
         assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("engine", "said"),
+    [
+        (Fused(), "model.engine.checkpoint (now false)"),
+        (Fused(checkpoint=True), None),
+        (Reference(), "model.engine (now Reference)"),
+    ],
+)
+def test_memory_advice_knows_the_engine(engine, said, tmp_path):
+    trainer = Trainer(accelerator="cpu", logger=False, default_root_dir=tmp_path)
+    advice = ExplainMemory.advice(trainer, DARTS(INPUTS, SPACE, engine=engine))
+    assert said in advice if said else "model.engine" not in advice
+
+
+def test_memory_advice_for_retraining(tmp_path):
+    trainer = Trainer(accelerator="cpu", logger=False, default_root_dir=tmp_path, accumulate_grad_batches=3)
+    trainer.datamodule = SyntheticDataModule(batch_size=12)
+    optim = EvaluationOptim(auxiliary_weight=0.0)
+    module = EvaluationModule("DARTS_V1", INPUTS, init_channels=2, num_cells=3, optim=optim)
+    advice = ExplainMemory.advice(trainer, module)
+    for part in (
+        "trainer.accumulate_grad_batches (now 3)", "data.batch_size (now 12)", "model.init_channels (now 2)",
+    ):  # fmt: skip
+        assert part in advice
+    assert "model.optim.accumulate" not in advice  # there is no such key
+    assert "model.engine" not in advice
 
 
 def test_other_errors_are_left_alone():

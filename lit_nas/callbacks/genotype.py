@@ -56,14 +56,20 @@ class WriteGenotype(Callback):
 
     @staticmethod
     def _print(genotype: Genotype, path: Path) -> None:
-        from rich.console import Console
+        from rich import box, get_console
         from rich.table import Table
 
-        name = f"Genotype {genotype.architecture}" if genotype.architecture else "Genotype"
-        table = Table("cell", "node", "operation", "from", title=f"{name}, written to {path}")
+        table = Table("cell", "node", "is the sum of", box=box.SIMPLE_HEAD)
         for name, cell in genotype.cells.items():
-            for edge in cell.edges:
-                origin = f"input {edge.source}" if edge.source < cell.inputs else f"node {edge.source}"
-                table.add_row(name, str(edge.target), edge.operation, origin)
+            for node in sorted({edge.target for edge in cell.edges}):
+                terms = ", ".join(f"{edge.operation}({edge.source})" for edge in cell.inbound(node))
+                table.add_row(name, str(node), terms)
             table.add_section()
-        Console().print(table)
+        console = get_console()
+        console.print(table)
+        inputs = max(cell.inputs for cell in genotype.cells.values())
+        states = "0 is the input" if inputs == 1 else f"0 to {inputs - 1} are the inputs".replace("0 to 1", "0 and 1")
+        console.print(f"Numbers as in the files and the picture: {states} of a cell.", highlight=False)
+        if genotype.architecture:
+            console.print(genotype.architecture, soft_wrap=True, markup=False, highlight=False)
+        console.print(f"Written to {path}", soft_wrap=True, markup=False, highlight=False)

@@ -15,6 +15,7 @@ from pytorch_lightning.utilities import rank_zero_warn
 
 import lit_nas
 from lit_nas.callbacks import find_last
+from lit_nas.cli.screen import conclude_job, heading
 from lit_nas.cli.training import TrainingCLI
 from lit_nas.data import ImageDataModule
 from lit_nas.files import write_text
@@ -94,9 +95,11 @@ def run(args: Sequence[str]) -> None:
             return
         for stage in STAGES:
             _refuse_other_config(folder / stage, plans[stage])
+        heading(f"search: {'finished before' if genotype.exists() else folder / 'search'}")
         if not genotype.exists():
             _rehearse(plain, arguments["search"], Path(scratch) / "genotype.json")
             _fit(arguments["search"], folder / "search")
+        heading(f"retrain and test: {'finished before' if result.exists() else folder / 'retrain'}")
         elif not result.exists():
             _refuse_leak(*(TrainingCLI(arguments[stage], run=False) for stage in STAGES))
         if not result.exists():
@@ -104,7 +107,7 @@ def run(args: Sequence[str]) -> None:
             (scores,) = cli.trainer.test(cli.model, datamodule=cli.datamodule)
             write_text(result, json.dumps(scores, indent=2) + "\n")
     write_text(folder / "results.json", json.dumps(_results(folder, seed), indent=2) + "\n")
-    sys.stdout.write(_summary(folder))
+    conclude_job(_summary(folder))
 
 
 def _rehearse(arguments: list[str], search: list[str], path: Path) -> None:
@@ -230,7 +233,11 @@ def _results(folder: Path, seed: int) -> dict[str, Any]:
 def _summary(folder: Path) -> str:
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     return (
-        f"\nTest accuracy {100 * results['test_accuracy']:.2f} %, searched in {results['search_seconds']:.0f} s, "
-        f"retrained in {results['retrain_seconds']:.0f} s.\nEverything is in {folder}/: results.json, "
-        "search/genotype.json and its picture, search/alphas.csv, checkpoints.\n"
+        f"test accuracy  {results['test_accuracy']:.4f}\n"
+        f"search         {results['search_seconds']:.0f} s\n"
+        f"retraining     {results['retrain_seconds']:.0f} s\n"
+        f"folder         {folder}\n"
+        "results        results.json\n"
+        "cell           search/genotype.json and its picture\n"
+        "checkpoint     retrain/checkpoints/last.ckpt"
     )

@@ -14,9 +14,10 @@ from typing import Any
 
 os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # about Lightning's calls, not about ours
 
+import yaml
 from jsonargparse import set_parsing_settings
 from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
-from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.callbacks import Checkpoint, ModelSummary, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.plugins.environments import SLURMEnvironment
@@ -33,14 +34,20 @@ from lit_nas.callbacks import (
     ExplainMemory,
     KeepRandomState,
     LogAlphas,
+    LogLearningRates,
+    LogSettings,
     MeasureCost,
     SaveCheckpoints,
+    ShowProgress,
+    ShowResults,
     StopOnSignal,
+    SummariseModel,
     WriteGenotype,
     WritePredictions,
     find_last,
 )
 from lit_nas.callbacks.folder import run_folder, writes
+from lit_nas.cli.screen import ConcludeFit, resume_command
 from lit_nas.files import write_text
 from lit_nas.inputs import ImageSpec
 from lit_nas.loggers import RewindCurves, RunLogger
@@ -55,13 +62,15 @@ set_parsing_settings(docstring_parse_attribute_docstrings=True)
 COMMANDS = ("fit", "validate", "test", "predict")
 
 
-def default_callbacks(module: LightningModule) -> list[Callback]:
+def default_callbacks(module: LightningModule, configuration: dict[str, Any] | None = None) -> list[Callback]:
     """What a run gets unless its configuration lists a callback of the same class.
 
     Args:
         module: What is fitted.
+        configuration: The resolved configuration for the loggers; None leaves it to what the Trainer knows.
     """
     callbacks: list[Callback] = [KeepRandomState(), MeasureCost(), RewindCurves(), ExplainMemory()]
+    callbacks += [LogLearningRates(), LogSettings(configuration), ShowResults()]
     if isinstance(module, SearchModule):
         callbacks += [LogAlphas(), WriteGenotype()]
     return [*callbacks, SaveCheckpoints(), StopOnSignal()]
@@ -222,16 +231,32 @@ class TrainingCLI(LightningCLI):
                     config["logger"] = [*given, RunLogger(folder)]
             if SLURMEnvironment.detect():  # StopOnSignal puts the job back into the queue, at a safe moment
                 config["plugins"] = [*(config["plugins"] or []), SLURMEnvironment(auto_requeue=False)]
-            if self.subcommand == "predict":
-                callbacks = [*callbacks, WritePredictions()]
-            given = config["callbacks"] or []
-            given = given if isinstance(given, list) else [given]
-            saves = config["enable_checkpointing"] is not False
-            for callback in default_callbacks(self.model):
-                listed = any(isinstance(other, type(callback)) for other in given)
-                if not listed and (saves or not isinstance(callback, Checkpoint)):
-                    callbacks = [*callbacks, callback]
+            callbacks = [*callbacks, *self._missing_callbacks(config)]
         return super()._instantiate_trainer(config, callbacks)
+
+    def _missing_callbacks(self, config: dict[str, Any]) -> list[Callback]:
+        """Callbacks that this command needs and the configuration of the Trainer neither lists nor rules out."""
+        given = config["callbacks"] or []
+        given = given if isinstance(given, list) else [given]
+        resolved = self.config.get(str(self.subcommand), self.config)
+        resolved = self._parser(self.subcommand).dump(resolved, skip_none=False)
+        wanted = default_callbacks(self.model, yaml.safe_load(resolved))
+        if config["enable_checkpointing"] is False:
+            wanted = [callback for callback in wanted if not isinstance(callback, Checkpoint)]
+        if config["enable_progress_bar"] is not False and not any(isinstance(bar, ProgressBar) for bar in given):
+            wanted.append(ShowProgress())
+        if config["enable_model_summary"] is not False and not any(isinstance(one, ModelSummary) for one in given):
+            config["enable_model_summary"] = False  # Lightning's, which would come besides
+            wanted.append(SummariseModel())
+        if self.subcommand == "predict":
+            wanted.append(WritePredictions())
+        if self.subcommand == "fit":  # a whole job has an end of its own
+            wanted.append(ConcludeFit())
+        missing = [callback for callback in wanted if not any(isinstance(other, type(callback)) for other in given)]
+        for callback in (*given, *missing):
+            if isinstance(callback, StopOnSignal):
+                callback.command = resume_command()
+        return missing
 
 
 def _read(path: str | Path) -> None:
@@ -284,11 +309,46 @@ def _known(message: str) -> list[str]:
     return []
 
 
+class _Unneeded(logging.Filter):
+    """Drops messages about Lightning's own code and its vendor's products, and repetitions within a process."""
+
+    NEVER = (
+        "litlogger",
+        "litmodels",
+        "TPU available",
+        "`Trainer.fit` stopped: `max_epochs=",
+        "Restoring states from",  # a second line says that it is done
+        "distributed_backend=",  # a frame wider than a terminal; each process has said that it starts
+    )
+    ONCE = ("GPU available", "Seed set to")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a message is shown."""
+        message = record.getMessage()
+        if any(part in message for part in self.NEVER) or message in self._seen:
+            return False
+        if any(part in message for part in self.ONCE):
+            self._seen.add(message)
+        return True
+
+
+_UNNEEDED = _Unneeded()
+
+
 def quiet() -> None:
-    """Takes out messages that are about Lightning's own code or its vendor's products."""
+    """Takes out messages that are not about the run, and those that a job of several stages would repeat."""
     warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated")
     warnings.filterwarnings("ignore", "Total length of `list` across ranks is zero")  # a run without validation
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(lambda r: "litlogger" not in r.getMessage())
+    # means over the epoch are logged all the same
+    warnings.filterwarnings("ignore", r"The number of training batches \(\d+\) is smaller than the logging interval")
+    # of depthwise kernels, where both layouts are the same
+    warnings.filterwarnings("ignore", r"Grad strides do not match bucket view strides[\s\S]*sizes\(\) = \[\d+, 1, ")
+    for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.seed"):
+        logging.getLogger(name).addFilter(_UNNEEDED)  # which adds the same one once only
 
 
 def train(command: str, args: Sequence[str]) -> None:

@@ -1,13 +1,17 @@
 """The whole job: stages, skipping, overriding, refusing."""
 
 import json
+import os
 import shutil
+import signal
 
 import pytest
 import yaml
 
 from lit_nas.cli import main
 from lit_nas.data import SyntheticDataModule
+from lit_nas.evaluate import EvaluationModule
+from lit_nas.search import SearchModule
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice about tiny runs
 DATA = {
@@ -51,7 +55,8 @@ def test_job_leaves_its_results_and_skips_what_is_there(tmp_path, capsys):
     (folder / "retrain" / "test.json").unlink()
     assert main(["run", "-c", config]) == 0  # only the test is done again
     assert json.loads((folder / "results.json").read_text())["test_accuracy"] == results["test_accuracy"]
-    assert "Test accuracy" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"test accuracy  {results['test_accuracy']:.4f}" in printed
 
 
 def test_arguments_override_their_section(tmp_path):
@@ -193,3 +198,56 @@ def test_data_that_are_downloaded_are_there_when_the_retraining_is_rehearsed(tmp
     with pytest.raises(RuntimeError, match="not read yet"):
         main(["run", "-c", job(tmp_path)])
     assert asked == ["download", "read"]
+
+
+def test_an_interruption_stops_the_job_and_the_same_command_continues_it(tmp_path, monkeypatch, capsys):
+    config, folder = job(tmp_path), tmp_path / "job"
+    monkeypatch.setattr("sys.argv", ["lit-nas", "run", "-c", config])
+    with monkeypatch.context() as patch:
+        step = SearchModule.step_weights
+
+        def interrupted(self, loss, pair):
+            os.kill(os.getpid(), signal.SIGINT)
+            return step(self, loss, pair)
+
+        patch.setattr(SearchModule, "step_weights", interrupted)
+        patch.setattr(os, "write", lambda number, text: None)  # the hint, which tests cannot capture
+        with pytest.raises(SystemExit) as stop:
+            main(["run", "-c", config, "--search.trainer.callbacks", "StopOnSignal"])
+    assert stop.value.code == 130
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert f"Continue with:\n  lit-nas run -c {config}\n" in capsys.readouterr().err
+    assert not (folder / "retrain").exists()
+    assert not (folder / "search" / "genotype.json").exists()
+    assert main(["run", "-c", config, "--search.trainer.callbacks", "StopOnSignal"]) == 0
+    assert (folder / "results.json").exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupted_test_ends_with_the_status_of_an_interruption(tmp_path, monkeypatch):
+    config = job(tmp_path)
+    monkeypatch.setattr(EvaluationModule, "test_step", lambda self, batch, index: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(SystemExit) as stop:
+        main(["run", "-c", config])
+    assert stop.value.code == 130
+    assert not (tmp_path / "job" / "results.json").exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_stages_are_announced_and_nothing_is_said_twice(tmp_path, capsys, caplog):
+    config = job(tmp_path)
+    assert main(["run", "-c", config]) == 0
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
+    stages = [number for number, line in enumerate(lines) if line.startswith(("search: ", "retrain and test: "))]
+    assert len(stages) == 2
+    assert sum("is the sum of" in line for line in lines) == 1
+    assert sum("test/accuracy" in line for line in lines) == 1
+    assert sum("lit-nas fit" in line for line in lines) == 0  # the job goes on by itself
+    assert max(len(line) for line in lines if str(tmp_path) not in line) <= 80
+    for word in ("FLOPs", "TPU", "Tip", "max_epochs"):
+        assert word not in printed.out + printed.err
+    assert main(["run", "-c", config]) == 0
+    again = capsys.readouterr().out
+    assert again.count("finished before") == 2
+    assert "test accuracy" in again

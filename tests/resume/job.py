@@ -79,7 +79,8 @@ def _child(arguments: list[str], bomb: str, at: int, environment: dict[str, str]
 
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    sys.stdout = sys.stderr = open(environment.get("LOG", os.devnull), "w")  # noqa: SIM115
+    sys.argv = ["lit-nas", *arguments]
     if bomb:
         BOMBS[bomb](at)
     steps = _count_steps()
@@ -168,9 +169,20 @@ def _kill_between_names(at: int) -> None:
     os.replace = watched
 
 
+def _interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def _interrupt_twice() -> None:
+    _interrupt()
+    _interrupt()
+
+
 BOMBS = {
     "exception": lambda at: _at_step(at, _raise),
     "SIGKILL": lambda at: _at_step(at, _kill),
+    "SIGINT": lambda at: _at_step(at, _interrupt),
+    "SIGINT twice": lambda at: _at_step(at, _interrupt_twice),
     "SIGTERM": lambda at: _at_step(at, lambda: os.kill(os.getpid(), signal.SIGTERM)),
     "SIGUSR1": lambda at: _at_step(at, lambda: os.kill(os.getpid(), signal.SIGUSR1)),
     "SIGKILL while writing": _kill_while_writing,

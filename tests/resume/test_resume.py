@@ -1,5 +1,7 @@
 """A run that is interrupted and continued ends as one that was not: bit-identical, for every method of `TINY`."""
 
+import shlex
+
 import pytest
 
 from tests.methods.tiny import TINY
@@ -25,6 +27,8 @@ def whole(tmp_path_factory):
 CASES = [  # what happens, when, the exit status, and the steps that the continued process has to do
     ("exception", 6, 1, 6),  # in the middle of an epoch
     ("exception", 8, 1, 4),  # in the first step of an epoch: continues from the end of the one before
+    ("SIGINT", 5, 130, 6),
+    ("SIGINT twice", 5, 130, 8),  # ends within the step, so continues from the end of the epoch before
     ("SIGTERM", 5, 143, 6),
     ("SIGTERM", 7, 143, 4),  # in the last step of an epoch
     ("SIGUSR1", 2, 143, 9),
@@ -57,3 +61,25 @@ def interrupted(name, tmp_path, bomb, at, status, rest):
 def test_resume_is_bit_identical(name, bomb, at, status, rest, whole, tmp_path):
     expected = final_state(whole(name))
     assert differences(expected, interrupted(name, tmp_path, bomb, at, status, rest)) == []
+
+
+def test_the_printed_command_continues_the_run(whole, tmp_path):
+    name = "DARTS-first-order"
+    config, log = write_config(name, tmp_path / "in.yaml"), tmp_path / "log.txt"
+    arguments = ["fit", "-c", str(config), "--trainer.default_root_dir", str(tmp_path / "run"), "--ckpt_path", "last"]
+    assert run(arguments, "SIGINT", 5, {"LOG": str(log)}) == 130
+    printed = log.read_text().splitlines()
+    (said,) = [line for line in printed if line.startswith("Saved: ")]
+    assert said == f"Saved: {tmp_path / 'run' / 'checkpoints' / 'last.ckpt'}"
+    (command,) = [line.strip() for line in printed if line.startswith("  lit-nas fit ")]
+    assert shlex.split(command) == ["lit-nas", *arguments]
+    assert "Stopped in epoch 1 after 2 batches." in printed
+    assert run(shlex.split(command)[1:]) == 0
+    assert int((tmp_path / "run" / "steps.txt").read_text()) == 6
+    assert differences(final_state(whole(name)), final_state(tmp_path / "run")) == []
+
+
+def test_a_second_interruption_does_not_wait(whole, tmp_path):
+    name = "DARTS-first-order"
+    expected = final_state(whole(name))
+    assert differences(expected, interrupted(name, tmp_path, "SIGINT twice", 5, 130, 8)) == []

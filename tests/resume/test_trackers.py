@@ -3,6 +3,7 @@
 import json
 import struct
 
+import yaml
 from wandb.proto import wandb_internal_pb2
 
 from tests.resume.job import run, write_config
@@ -51,6 +52,15 @@ def points(found):
     return logged
 
 
+def settings(found):
+    """The configuration that the tracker has of a run."""
+    config = {}
+    for record in found:
+        for update in (record.run.config, record.config):
+            config |= {item.key: json.loads(item.value_json) for item in update.update if item.key}
+    return config
+
+
 def test_an_interrupted_run_is_one_run(tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     for folder in (whole, cut):
@@ -67,3 +77,11 @@ def test_an_interrupted_run_is_one_run(tmp_path):
     assert len(expected) > 100
     assert len(set(found)) == len(found)  # no step twice
     assert sorted(found) == sorted(expected)  # and none missing
+    assert {name for _, name in found} >= {"lr/weights", "lr/arch"}
+    for part in (first, *parts):
+        config = settings(records(part))
+        resolved = yaml.safe_load((part.parent.parent.parent / "run" / "config.yaml").read_text())
+        assert config["data"] == resolved["data"]
+        assert config["model"] == resolved["model"]
+        assert (config["seed_everything"], config["trainer"]["max_epochs"]) == (5, 3)
+        assert config["global_batch"] == {"weights": 5, "arch": 5}

@@ -1,0 +1,146 @@
+"""What the command line prints around a run: headings, the box at its end, and commands to go on with."""
+
+import inspect
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
+from pytorch_lightning.utilities import rank_zero_only
+
+from lit_nas.callbacks import MeasureCost
+from lit_nas.callbacks.folder import run_folder, writes
+from lit_nas.callbacks.progress import duration
+from lit_nas.genotype import load_genotype
+from lit_nas.search import SearchModule
+
+__all__ = ("ConcludeFit", "conclude_job", "heading", "resume_command")
+
+RETRAIN = Path("configs") / "retrain"
+FILES = {
+    "cell": ("genotype.json", "genotype.svg", "genotype.png"),
+    "curves": ("metrics.csv", "alphas.csv", "table.csv"),
+    "configuration": ("config.yaml",),
+    "cost": ("cost.json",),
+    "checkpoint": ("checkpoints/last.ckpt",),
+}
+
+
+@rank_zero_only
+def heading(text: str) -> None:
+    """Prints a rule with the name of a stage."""
+    from rich import get_console
+
+    get_console().rule(text, align="left")
+
+
+@rank_zero_only
+def conclude_job(text: str) -> None:
+    """Prints the summary of a job in a box."""
+    from rich import get_console
+    from rich.panel import Panel
+    from rich.text import Text
+
+    get_console().print(Panel(Text(text, overflow="fold"), title="finished", title_align="left", expand=False))
+
+
+def resume_command() -> str:
+    """The shell command that continues the run of this process."""
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["fit"]:
+        arguments = [*_without_checkpoint(arguments), "--ckpt_path", "last"]
+    launcher = "torchrun" if "TORCHELASTIC_RUN_ID" in os.environ else "srun" if "SLURM_STEP_ID" in os.environ else ""
+    return _command(arguments) + (f"  # under {launcher}, as before" if launcher else "")
+
+
+class ConcludeFit(Callback):
+    """Prints where the files of a finished fit are, and the command that comes next."""
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Prints the box; its command stands below it in one line, so that it can be copied."""
+        if not writes(trainer):
+            return
+        from rich import get_console
+        from rich.panel import Panel
+        from rich.table import Table
+        from rich.text import Text
+
+        folder, grid = run_folder(trainer), Table.grid(padding=(0, 2))
+        for name, value in _facts(trainer, pl_module, folder).items():
+            grid.add_row(Text(name, style="dim"), Text(value, overflow="fold"))
+        title = f"{type(pl_module).__name__}: {trainer.current_epoch} of {trainer.max_epochs} epochs"
+        console = get_console()
+        console.print(Panel(grid, title=title, title_align="left", expand=False))
+        if (then := _next(trainer, pl_module, folder)) is not None:
+            console.print(Text(then), soft_wrap=True)
+
+
+def _facts(trainer: Trainer, module: LightningModule, folder: Path) -> dict[str, str]:
+    facts = {"folder": str(folder)}
+    for name, paths in FILES.items():
+        if found := [path for path in paths if (folder / path).exists()]:
+            facts[name] = ", ".join(found)
+    if (label := getattr(getattr(module, "genotype", None), "label", "")) and "cell" not in facts:
+        facts["cell"] = label
+    for name in ("train/accuracy", "val/accuracy"):
+        if name in trainer.callback_metrics:
+            facts[name] = f"{float(trainer.callback_metrics[name]):.4f}"
+    for callback in trainer.callbacks:
+        if isinstance(callback, MeasureCost):
+            facts["time"] = duration(callback.seconds)
+    return facts
+
+
+def _next(trainer: Trainer, module: LightningModule, folder: Path) -> str | None:
+    """What a user does next, and its command; None after a search that left no genotype."""
+    if not isinstance(module, SearchModule):
+        return "Test it:\n  " + _command(["test", *_without_checkpoint(sys.argv[2:]), "--ckpt_path", "last"])
+    genotype, data = folder / "genotype.json", trainer.datamodule
+    if not genotype.exists():
+        return None
+    name = ["--model.genotype", str(genotype)]
+    if (path := _retraining(type(data).__name__, load_genotype(genotype).space)) is not None:
+        return "Retrain it:\n  " + _command(["fit", "-c", str(path), *name])
+    model = ["--model", "EvaluationModule", *name]
+    command = _command(["fit", *model, *_own_data(data), "--trainer.max_epochs", "600"])
+    return f"Retrain it, for as many epochs as you like:\n  {command}"
+
+
+def _retraining(data: str, space: str) -> Path | None:
+    """The configuration of `configs/retrain` for a data set and a space, where the checkout lies in this folder."""
+    for path in sorted(RETRAIN.glob("*.yaml")):
+        section = yaml.safe_load(path.read_text(encoding="utf-8")).get("data", {})
+        same_space = path.stem.startswith("nas_bench_201") == (space == "nas_bench_201")
+        # a folder of images may hold anything; its numbers are not those of ImageNet
+        if section.get("class_path") == data != "ImageFolderDataModule" and same_space:
+            return path
+    return None
+
+
+def _own_data(data: LightningDataModule) -> list[str]:
+    """The data of a search as arguments of a retraining on all training images."""
+    words = ["--data", type(data).__name__, "--data.split", "all"]
+    classes = reversed(type(data).__mro__)  # a final class hands most arguments on
+    parameters = {name: p for one in classes for name, p in inspect.signature(one.__init__).parameters.items()}
+    for name in ("root", "size", "channels", "batch_size"):
+        value: Any = getattr(data, name, None)
+        if name in parameters and value is not None and value != parameters[name].default:
+            words += [f"--data.{name}", str(value)]
+    return words
+
+
+def _without_checkpoint(arguments: list[str]) -> list[str]:
+    kept, words = [], iter(arguments)
+    for word in words:
+        if word == "--ckpt_path":
+            next(words, None)
+        elif not word.startswith("--ckpt_path="):
+            kept.append(word)
+    return kept
+
+
+def _command(arguments: list[str]) -> str:
+    return shlex.join(["lit-nas", *arguments])

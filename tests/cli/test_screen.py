@@ -1,0 +1,153 @@
+"""What a run prints at its end, and the commands that it names."""
+
+import logging
+import re
+import shlex
+import warnings
+from pathlib import Path
+
+import pytest
+from pytorch_lightning.callbacks import RichProgressBar, TQDMProgressBar
+
+from lit_nas.callbacks import ShowProgress
+from lit_nas.cli import main
+from lit_nas.cli.screen import _retraining, resume_command
+from lit_nas.cli.training import TrainingCLI, _Unneeded, quiet
+from lit_nas.genotype import load_genotype
+from tests.cli.test_commands import TINY_SEARCH, folder
+
+ROOT = Path(__file__).parent.parent.parent
+pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice about tiny runs
+
+
+def call(arguments, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["lit-nas", *arguments])
+    return main(arguments)
+
+
+def command_after(printed, words):
+    lines = printed.splitlines()
+    (number,) = [number for number, line in enumerate(lines) if line.startswith(words)]
+    return shlex.split(lines[number + 1])
+
+
+def test_a_search_ends_with_its_cell_its_files_and_the_retraining(tmp_path, monkeypatch, capsys):
+    assert call(["fit", *TINY_SEARCH, *folder(tmp_path)], monkeypatch) == 0
+    printed = capsys.readouterr().out
+    genotype = load_genotype(tmp_path / "genotype.json")
+    assert printed.count("is the sum of") == 1
+    rows = [line.split(maxsplit=2) for line in printed.splitlines()]
+    for name, cell in genotype.cells.items():
+        for node in {edge.target for edge in cell.edges}:
+            terms = ", ".join(f"{edge.operation}({edge.source})" for edge in cell.inbound(node))
+            assert [name, str(node), terms] in [[*row[:2], row[-1].strip()] for row in rows if len(row) == 3]
+    assert "0 and 1 are the inputs of a cell" in printed
+    for name in ("genotype.json", "genotype.svg", "metrics.csv", "alphas.csv", "config.yaml", "last.ckpt"):
+        assert name in printed
+        assert list(tmp_path.rglob(name))
+    assert re.search(r"val/accuracy +0\.\d{4}\b", printed)
+    command = command_after(printed, "Retrain it")
+    assert command[:2] == ["lit-nas", "fit"]
+    plan = TrainingCLI(command[2:], run=False, parse_only=True).config
+    assert plan.model.init_args.genotype == str(tmp_path / "genotype.json")
+    assert plan.data.class_path.endswith("SyntheticDataModule")
+    assert (plan.data.init_args.split, plan.data.init_args.batch_size) == ("all", 4)
+
+
+def test_a_retraining_ends_with_the_command_of_the_test(tmp_path, monkeypatch, capsys):
+    small = ["--model.init_channels", "4", "--model.num_cells", "3"]
+    data = [*TINY_SEARCH[8:], "--data.split", "all"]
+    assert call(["fit", "--model", "EvaluationModule", *small, *data, *folder(tmp_path)], monkeypatch) == 0
+    printed = capsys.readouterr().out
+    assert "DARTS_V2" in printed
+    command = command_after(printed, "Test it")
+    assert command[:2] == ["lit-nas", "test"]
+    assert main(command[1:]) == 0
+    table = [line for line in capsys.readouterr().out.splitlines() if "│" in line]
+    assert [line.split("│")[1].strip() for line in table] == ["test/accuracy", "test/loss", "test/top5_accuracy"]
+    assert all(re.fullmatch(r"\d+\.\d{4}", line.split("│")[2].strip()) for line in table)
+    assert main([*command[1:], "--verbose", "false"]) == 0
+    assert "test/accuracy" not in capsys.readouterr().out
+    assert main(["validate", *command[2:], "--data.validate_on_test", "true"]) == 0
+    assert re.search(r"val/accuracy +│ 0\.\d{4} │", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("data", "space", "name"),
+    [
+        ("CIFAR10DataModule", "darts", "cifar10.yaml"),
+        ("CIFAR100DataModule", "darts", "cifar100.yaml"),
+        ("CIFAR10DataModule", "nas_bench_201", "nas_bench_201_cifar10.yaml"),
+        ("DigitsDataModule", "darts", None),
+        ("ImageFolderDataModule", "darts", None),
+    ],
+)
+def test_retraining_configurations(data, space, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert getattr(_retraining(data, space), "name", None) == name
+    monkeypatch.chdir(tmp_path)  # an installed package without its checkout
+    assert _retraining(data, space) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["fit", "-c", "a b.yaml"], "lit-nas fit -c 'a b.yaml' --ckpt_path last"),
+        (["fit", "--ckpt_path", "x.ckpt", "-c", "a"], "lit-nas fit -c a --ckpt_path last"),
+        (["fit", "--ckpt_path=x.ckpt", "-c", "a"], "lit-nas fit -c a --ckpt_path last"),
+        (["run", "-c", "a"], "lit-nas run -c a"),
+    ],
+)
+def test_resume_command(given, expected, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/somewhere/lit-nas", *given])
+    for name in ("TORCHELASTIC_RUN_ID", "SLURM_STEP_ID"):
+        monkeypatch.delenv(name, raising=False)
+    assert resume_command() == expected
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    assert resume_command() == f"{expected}  # under torchrun, as before"
+
+
+def bars(arguments):
+    trainer = TrainingCLI(arguments, run=False).trainer
+    return [type(one) for one in trainer.callbacks if isinstance(one, (RichProgressBar, TQDMProgressBar))]
+
+
+def test_the_bar_of_the_user_wins(tmp_path):
+    without = [word for word in TINY_SEARCH if word != "--trainer.enable_progress_bar" and word != "false"]
+    assert bars([*without, *folder(tmp_path)]) == [ShowProgress]
+    assert bars([*without, *folder(tmp_path), "--trainer.callbacks", "TQDMProgressBar"]) == [TQDMProgressBar]
+    assert bars([*TINY_SEARCH, *folder(tmp_path)]) == []
+
+
+def test_messages_of_others_are_dropped_or_said_once():
+    unneeded = _Unneeded()
+
+    def shown(message):
+        return unneeded.filter(logging.LogRecord("x", logging.INFO, "", 0, message, None, None))
+
+    for message in (
+        "TPU available: False, using: 0",
+        "Tip: try litlogger",
+        "`Trainer.fit` stopped: `max_epochs=2` reached.",
+    ):
+        assert not shown(message)
+    assert [shown("GPU available: True") for _ in range(3)] == [True, False, False]
+    assert [shown("Seed set to 0"), shown("Seed set to 1"), shown("Seed set to 0")] == [True, True, False]
+    assert [shown("other"), shown("other")] == [True, True]
+    quiet()
+    before = len(logging.getLogger("pytorch_lightning.utilities.rank_zero").filters)
+    quiet()
+    assert len(logging.getLogger("pytorch_lightning.utilities.rank_zero").filters) == before
+
+
+def test_strides_that_are_the_same_are_not_warned_of():
+    text = (
+        "Grad strides do not match bucket view strides. This is not an error.\ngrad.sizes() = [32, {}, 5, 5], strides()"
+    )
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        quiet()
+        warnings.warn(text.format(1), stacklevel=1)  # depthwise
+        warnings.warn(text.format(16), stacklevel=1)
+        warnings.warn("The number of training batches (2) is smaller than the logging interval", stacklevel=1)
+    assert [str(warning.message) for warning in seen] == [text.format(16)]
