@@ -197,7 +197,9 @@ def test_a_search_that_has_lost_every_operation_goes_on_and_says_so_once(level, 
         accelerator="cpu", max_epochs=2, logger=False, enable_progress_bar=False, enable_model_summary=False,
         callbacks=callbacks, default_root_dir=tmp_path,
     )  # fmt: skip
-    with pytest.warns(UserWarning, match="no genotype yet.*Nothing is left of cell 'normal'.*does not come back") as told:
+    with pytest.warns(
+        UserWarning, match="no genotype yet.*Nothing is left of cell 'normal'.*does not come back"
+    ) as told:
         trainer.fit(module, loader(3))
     assert len([warning for warning in told if "no genotype yet" in str(warning.message)]) == 1
     assert module.architecture.count_active() == 0

@@ -33,9 +33,7 @@ class ArgmaxPerEdge(Deriver):
         object.__setattr__(self, "exclude", tuple(self.exclude))  # lists come from YAML
         check_excluded(self.exclude, "ArgmaxPerEdge")
 
-    def __call__(
-        self, space: SearchSpace, probabilities: Mapping[str, Tensor], masks: Masks | None = None
-    ) -> Genotype:
+    def __call__(self, space: SearchSpace, probabilities: Mapping[str, Tensor], masks: Masks | None = None) -> Genotype:
         """See `Deriver`."""
         cells = {
             name: self._cell(cell, probability_rows(cell, probabilities), choices(cell, self.exclude, masks))

@@ -10,7 +10,7 @@ from lit_nas.genotype import Genotype
 from lit_nas.operations import check_operations
 from lit_nas.spaces import CellSpace, SearchSpace
 
-__all__ = ("Deriver", "EmptyCellError", "Masks", "choices", "check_excluded", "probability_rows")
+__all__ = ("Deriver", "EmptyCellError", "Masks", "check_excluded", "choices", "probability_rows")
 
 Masks = Mapping[str, Tensor]
 """Cell type -> bool [E, O], False where a candidate has been pruned."""
@@ -24,9 +24,7 @@ class Deriver(ABC):
     """Makes an architecture discrete. A pure function; final subclasses are frozen dataclasses."""
 
     @abstractmethod
-    def __call__(
-        self, space: SearchSpace, probabilities: Mapping[str, Tensor], masks: Masks | None = None
-    ) -> Genotype:
+    def __call__(self, space: SearchSpace, probabilities: Mapping[str, Tensor], masks: Masks | None = None) -> Genotype:
         """The discrete cells.
 
         Args:

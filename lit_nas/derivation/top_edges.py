@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lit_nas.derivation.deriver import Deriver, Masks, check_excluded, choices, probability_rows
 from lit_nas.derivation.reachable import reachable_cell
-from lit_nas.genotype import CellGenotype, Edge, Genotype
+from lit_nas.genotype import CellGenotype, Genotype
 from lit_nas.spaces import CellSpace, SearchSpace
 
 __all__ = ("TopEdges",)
@@ -38,9 +38,7 @@ class TopEdges(Deriver):
             raise ValueError(f"TopEdges.k (model.deriver.k) must be at least 1, not {self.k}.")
         check_excluded(self.exclude, "TopEdges")
 
-    def __call__(
-        self, space: SearchSpace, probabilities: Mapping[str, Tensor], masks: Masks | None = None
-    ) -> Genotype:
+    def __call__(self, space: SearchSpace, probabilities: Mapping[str, Tensor], masks: Masks | None = None) -> Genotype:
         """See `Deriver`."""
         cells = {
             name: self._cell(cell, probability_rows(cell, probabilities), choices(cell, self.exclude, masks))
