@@ -3,33 +3,29 @@
 import argparse
 import json
 import platform
+import shlex
 import sys
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from pytorch_lightning.utilities import rank_zero_warn
+from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 
 import lit_nas
 from lit_nas.callbacks import find_last
+from lit_nas.cli.explain import explained
+from lit_nas.cli.job import EPILOG, STAGES, Job, Stage, plan
 from lit_nas.cli.training import TrainingCLI
+from lit_nas.evaluate import EvaluationModule
 from lit_nas.files import write_text
 from lit_nas.genotype import load_genotype
+from lit_nas.recipe import import_class
 from lit_nas.search import SearchModule
 
 __all__ = ("run",)
-
-STAGES = ("search", "retrain")
-OWN = {"--seed_everything", "--trainer.default_root_dir", "--model.genotype", "--model.init_args.genotype"}
-KEYS = {"folder", "seed_everything", *STAGES}
-EPILOG = """\
-A configuration has the keys `folder` (of the job), `seed_everything`, and the sections `search` and `retrain`, which
-hold what `lit-nas fit` takes. Arguments override it under the name of their section:
---search.trainer.max_epochs 3 --retrain.model.init_channels 8. `lit-nas fit --help` lists what a section knows.
-"""
 
 
 def run(args: Sequence[str]) -> None:
@@ -53,142 +49,173 @@ def run(args: Sequence[str]) -> None:
     parser.add_argument("--folder", type=Path, help="folder of the job")
     parser.add_argument("--seed_everything", type=int, help="seed of both stages")
     parser.add_argument("--print_config", action="store_true", help="print the configuration of both stages and stop")
-    given, rest = parser.parse_known_args(args)
+    parser.add_argument(
+        "--redo",
+        choices=STAGES,
+        help="do this stage and those behind it again; the folders of the old ones are kept under other names",
+    )
+    given, words = parser.parse_known_args(args)
 
-    layers = [_read(path) for path in given.config]
-    top = _merge(layers)
-    folder = given.folder or Path(top.get("folder") or "")
-    if folder == Path():
-        raise ValueError("A job needs a folder: set `folder` in the configuration or pass --folder.")
-    seed = given.seed_everything if given.seed_everything is not None else top.get("seed_everything", 0)
-    overrides = _overrides(rest)
-
-    genotype, result = folder / "search" / "genotype.json", folder / "retrain" / "test.json"
-    with tempfile.TemporaryDirectory() as scratch:
-        arguments = {}
-        for stage in STAGES:
-            files = []
-            for index, layer in enumerate(layers):
-                if stage in layer:
-                    path = Path(scratch) / f"{stage}-{index}.yaml"
-                    path.write_text(yaml.safe_dump(layer[stage], sort_keys=False), encoding="utf-8")
-                    files += ["--config", str(path)]
-            if not files:
-                raise ValueError(f"The configuration has no section `{stage}`. {EPILOG}")
-            own = ["--trainer.default_root_dir", str(folder / stage), "--seed_everything", str(seed)]
-            arguments[stage] = [*files, *overrides[stage], *own]
-        plain = arguments["retrain"]
-        arguments["retrain"] = [*plain, "--model.genotype", str(genotype)]
-
-        plans = {stage: TrainingCLI(arguments[stage], run=False, parse_only=True) for stage in STAGES}
-        if given.print_config:
-            texts = (plans[stage].parser.dump(plans[stage].config, skip_none=False) for stage in STAGES)
-            stages = {stage: yaml.safe_load(text) for stage, text in zip(STAGES, texts, strict=True)}
-            sys.stdout.write(
-                yaml.safe_dump({"folder": str(folder), "seed_everything": seed, **stages}, sort_keys=False)
-            )
-            return
-        for stage in STAGES:
-            _refuse_other_config(folder / stage, plans[stage])
-        if not genotype.exists():
-            _rehearse(plain, arguments["search"], Path(scratch) / "genotype.json")
-            _fit(arguments["search"], folder / "search")
-        if not result.exists():
-            cli = _fit(arguments["retrain"], folder / "retrain")
-            (scores,) = cli.trainer.test(cli.model, datamodule=cli.datamodule)
-            write_text(result, json.dumps(scores, indent=2) + "\n")
-    write_text(folder / "results.json", json.dumps(_results(folder, seed), indent=2) + "\n")
-    sys.stdout.write(_summary(folder))
-
-
-def _rehearse(arguments: list[str], search: list[str], path: Path) -> None:
-    """Builds the retraining and its data, so that it is refused before the search if at all.
-
-    Its genotype is that of the search before the first step, written to `path`.
-    """
-    model = TrainingCLI(search, run=False).model
-    if not isinstance(model, SearchModule):
-        raise ValueError(f"The section `search` has the model {type(model).__name__}, which is not a search.")
-    model.derive().save(path)
-    cli = TrainingCLI([*arguments, "--model.genotype", str(path)], run=False)
-    cli.datamodule.setup("fit")
-    cli.datamodule.trainer = cli.trainer
-    cli.datamodule.train_dataloader()
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no configuration '{path}'.")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"'{path}' is not YAML: {error}") from error
-    if not isinstance(content, dict) or set(content) - KEYS:
-        found = sorted(set(content) - KEYS) if isinstance(content, dict) else type(content).__name__
-        raise ValueError(f"'{path}' is not the configuration of a job: {found} unknown. Known are {sorted(KEYS)}.")
-    return content
-
-
-def _merge(layers: Sequence[Any]) -> Any:
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        for key, value in layer.items():
-            both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-            merged[key] = _merge([merged[key], value]) if both else value
-    return merged
-
-
-def _overrides(rest: Sequence[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {stage: [] for stage in STAGES}
-    stage = None
-    for word in rest:
-        if word.startswith("--"):
-            stage = next((s for s in STAGES if word.startswith(f"--{s}.")), None)
-            word = f"--{word.removeprefix(f'--{stage}.')}"
-        if word.split("=")[0] in OWN:
-            raise ValueError(f"`{word}` of the section {stage} is set by the job itself: see `lit-nas run --help`.")
-        if stage is None:
-            raise ValueError(f"Unknown argument '{word}'. {EPILOG}")
-        found[stage].append(word)
-    return found
-
-
-def _refuse_other_config(folder: Path, plan: TrainingCLI) -> None:
-    path = folder / "config.yaml"
-    if not path.exists() or not (folder / "checkpoints").exists():
+    job = plan(given.config, words, given.folder, given.seed_everything)
+    configs = {stage: _configuration(cli) for stage, cli in _parse(job).items()}
+    if given.print_config:
+        content = {"folder": str(job.folder), "seed_everything": job.seed, **configs}
+        sys.stdout.write(yaml.safe_dump(content, sort_keys=False))
         return
-    now = yaml.safe_load(plan.parser.dump(plan.config, skip_none=False))
-    before = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if changed := sorted(key for key in {*now, *before} if now.get(key) != before.get(key)):
-        raise FileExistsError(
-            f"The folder '{folder}' holds a stage of another configuration: {changed} differ from '{path}'. Choose "
-            "another --folder, or move the old one away."
-        )
+    # processes that the Trainer starts find the old stages moved already
+    redone = _from(job, given.redo if rank_zero_only.rank == 0 else None)
+    _refuse_other_configs([stage for stage in job.stages if stage not in redone], configs, ["run", *args])
+    with explained():
+        _rehearse(job, redone)
+        _set_aside(job, redone)
+        _execute(job)
+    write_text(job.folder / "results.json", json.dumps(_results(job), indent=2) + "\n")
+    sys.stdout.write(_summary(job.folder))
 
 
-def _fit(arguments: list[str], folder: Path) -> TrainingCLI:
+# -- check -----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _section(stage: Stage) -> Iterator[None]:
+    """Says in which section of the configuration an error lies."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise ValueError(f"In the section `{stage.name}`: {error}") from error
+
+
+def _parse(job: Job) -> dict[str, TrainingCLI]:
+    """Both stages, parsed and not built."""
+    parsed = {}
+    for stage, base in ((job.search, SearchModule), (job.retrain, EvaluationModule)):
+        with _section(stage):
+            parsed[stage.name] = cli = TrainingCLI(stage.arguments, run=False, parse_only=True)
+            found = import_class(cli.config.model.class_path)
+            if not issubclass(found, base):
+                wanted = "a search" if base is SearchModule else f"a retraining ({base.__name__})"
+                raise ValueError(f"its model is {found.__name__}, which is not {wanted}.")
+    with _section(job.retrain):
+        parsed["retrain"] = TrainingCLI(job.retrain_arguments, run=False, parse_only=True)
+    return parsed
+
+
+def _configuration(cli: TrainingCLI) -> dict[str, Any]:
+    return yaml.safe_load(cli.parser.dump(cli.config, skip_none=False))
+
+
+def _from(job: Job, first: str | None) -> list[Stage]:
+    """A stage and those behind it."""
+    names = [stage.name for stage in job.stages]
+    return [] if first is None else list(job.stages[names.index(first) :])
+
+
+def _refuse_other_configs(stages: Sequence[Stage], configs: Mapping[str, Any], command: Sequence[str]) -> None:
+    for stage in stages:
+        path = stage.folder / "config.yaml"
+        if not path.exists() or not (stage.folder / "checkpoints").exists():
+            continue
+        before = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if changed := differing(before, configs[stage.name]):
+            raise FileExistsError(
+                f"The folder '{stage.folder}' holds a stage of another configuration: {'; '.join(changed)}. Choose "
+                f"another --folder, or do it again, which keeps the old one under another name: "
+                f"{shlex.join(['lit-nas', *command, '--redo', stage.name])}"
+            )
+
+
+def differing(old: Any, new: Any, key: str = "") -> list[str]:
+    """Keys whose values differ between two nested configurations, with both values.
+
+    Args:
+        old: Builtins.
+        new: Builtins.
+        key: Where the two stand.
+    """
+    if isinstance(old, dict) and isinstance(new, dict):
+        names = dict.fromkeys([*new, *old])
+        return [
+            line
+            for name in names
+            for line in differing(
+                old.get(name), new.get(name), key if name == "init_args" else f"{key}.{name}".strip(".")
+            )
+        ]
+    return [] if old == new else [f"{key} was {old!r} and is {new!r}"]
+
+
+def _rehearse(job: Job, redone: Sequence[Stage]) -> None:
+    """Builds what is to run, so that a retraining is refused before the search if at all.
+
+    Where the search is still to run, the genotype of the retraining is that of the search before its first step.
+    """
+    pending = [stage for stage in job.stages if stage in redone or not stage.result.exists()]
+    genotype = str(job.search.result)
+    if job.search in pending:
+        with _section(job.search):
+            model = TrainingCLI(job.search.arguments, run=False).model
+            genotype = json.dumps(model.derive().to_dict())
+    if job.retrain in pending:
+        with _section(job.retrain):
+            cli = TrainingCLI([*job.retrain.arguments, "--model.genotype", genotype], run=False)
+            cli.datamodule.setup("fit")
+            cli.datamodule.trainer = cli.trainer
+            cli.datamodule.train_dataloader()
+
+
+# -- execute ---------------------------------------------------------------------------------------------------------
+
+
+def _set_aside(job: Job, stages: Sequence[Stage]) -> None:
+    """Gives the folders of stages that are done again other names: `retrain` becomes `retrain-1`."""
+    for stage in stages:
+        if not stage.folder.exists():
+            continue
+        number = 1
+        while (aside := stage.folder.with_name(f"{stage.name}-{number}")).exists():
+            number += 1
+        stage.folder.rename(aside)
+        if stage is job.retrain and (results := job.folder / "results.json").exists():
+            results.rename(aside / "results.json")
+        sys.stdout.write(f"The old {stage.folder} is kept as {aside}.\n")
+
+
+def _execute(job: Job) -> None:
+    if not job.search.result.exists():
+        _start(job.search, job.search.arguments)
+    if not job.retrain.result.exists():
+        cli = _start(job.retrain, job.retrain_arguments)
+        (scores,) = cli.trainer.test(cli.model, datamodule=cli.datamodule)
+        write_text(job.retrain.result, json.dumps(scores, indent=2) + "\n")
+
+
+def _start(stage: Stage, arguments: Sequence[str]) -> TrainingCLI:
+    """Fits a stage, from its last checkpoint if there is one."""
     cli = TrainingCLI(arguments, run=False)
-    last, remark = find_last(folder)
+    last, remark = find_last(stage.folder)
     if remark:
         rank_zero_warn(remark)
     cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=last)
     return cli
 
 
-def _results(folder: Path, seed: int) -> dict[str, Any]:
+# -- report ----------------------------------------------------------------------------------------------------------
+
+
+def _results(job: Job) -> dict[str, Any]:
     scores, search, retrain = (
-        json.loads((folder / name).read_text(encoding="utf-8"))
-        for name in ("retrain/test.json", "search/cost.json", "retrain/cost.json")
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in (job.retrain.result, *(stage.folder / "cost.json" for stage in job.stages))
     )
     return {
-        "genotype": load_genotype(folder / "search" / "genotype.json").to_dict(),
+        "genotype": load_genotype(job.search.result).to_dict(),
         "test_accuracy": scores["test/accuracy"],
         "test_loss": scores["test/loss"],
         "search_seconds": search["seconds"],
         "retrain_seconds": retrain["seconds"],
         "search_cost": search,
         "retrain_cost": retrain,
-        "seed": seed,
+        "seed": job.seed,
         "versions": {
             "lit_nas": lit_nas.__version__,
             "torch": torch.__version__,

@@ -6,7 +6,7 @@ defaults can be written into a configuration and read back.
 
 from collections.abc import Callable, Iterable
 from math import cos, pi
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 from torch.optim import SGD, Adam, Optimizer
@@ -22,12 +22,37 @@ __all__ = (
     "SchedulerCallable",
     "SearchCosineLR",
     "fit_to_run",
+    "make_part",
 )
 
 OptimizerCallable = Callable[[Iterable[nn.Parameter]], Optimizer]
 """Parameters -> optimiser; in YAML `class_path` and `init_args`."""
 SchedulerCallable = Callable[[Optimizer], LRScheduler]
 """Optimiser -> scheduler, stepped once an epoch; in YAML `class_path` and `init_args`."""
+
+
+Argument = TypeVar("Argument")
+Part = TypeVar("Part")
+
+
+def make_part(build: Callable[[Argument], Part], argument: Argument, key: str) -> Part:
+    """Makes the optimiser or the scheduler of a configuration.
+
+    Args:
+        build: Makes it.
+        argument: Parameters, or the optimiser.
+        key: Where the configuration has it.
+
+    Raises:
+        ValueError: naming the key, if torch refuses the settings, whose names alone it mentions.
+    """
+    try:
+        return build(argument)
+    except (ValueError, TypeError) as error:
+        name = getattr(build, "__name__", None) or getattr(
+            getattr(build, "func", None), "__name__", type(build).__name__
+        )
+        raise ValueError(f"{key} ({name}) refuses its settings: {error}.") from error
 
 
 class DartsSGD(SGD):
