@@ -47,7 +47,9 @@ def explain(error: Exception, trainer: Mapping[str, Any]) -> Exception:
         return ValueError(translate_parser(str(error)))
     if isinstance(error, MisconfigurationException):
         return ValueError(translate_trainer(str(error), trainer) or call_by_key(str(error)))
-    if isinstance(error, (ValueError, RuntimeError)) and (sentence := translate_trainer(str(error), trainer)):
+    if isinstance(error, (ValueError, TypeError, RuntimeError, ImportError)) and (
+        sentence := translate_trainer(str(error), trainer)
+    ):
         return ValueError(sentence)
     return error
 

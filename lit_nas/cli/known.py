@@ -71,7 +71,8 @@ def parameters_of(owner: type | None) -> dict[str, Any]:
             continue
         hints, parameters = _hints(init), list(inspect.signature(init).parameters.values())[1:]
         named = [each for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
-        found = {**{each.name: hints.get(each.name) for each in named}, **found}
+        for each in named:
+            found.setdefault(each.name, hints.get(each.name))
         if not any(each.kind is each.VAR_KEYWORD for each in parameters):
             break
     return found

@@ -164,11 +164,15 @@ def _wrong_value(match: re.Match[str], _: Mapping[str, Any]) -> str | None:
         elif "NoneType" not in name:
             kind = name.removeprefix("<class '").removesuffix("'>")
             allowed.append(_TYPES.get(kind, kind.rpartition(".")[2]))
+    if not allowed:
+        return None
     *most, last = dict.fromkeys(allowed)
     return f"{place.key} is {_given(match) or repr('')}, but must be {', '.join(most)}{' or ' * bool(most)}{last}."
 
 
 def _required(match: re.Match[str], _: Mapping[str, Any]) -> str:
+    if place := _place(match).key:
+        return f"{_join(place, match[1].split(',')[0])} is missing: it has no default."
     missing = [name.strip().partition(".")[2] or name.strip() for name in match[1].split(",")]
     missing.sort(key=("model", "data").index if set(missing) <= {"model", "data"} else str)
     known = "; ".join(f"{name}: {', '.join(known_classes(_ROOTS[name]))}" for name in missing if name in _ROOTS)
@@ -179,8 +183,29 @@ def _required(match: re.Match[str], _: Mapping[str, Any]) -> str:
     )
 
 
-def _missing_option(match: re.Match[str], _: Mapping[str, Any]) -> str:
-    return f"{_join(_place(match).key, match[1])} is missing: it has no default."
+def _ambiguous(match: re.Match[str], _: Mapping[str, Any]) -> str:
+    return f"{_place(match).key} is '{match[1]}', but there are several classes of that name: write {match[2]}."
+
+
+def _no_class_yet(match: re.Match[str], _: Mapping[str, Any]) -> str:
+    place = _place(match)
+    listed = ", ".join(known_classes(place.annotation))
+    return f"{place.key} has keys only once it has a class: set {place.key} to one of {listed} first."
+
+
+def _wrong_length(match: re.Match[str], _: Mapping[str, Any]) -> str:
+    return f"{_place(match).key} is {_given(match)}, but must be a list of {match[1]} values."
+
+
+def _no_package(match: re.Match[str], _: Mapping[str, Any]) -> str:
+    package = match["package"]
+    return f"{match['name'].rpartition('.')[2]} needs the package {package}: pip install '{package}'."
+
+
+def _no_mapping(match: re.Match[str], _: Mapping[str, Any]) -> str:
+    keys = _join(_place(match).key, match["own"] or "").split(".")
+    key = ".".join(name for index, name in enumerate(keys) if index == 0 or name != keys[index - 1])
+    return f"{key} is {match['given']}, but must be a mapping of its keys, or a YAML file that holds it."
 
 
 PARSER = (
@@ -196,6 +221,31 @@ PARSER = (
         "Group 'trainer' does not accept option 'foo'",
     ),
     Pattern(r"unrecognized arguments: (\S+)", _unrecognized, "unrecognized arguments: --trainer.foo 3"),
+    Pattern(
+        r"the following arguments are required: ([^.\n]+(?:\.\w+[^.\n]*)*)",
+        _required,
+        "the following arguments are required: fit.data, fit.model",
+    ),
+    Pattern(
+        r"Multiple subclasses with name (\w+)\. Give the full class path to avoid ambiguity: ([\w., ]+\w)",
+        _ambiguous,
+        "Multiple subclasses with name Foo. Give the full class path to avoid ambiguity: a.Foo, b.Foo.",
+    ),
+    Pattern(
+        r"Expected an instantiatable class, but [\w.]+ is abstract",
+        _no_class_yet,
+        "Expected an instantiatable class, but lit_nas.derivation.Deriver is abstract",
+    ),
+    Pattern(
+        r"given class_path '(?P<name>[\w.]+)':\s+Requirement '(?P<package>[^']+)' not met",
+        _no_package,
+        "Problem with given class_path 'pytorch_lightning.loggers.CometLogger':\n  Requirement 'comet-ml>=3' not met.",
+    ),
+    Pattern(
+        r"""(?:Parser key "(?P<own>[\w.]+)":\s+)?Unable to load config '(?P<given>.*)'""",
+        _no_mapping,
+        "Parser key \"trainer\":\n  Unable to load config '5'",
+    ),
     Pattern(
         r"Expected a dot import path string: (?P<name>.+)",
         _unknown_class,
@@ -227,16 +277,15 @@ PARSER = (
         "Not a valid subclass of SearchSpace. Got value: [1, 2]",
     ),
     Pattern(
+        r"Expected a tuple with (\d+) elements",
+        _wrong_length,
+        "Expected a tuple with 2 elements. Got value: [0.5]",
+    ),
+    Pattern(
         r"Expected an? (?:<class '|typing\.Literal)",
         _wrong_value,
         "Parser key \"trainer.max_epochs\":\n  Expected a <class 'int'>\n  Given value: abc",
     ),
-    Pattern(
-        r"the following arguments are required: (.+)",
-        _required,
-        "the following arguments are required: fit.data, fit.model",
-    ),
-    Pattern(r"Key '([\w.]+)' is required", _missing_option, "Key 'path' is required but not included in config object"),
 )
 """Leaves of what the parser says, in the order in which they are looked for."""
 

@@ -41,6 +41,7 @@ from lit_nas.callbacks import (
 from lit_nas.callbacks.folder import run_folder, writes
 from lit_nas.cli.explain import explained
 from lit_nas.cli.layers import config_files, read_layer, refuse_inputs
+from lit_nas.cli.trainer_messages import check_trainer
 from lit_nas.files import write_text
 from lit_nas.loggers import RewindCurves, RunLogger
 from lit_nas.module import RecordedModule, read_checkpoint
@@ -156,8 +157,6 @@ class TrainingCLI(LightningCLI):
 
     def _folder(self) -> Path:
         folder = self._get(self.config, "trainer").default_root_dir
-        if folder is not None and not str(folder).strip():
-            raise ValueError("trainer.default_root_dir is empty. Name a folder, or leave it out.")
         return Path(folder or Path("runs") / self._get(self.config, "model").class_path.rpartition(".")[2].lower())
 
     def before_fit(self) -> None:
@@ -220,7 +219,9 @@ class TrainingCLI(LightningCLI):
         """
         if self.parse_only:
             return
-        with explained(vars(self._get(self.config, "trainer"))):
+        trainer = vars(self._get(self.config, "trainer"))
+        check_trainer(trainer)
+        with explained(trainer):
             super().instantiate_classes()
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
@@ -277,7 +278,7 @@ def check_arguments(args: Sequence[str]) -> None:
             refuse_inputs({"model": {"init_args": {"inputs": following}}}, word)
         name, equals, value = word.partition("=")
         alone = name in ("--print_config", "--help") or name.endswith(".help")
-        if not name.startswith("--") or alone:
+        if alone or not (name.startswith("--") or name == "-c"):
             continue
         if not equals and following.startswith("--"):
             raise ValueError(f"{name} needs a value: `{name} VALUE`.")

@@ -9,7 +9,7 @@ from math import cos, pi
 from typing import Any, TypeVar
 
 from torch import nn
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import LBFGS, SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import ExponentialLR, LRScheduler, ReduceLROnPlateau
 
 __all__ = (
@@ -44,15 +44,17 @@ def make_part(build: Callable[[Argument], Part], argument: Argument, key: str) -
         key: Where the configuration has it.
 
     Raises:
-        ValueError: naming the key, if torch refuses the settings, whose names alone it mentions.
+        ValueError: naming the key, if torch refuses the settings, or if an optimiser needs several losses a step.
     """
     try:
-        return build(argument)
-    except (ValueError, TypeError) as error:
-        name = getattr(build, "__name__", None) or getattr(
-            getattr(build, "func", None), "__name__", type(build).__name__
+        part = build(argument)
+    except (ValueError, TypeError, ZeroDivisionError) as error:
+        raise ValueError(f"{key} refuses its settings: {error}.") from error
+    if isinstance(part, LBFGS):
+        raise ValueError(
+            f"{key} is LBFGS, which computes several losses a step. Choose an optimiser such as SGD or Adam."
         )
-        raise ValueError(f"{key} ({name}) refuses its settings: {error}.") from error
+    return part
 
 
 class DartsSGD(SGD):

@@ -82,7 +82,32 @@ def test_layers_are_merged_and_printed(tmp_path, capsys):
     ("top", "arguments", "message"),
     [
         ({"serch": {}}, [], "serch"),
-        ({}, ["--trainer.max_epochs", "1"], "Unknown argument"),
+        (
+            {},
+            ["--serach.trainer.max_epochs", "1"],
+            "Unknown argument --serach.trainer.max_epochs (did you mean `search`",
+        ),
+        ({}, ["--model.order", "1"], "write --search.model.order or --retrain.model.order"),
+        ({}, ["--trainer.max_epoch", "1"], "In the section `search`: trainer.max_epoch is unknown (did you mean `max"),
+        ({}, ["--retrain.trainer.max_epochs", "-2"], "In the section `retrain`: trainer.max_epochs is -2"),
+        ({}, ["--trainer.accelerator", "tpu"], "(trainer.accelerator is 'tpu')"),
+        ({}, ["--retrain.model", "DARTS"], "its model is DARTS, which is not a retraining (EvaluationModule)"),
+        ({}, ["5"], "'5' is not understood"),
+        ({}, ["--search"], "--search lacks a key"),
+        ({"seed_everything": "x"}, [], "seed_everything is 'x'"),
+        ({"trainer": ["cpu"]}, [], "the section `trainer` must be a mapping"),
+        ({"trainer": {"max_epoch": 3}}, [], "trainer.max_epoch is unknown (did you mean `max_epochs`?)"),
+        ({"model": {}}, [], "belongs to one stage: put it into `search` or `retrain`"),
+        (
+            {"retrain": {"trainer": {"default_root_dir": "x"}}},
+            [],
+            "has the key trainer.default_root_dir, which the job",
+        ),
+        (
+            {"search": {"model": {"class_path": "DARTS", "init_args": {"inputs": {"classes": 7}}}}},
+            [],
+            "sets model.inputs",
+        ),
         ({"folder": None}, [], "needs a folder"),
         ({}, ["--retrain.model.nonsense", "1"], "nonsense"),
         ({}, ["--search.model.space.operations", "[sep_conv_9x9]"], "sep_conv_9x9"),
@@ -90,7 +115,7 @@ def test_layers_are_merged_and_printed(tmp_path, capsys):
         ({}, ["--retrain.data.batch_size", "64"], "data.batch_size is 64"),
         ({}, ["--retrain.model.init_channels", "3"], "even"),
         ({}, ["--retrain.model.genotype", "DARTS_V1"], "set by the job itself"),
-        ({}, ["--fold", "x"], "Unknown argument"),
+        ({}, ["--fold", "x"], "Unknown argument --fold (did you mean `folder`?)"),
     ],
 )
 def test_mistakes_in_either_section_are_found_before_training(top, arguments, message, tmp_path, capsys):
