@@ -22,7 +22,8 @@ from lit_nas.cli.training import TrainingCLI
 from lit_nas.evaluate import EvaluationModule
 from lit_nas.files import write_text
 from lit_nas.genotype import load_genotype
-from lit_nas.recipe import import_class
+from lit_nas.names import import_class
+from lit_nas.recipe import differences
 from lit_nas.search import SearchModule
 
 __all__ = ("run",)
@@ -116,32 +117,12 @@ def _refuse_other_configs(stages: Sequence[Stage], configs: Mapping[str, Any], c
         if not path.exists() or not (stage.folder / "checkpoints").exists():
             continue
         before = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if changed := differing(before, configs[stage.name]):
+        if changed := differences(before, configs[stage.name]):
             raise FileExistsError(
-                f"The folder '{stage.folder}' holds a stage of another configuration: {'; '.join(changed)}. Choose "
+                f"The folder '{stage.folder}' holds a stage of another configuration: {'; '.join(map(str, changed))}. Choose "
                 f"another --folder, or do it again, which keeps the old one under another name: "
                 f"{shlex.join(['lit-nas', *command, '--redo', stage.name])}"
             )
-
-
-def differing(old: Any, new: Any, key: str = "") -> list[str]:
-    """Keys whose values differ between two nested configurations, with both values.
-
-    Args:
-        old: Builtins.
-        new: Builtins.
-        key: Where the two stand.
-    """
-    if isinstance(old, dict) and isinstance(new, dict):
-        names = dict.fromkeys([*new, *old])
-        return [
-            line
-            for name in names
-            for line in differing(
-                old.get(name), new.get(name), key if name == "init_args" else f"{key}.{name}".strip(".")
-            )
-        ]
-    return [] if old == new else [f"{key} was {old!r} and is {new!r}"]
 
 
 def _rehearse(job: Job, redone: Sequence[Stage]) -> None:
