@@ -17,6 +17,8 @@ class _Loader(yaml.SafeLoader):
         """Refuses the second of two equal keys, of which YAML would silently keep the last."""
         seen = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, Hashable) and key in seen:
                 raise yaml.constructor.ConstructorError(

@@ -118,9 +118,10 @@ def _refuse_other_configs(stages: Sequence[Stage], configs: Mapping[str, Any], c
             continue
         before = yaml.safe_load(path.read_text(encoding="utf-8"))
         if changed := differences(before, configs[stage.name]):
+            listed = "; ".join(str(difference) for difference in changed)
             raise FileExistsError(
-                f"The folder '{stage.folder}' holds a stage of another configuration: {'; '.join(map(str, changed))}. Choose "
-                f"another --folder, or do it again, which keeps the old one under another name: "
+                f"The folder '{stage.folder}' holds a stage of another configuration: {listed}. Choose another "
+                "--folder, or do the stage again, which keeps the old one under another name: "
                 f"{shlex.join(['lit-nas', *command, '--redo', stage.name])}"
             )
 

@@ -33,7 +33,7 @@ def check_trainer(given: Mapping[str, Any]) -> None:
         if isinstance(value, (int, float)) and not value >= least:
             allowed = "positive" if least > 0 else f"at least {least}"
             raise ValueError(f"trainer.{name} is {value}, but must be {allowed}.")
-        if name.startswith("limit_") and isinstance(value, float) and value > 1:
+        if name.startswith("limit_") and isinstance(value, float) and value > 1 and value % 1:
             raise ValueError(
                 f"trainer.{name} is {value}, but must be a part between 0.0 and 1.0, or a whole number of batches."
             )
