@@ -9,7 +9,7 @@ from torch import nn
 
 from lit_nas.genotype import Genotype, load_genotype
 from lit_nas.inputs import ImageSpec
-from lit_nas.networks.cost import count_weights, multiply_adds_by_layer
+from lit_nas.networks.cost import count_weights, multiply_adds_by_layer, run_for_shapes
 from lit_nas.networks.registry import EvaluationName, build_evaluation_network, default_kind, find_kind
 
 if TYPE_CHECKING:
@@ -85,8 +85,7 @@ def _rows(model: nn.Module, layers: dict[str, int], genotype: Genotype, inputs: 
         cell.register_forward_hook(lambda module, arguments, output: outputs.append(list(output.shape[1:])))
         for cell in model.cells
     ]
-    with torch.no_grad():
-        model(torch.empty(1, inputs.channels, inputs.height, inputs.width, device="meta"))
+    run_for_shapes(model, inputs)
     for hook in hooks:
         hook.remove()
     rows = []

@@ -17,7 +17,7 @@ from lit_nas.genotype import Genotype, load_genotype
 from lit_nas.inputs import ImageSpec
 from lit_nas.module import RecordedModule
 from lit_nas.networks.registry import EvaluationName, build_evaluation_network, default_kind
-from lit_nas.optim import CosineLR, DartsSGD, OptimizerCallable, SchedulerCallable, fit_to_run
+from lit_nas.optim import CosineLR, DartsSGD, OptimizerCallable, SchedulerCallable, fit_to_run, make_part
 
 __all__ = ("EvaluationBatch", "EvaluationModule", "EvaluationOptim")
 
@@ -178,9 +178,10 @@ class EvaluationModule(CheckedBatches, RecordedModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """The optimiser, and its learning rate by epochs or steps."""
-        optimizer, every = self.optim.weights(self.network.parameters()), self.optim.schedule_every
+        optimizer = make_part(self.optim.weights, self.network.parameters(), "model.optim.weights")
+        every = self.optim.schedule_every
         length = self.trainer.max_epochs if every == "epoch" else int(self.trainer.estimated_stepping_batches)
-        schedule = fit_to_run(self.optim.schedule(optimizer), length)
+        schedule = fit_to_run(make_part(self.optim.schedule, optimizer, "model.optim.schedule"), length)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": every}}
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:

@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lit_nas.checkpoint import read_archive
 from lit_nas.files import write_text
 from lit_nas.nas_bench_201 import CELL_EDGES, CELL_OPERATIONS, format_architecture, parse_architecture
 
@@ -284,12 +285,7 @@ def load_genotype(source: str | Path) -> Genotype:
 
 
 def _read_checkpoint(path: Path) -> Genotype:
-    import torch
-
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many types for damaged files
-        raise ValueError(f"'{path}' cannot be read as a checkpoint; it may be truncated. ({error})") from error
+    checkpoint = read_archive(path)
     record = checkpoint.get("lit_nas") if isinstance(checkpoint, dict) else None
     if not isinstance(record, dict) or "genotype" not in record:
         raise ValueError(

@@ -6,7 +6,6 @@ from contextvars import ContextVar
 from inspect import isabstract
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
 
 import torch
 from pytorch_lightning import LightningDataModule, LightningModule
@@ -14,8 +13,10 @@ from pytorch_lightning.utilities.parsing import AttributeDict
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from lit_nas.checkpoint import read_archive
 from lit_nas.inputs import ImageSpec
-from lit_nas.recipe import import_class, plain
+from lit_nas.names import import_class
+from lit_nas.recipe import plain
 
 __all__ = ("RecordedModule", "load_module", "read_checkpoint")
 
@@ -185,18 +186,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         FileNotFoundError: if it is not there.
         ValueError: if it is damaged or not of lit-nas.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no checkpoint '{path}'.")
-    try:
-        with ZipFile(path) as archive:  # torch does not compare the checksums that it writes
-            if damaged := archive.testzip():
-                raise ValueError(f"checksum of {damaged}")
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many types for damaged files
-        raise ValueError(
-            f"'{path}' cannot be read as a checkpoint; it may be truncated or of another program. ({error})"
-        ) from error
+    checkpoint = read_archive(path)
     _record_of(checkpoint, f"'{path}'")
     return checkpoint
 

@@ -84,6 +84,7 @@ def test_unknown_network():
 def test_no_heavy_import():
     code = (
         "import sys, lit_nas.describe as d, lit_nas.drawing; d.format_table([d.describe('DARTS_V2', num_cells=3)])\n"
-        "print({'pytorch_lightning', 'torchvision', 'torchmetrics', 'matplotlib'} & set(sys.modules))"
+        "print({'pytorch_lightning', 'torchvision', 'torchmetrics', 'matplotlib', 'sklearn', 'wandb', 'torch._dynamo'} "
+        "& set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

@@ -226,14 +226,25 @@ def test_clip_zero_does_not_clip():
 
 
 def test_architecture_rests_before_its_first_epoch():
-    module = DARTS(INPUTS, SPACE, optim=SearchOptim(arch_from_epoch=1))
+    class Look(Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            after.append(snapshot(pl_module))
+
+    module, after = DARTS(INPUTS, SPACE, optim=SearchOptim(arch_from_epoch=1)), []
     before = snapshot(module)
-    fit(module, epochs=1)
-    assert not changed(before, snapshot(module), "architecture.logits")
-    module = DARTS(INPUTS, SPACE, optim=SearchOptim(arch_from_epoch=1))
-    before = snapshot(module)
-    fit(module, epochs=2)
-    assert changed(before, snapshot(module), "architecture.logits")
+    fit(module, epochs=2, callbacks=[Look()])
+    assert not changed(before, after[0], "architecture.logits")
+    assert changed(before, after[1], "architecture.logits")
+
+
+def test_an_architecture_that_would_never_move_is_refused():
+    with pytest.raises(ValueError, match=r"arch_from_epoch is 2, but the run ends after trainer\.max_epochs 2"):
+        fit(DARTS(INPUTS, SPACE, optim=SearchOptim(arch_from_epoch=2)), epochs=2)
+
+
+def test_a_norm_that_is_no_number_is_refused():
+    with pytest.raises(ValueError, match=r"model\.optim\.clip must not be negative, but is nan"):
+        SearchOptim(clip=float("nan"))
 
 
 def test_learning_rate_follows_the_cosine_and_the_clock_runs():

@@ -35,8 +35,8 @@ class LogAlphas(Callback):
 
     Scalars: `alpha/<cell>/<source>-<target>/<operation>` (mixing weight), and the means over the edges of a cell
     `entropy/<cell>` (nats) and `margin/<cell>` (lead of the best operation); `skips/<cell>` counts the skip
-    connections of the derived cell, while there is one. The file has the columns epoch, cell, source, target, operation,
-    probability. A resumed run goes on in the same file.
+    connections of the derived cell, while there is one. The file has the columns epoch, cell, source, target,
+    operation, probability. A resumed run goes on in the same file.
     """
 
     def __init__(self) -> None:

@@ -76,6 +76,12 @@ def main(args: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, FloatingPointError, MemoryError) as error:
         if os.environ.get("LIT_NAS_TRACEBACK"):
             raise
-        sys.stderr.write(f"lit-nas {command}: {error}\n(LIT_NAS_TRACEBACK=1 shows where this was raised.)\n")
+        sys.stderr.write(f"lit-nas {command}: {_sentence(error)}\n(LIT_NAS_TRACEBACK=1 shows where this was raised.)\n")
         return 2
     return 0
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:  # from the system, which has a number for it
+        return f"{error.strerror}: '{error.filename}'." if error.filename else f"{error.strerror}."
+    return str(error)

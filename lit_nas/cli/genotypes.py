@@ -18,15 +18,18 @@ def derive(args: Sequence[str]) -> None:
     parser.add_argument("-o", "--output", required=True, type=Path, help="JSON file to write")
     given = parser.parse_args(args)
 
-    from lit_nas.module import load_module, read_checkpoint
-    from lit_nas.search import SearchModule
+    from lit_nas.checkpoint import read_archive
+    from lit_nas.genotype import Genotype
 
-    module = load_module(given.ckpt_path)
-    if not isinstance(module, SearchModule):
-        raise ValueError(f"'{given.ckpt_path}' is a checkpoint of {type(module).__name__}, which is not a search.")
-    genotype = module.derive()
-    genotype.meta.update(read_checkpoint(given.ckpt_path)["lit_nas"]["genotype"]["meta"])
-    genotype.save(given.output)
+    checkpoint = read_archive(given.ckpt_path)
+    record = checkpoint.get("lit_nas") if isinstance(checkpoint, dict) else None
+    if not isinstance(record, dict) or "genotype" not in record:
+        raise ValueError(f"'{given.ckpt_path}' is no checkpoint of a search of lit-nas: it holds no genotype.")
+    package, _, name = str(record.get("class_path")).rpartition(".")
+    if not package.startswith("lit_nas.methods"):
+        raise ValueError(f"'{given.ckpt_path}' is a checkpoint of {name}, which is not a search.")
+    # that of the architecture in the checkpoint, by the rule of the run
+    Genotype.from_dict(record["genotype"], f"'{given.ckpt_path}' (lit_nas.genotype)").save(given.output)
     sys.stdout.write(f"{given.output}\n")
 
 

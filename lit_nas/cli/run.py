@@ -3,35 +3,34 @@
 import argparse
 import json
 import platform
+import shlex
 import sys
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from pytorch_lightning.utilities import rank_zero_warn
+from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 
 import lit_nas
 from lit_nas.callbacks import find_last
+from lit_nas.cli.explain import explained
+from lit_nas.cli.job import EPILOG, STAGES, Job, Stage, plan
 from lit_nas.cli.screen import conclude_job, heading
 from lit_nas.cli.training import TrainingCLI
 from lit_nas.data import ImageDataModule
+from lit_nas.derivation import EmptyCellError, default_deriver
+from lit_nas.evaluate import EvaluationModule
 from lit_nas.files import write_text
-from lit_nas.genotype import load_genotype
+from lit_nas.genotype import Genotype, load_genotype
+from lit_nas.names import import_class
+from lit_nas.recipe import differences
 from lit_nas.search import SearchModule
 
 __all__ = ("run",)
-
-STAGES = ("search", "retrain")
-OWN = {"--seed_everything", "--trainer.default_root_dir", "--model.genotype", "--model.init_args.genotype"}
-KEYS = {"folder", "seed_everything", *STAGES}
-EPILOG = """\
-A configuration has the keys `folder` (of the job), `seed_everything`, and the sections `search` and `retrain`, which
-hold what `lit-nas fit` takes. Arguments override it under the name of their section:
---search.trainer.max_epochs 3 --retrain.model.init_channels 8. `lit-nas fit --help` lists what a section knows.
-"""
 
 
 def run(args: Sequence[str]) -> None:
@@ -55,92 +54,62 @@ def run(args: Sequence[str]) -> None:
     parser.add_argument("--folder", type=Path, help="folder of the job")
     parser.add_argument("--seed_everything", type=int, help="seed of both stages")
     parser.add_argument("--print_config", action="store_true", help="print the configuration of both stages and stop")
-    given, rest = parser.parse_known_args(args)
+    parser.add_argument(
+        "--redo",
+        choices=STAGES,
+        help="do this stage and those behind it again; the folders of the old ones are kept under other names",
+    )
+    given, words = parser.parse_known_args(args)
 
-    layers = [_read(path) for path in given.config]
-    top = _merge(layers)
-    folder = given.folder or Path(top.get("folder") or "")
-    if folder == Path():
-        raise ValueError("A job needs a folder: set `folder` in the configuration or pass --folder.")
-    seed = given.seed_everything if given.seed_everything is not None else top.get("seed_everything", 0)
-    overrides = _overrides(rest)
-
-    genotype, result = folder / "search" / "genotype.json", folder / "retrain" / "test.json"
-    with tempfile.TemporaryDirectory() as scratch:
-        arguments = {}
-        for stage in STAGES:
-            files = []
-            for index, layer in enumerate(layers):
-                if stage in layer:
-                    path = Path(scratch) / f"{stage}-{index}.yaml"
-                    path.write_text(yaml.safe_dump(layer[stage], sort_keys=False), encoding="utf-8")
-                    files += ["--config", str(path)]
-            if not files:
-                raise ValueError(f"The configuration has no section `{stage}`. {EPILOG}")
-            own = ["--trainer.default_root_dir", str(folder / stage), "--seed_everything", str(seed)]
-            arguments[stage] = [*files, *overrides[stage], *own]
-        plain = arguments["retrain"]
-        arguments["retrain"] = [*plain, "--model.genotype", str(genotype)]
-
-        plans = {stage: TrainingCLI(arguments[stage], run=False, parse_only=True) for stage in STAGES}
-        if taken := _split_of_search(plans, top["retrain"].get("data"), overrides["retrain"]):
-            plain, arguments["retrain"] = [*plain, *taken], [*arguments["retrain"], *taken]
-            plans["retrain"] = TrainingCLI(arguments["retrain"], run=False, parse_only=True)
-        if given.print_config:
-            texts = (plans[stage].parser.dump(plans[stage].config, skip_none=False) for stage in STAGES)
-            stages = {stage: yaml.safe_load(text) for stage, text in zip(STAGES, texts, strict=True)}
-            sys.stdout.write(
-                yaml.safe_dump({"folder": str(folder), "seed_everything": seed, **stages}, sort_keys=False)
-            )
-            return
-        for stage in STAGES:
-            _refuse_other_config(folder / stage, plans[stage])
-        heading(f"search: {'finished before' if genotype.exists() else folder / 'search'}")
-        if not genotype.exists():
-            _rehearse(plain, arguments["search"], Path(scratch) / "genotype.json")
-            _fit(arguments["search"], folder / "search")
-        heading(f"retrain and test: {'finished before' if result.exists() else folder / 'retrain'}")
-        elif not result.exists():
-            _refuse_leak(*(TrainingCLI(arguments[stage], run=False) for stage in STAGES))
-        if not result.exists():
-            cli = _fit(arguments["retrain"], folder / "retrain")
-            (scores,) = cli.trainer.test(cli.model, datamodule=cli.datamodule)
-            write_text(result, json.dumps(scores, indent=2) + "\n")
-    write_text(folder / "results.json", json.dumps(_results(folder, seed), indent=2) + "\n")
-    conclude_job(_summary(folder))
+    job, configs = _parse(plan(given.config, words, given.folder, given.seed_everything))
+    if given.print_config:
+        content = {"folder": str(job.folder), "seed_everything": job.seed, **configs}
+        sys.stdout.write(yaml.safe_dump(content, sort_keys=False))
+        return
+    # processes that the Trainer starts find the old stages moved already
+    redone = _from(job, given.redo if rank_zero_only.rank == 0 else None)
+    _refuse_other_configs([stage for stage in job.stages if stage not in redone], configs, ["run", *args])
+    with explained():
+        _rehearse(job, redone)
+        _set_aside(job, redone)
+        _execute(job)
+    write_text(job.folder / "results.json", json.dumps(_results(job), indent=2) + "\n")
+    conclude_job(_summary(job.folder))
 
 
-def _rehearse(arguments: list[str], search: list[str], path: Path) -> None:
-    """Builds the retraining and its data, so that it is refused before the search if at all.
-
-    Its genotype is that of the search before the first step, written to `path`.
-    """
-    searching = TrainingCLI(search, run=False)
-    model = searching.model
-    if not isinstance(model, SearchModule):
-        raise ValueError(f"The section `search` has the model {type(model).__name__}, which is not a search.")
-    model.derive().save(path)
-    cli = TrainingCLI([*arguments, "--model.genotype", str(path)], run=False)
-    _refuse_leak(searching, cli)
-    cli.trainer.strategy.connect(cli.model)  # the data ask it how they are divided
-    cli.datamodule.trainer = cli.trainer
-    cli.datamodule.prepare_data()
-    cli.datamodule.setup("fit")
-    cli.datamodule.train_dataloader()
+# -- check -----------------------------------------------------------------------------------------------------------
 
 
-def _refuse_leak(search: TrainingCLI, retrain: TrainingCLI) -> None:
-    """Refuses a retraining that would test on images that the search trains on."""
-    if isinstance(search.datamodule, ImageDataModule) and isinstance(retrain.datamodule, ImageDataModule):
-        retrain.datamodule.refuse_leak(search.datamodule.held_out)
+@contextmanager
+def _section(stage: Stage) -> Iterator[None]:
+    """Says in which section of the configuration an error lies."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise ValueError(f"In the section `{stage.name}`: {error}") from error
 
 
-def _split_of_search(plans: dict[str, TrainingCLI], section: Any, overrides: Sequence[str]) -> list[str]:
-    """Arguments that give the retraining the split of the search, as far as its section does not name one."""
-    searched, retrained = (plans[stage].config.data.get("init_args", {}) for stage in STAGES)
-    section = section if isinstance(section, dict) else {}  # a class by its name alone
-    named = {*section, *section.get("init_args", {})}
-    named |= {word.split("=")[0].removeprefix("--data.").removeprefix("init_args.") for word in overrides}
+def _parse(job: Job) -> tuple[Job, dict[str, Any]]:
+    """The job, whose retraining divides the data as its search does, and the configuration of each stage."""
+    parsed = {}
+    for stage, base in ((job.search, SearchModule), (job.retrain, EvaluationModule)):
+        with _section(stage):
+            parsed[stage.name] = cli = TrainingCLI(stage.arguments, run=False, parse_only=True)
+            found = import_class(cli.config.model.class_path)
+            if not issubclass(found, base):
+                wanted = "a search" if base is SearchModule else f"a retraining ({base.__name__})"
+                raise ValueError(f"its model is {found.__name__}, which is not {wanted}.")
+    taken = _split_of_search(parsed["search"].config, parsed["retrain"].config, job.data_of_retraining)
+    job = replace(job, retrain=replace(job.retrain, arguments=(*job.retrain.arguments, *taken)))
+    with _section(job.retrain):
+        parsed["retrain"] = TrainingCLI(job.retrain_arguments, run=False, parse_only=True)
+    texts = {name: cli.parser.dump(cli.config, skip_none=False) for name, cli in parsed.items()}
+    return job, {name: yaml.safe_load(text) for name, text in texts.items()}
+
+
+def _split_of_search(search: Any, retrain: Any, named: Collection[str]) -> list[str]:
+    """Arguments that give a retraining the split of its search, except for keys that are named for it alone."""
+    searched, retrained = (config.data.get("init_args", {}) for config in (search, retrain))
     taken = []
     for key in ("split", "split_seed", "test_fraction"):
         if key in searched and key in retrained and key not in named and searched[key] != retrained[key]:
@@ -149,79 +118,123 @@ def _split_of_search(plans: dict[str, TrainingCLI], section: Any, overrides: Seq
     return taken
 
 
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no configuration '{path}'.")
+def _from(job: Job, first: str | None) -> list[Stage]:
+    """A stage and those behind it."""
+    names = [stage.name for stage in job.stages]
+    return [] if first is None else list(job.stages[names.index(first) :])
+
+
+def _refuse_other_configs(stages: Sequence[Stage], configs: Mapping[str, Any], command: Sequence[str]) -> None:
+    for stage in stages:
+        path = stage.folder / "config.yaml"
+        if not path.exists() or not (stage.folder / "checkpoints").exists():
+            continue
+        before = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if changed := differences(before, configs[stage.name]):
+            listed = "; ".join(str(difference) for difference in changed)
+            raise FileExistsError(
+                f"The folder '{stage.folder}' holds a stage of another configuration: {listed}. Choose another "
+                "--folder, or do the stage again, which keeps the old one under another name: "
+                f"{shlex.join(['lit-nas', *command, '--redo', stage.name])}"
+            )
+
+
+def _rehearse(job: Job, redone: Sequence[Stage]) -> None:
+    """Builds what is to run, so that a retraining is refused before the search if at all.
+
+    Where the search is still to run, the genotype of the retraining is that of the search before its first step.
+    """
+    pending = [stage for stage in job.stages if stage in redone or not stage.result.exists()]
+    genotype, held_out = str(job.search.result), None
+    if job.search in pending:
+        with _section(job.search):
+            search = TrainingCLI(job.search.arguments, run=False)
+            genotype = json.dumps(_any_genotype(search.model).to_dict())
+            held_out = search.datamodule.held_out if isinstance(search.datamodule, ImageDataModule) else None
+    elif job.retrain in pending:
+        held_out = load_genotype(job.search.result).meta.get("held_out")
+    if job.retrain in pending:
+        with _section(job.retrain):
+            cli = TrainingCLI([*job.retrain.arguments, "--model.genotype", genotype], run=False)
+            if held_out is not None and isinstance(cli.datamodule, ImageDataModule):
+                cli.datamodule.refuse_leak(held_out)
+            cli.trainer.strategy.connect(cli.model)  # the data ask it how they are divided
+            cli.datamodule.trainer = cli.trainer
+            cli.datamodule.prepare_data()
+            cli.datamodule.setup("fit")
+            cli.datamodule.train_dataloader()
+
+
+def _any_genotype(model: SearchModule) -> Genotype:
+    """A genotype such as the search may find: at its start, when `none` may be best everywhere, any will do."""
+    space = model.architecture.space
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"'{path}' is not YAML: {error}") from error
-    if not isinstance(content, dict) or set(content) - KEYS:
-        found = sorted(set(content) - KEYS) if isinstance(content, dict) else type(content).__name__
-        raise ValueError(f"'{path}' is not the configuration of a job: {found} unknown. Known are {sorted(KEYS)}.")
-    return content
+        return model.derive()
+    except EmptyCellError:
+        return default_deriver(space)(space, model.architecture.probabilities())
 
 
-def _merge(layers: Sequence[Any]) -> Any:
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        for key, value in layer.items():
-            both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-            merged[key] = _merge([merged[key], value]) if both else value
-    return merged
+# -- execute ---------------------------------------------------------------------------------------------------------
 
 
-def _overrides(rest: Sequence[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {stage: [] for stage in STAGES}
-    stage = None
-    for word in rest:
-        if word.startswith("--"):
-            stage = next((s for s in STAGES if word.startswith(f"--{s}.")), None)
-            word = f"--{word.removeprefix(f'--{stage}.')}"
-        if word.split("=")[0] in OWN:
-            raise ValueError(f"`{word}` of the section {stage} is set by the job itself: see `lit-nas run --help`.")
-        if stage is None:
-            raise ValueError(f"Unknown argument '{word}'. {EPILOG}")
-        found[stage].append(word)
-    return found
+def _set_aside(job: Job, stages: Sequence[Stage]) -> None:
+    """Gives the folders of stages that are done again other names: `retrain` becomes `retrain-1`."""
+    for stage in stages:
+        if not stage.folder.exists():
+            continue
+        number = 1
+        while (aside := stage.folder.with_name(f"{stage.name}-{number}")).exists():
+            number += 1
+        stage.folder.rename(aside)
+        if stage is job.retrain and (results := job.folder / "results.json").exists():
+            results.rename(aside / "results.json")
+        sys.stdout.write(f"The old {stage.folder} is kept as {aside}.\n")
 
 
-def _refuse_other_config(folder: Path, plan: TrainingCLI) -> None:
-    path = folder / "config.yaml"
-    if not path.exists() or not (folder / "checkpoints").exists():
-        return
-    now = yaml.safe_load(plan.parser.dump(plan.config, skip_none=False))
-    before = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if changed := sorted(key for key in {*now, *before} if now.get(key) != before.get(key)):
-        raise FileExistsError(
-            f"The folder '{folder}' holds a stage of another configuration: {changed} differ from '{path}'. Choose "
-            "another --folder, or move the old one away."
-        )
+def _execute(job: Job) -> None:
+    heading(f"search: {'finished before' if job.search.result.exists() else job.search.folder}")
+    if not job.search.result.exists():
+        _start(job.search, job.search.arguments)
+        if not job.search.result.exists():
+            raise ValueError(
+                "The search ended without a genotype, because a cell has lost every operation; there is nothing to "
+                f"retrain. Genotypes of earlier epochs, if there were any, are in {job.search.folder}/genotypes. "
+                "Search again with milder pruning and --redo search."
+            )
+    heading(f"retrain and test: {'finished before' if job.retrain.result.exists() else job.retrain.folder}")
+    if not job.retrain.result.exists():
+        cli = _start(job.retrain, job.retrain_arguments)
+        (scores,) = cli.trainer.test(cli.model, datamodule=cli.datamodule)
+        write_text(job.retrain.result, json.dumps(scores, indent=2) + "\n")
 
 
-def _fit(arguments: list[str], folder: Path) -> TrainingCLI:
+def _start(stage: Stage, arguments: Sequence[str]) -> TrainingCLI:
+    """Fits a stage, from its last checkpoint if there is one."""
     cli = TrainingCLI(arguments, run=False)
-    last, remark = find_last(folder)
+    last, remark = find_last(stage.folder)
     if remark:
         rank_zero_warn(remark)
     cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=last)
     return cli
 
 
-def _results(folder: Path, seed: int) -> dict[str, Any]:
+# -- report ----------------------------------------------------------------------------------------------------------
+
+
+def _results(job: Job) -> dict[str, Any]:
     scores, search, retrain = (
-        json.loads((folder / name).read_text(encoding="utf-8"))
-        for name in ("retrain/test.json", "search/cost.json", "retrain/cost.json")
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in (job.retrain.result, *(stage.folder / "cost.json" for stage in job.stages))
     )
     return {
-        "genotype": load_genotype(folder / "search" / "genotype.json").to_dict(),
+        "genotype": load_genotype(job.search.result).to_dict(),
         "test_accuracy": scores["test/accuracy"],
         "test_loss": scores["test/loss"],
         "search_seconds": search["seconds"],
         "retrain_seconds": retrain["seconds"],
         "search_cost": search,
         "retrain_cost": retrain,
-        "seed": seed,
+        "seed": job.seed,
         "versions": {
             "lit_nas": lit_nas.__version__,
             "torch": torch.__version__,

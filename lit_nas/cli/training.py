@@ -1,12 +1,10 @@
 """One fit: LightningCLI with the modules of lit-nas."""
 
-import inspect
 import logging
 import os
 import re
 import secrets
 import warnings
-from argparse import ArgumentError
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -29,7 +27,7 @@ import lit_nas.derivation
 import lit_nas.engine
 import lit_nas.evaluate
 import lit_nas.methods
-import lit_nas.spaces
+import lit_nas.spaces  # noqa: F401
 from lit_nas.callbacks import (
     ExplainMemory,
     KeepRandomState,
@@ -47,12 +45,13 @@ from lit_nas.callbacks import (
     find_last,
 )
 from lit_nas.callbacks.folder import run_folder, writes
+from lit_nas.cli.explain import explained
+from lit_nas.cli.layers import config_files, read_layer, refuse_inputs
 from lit_nas.cli.screen import ConcludeFit, resume_command
+from lit_nas.cli.trainer_messages import check_trainer
 from lit_nas.files import write_text
-from lit_nas.inputs import ImageSpec
 from lit_nas.loggers import RewindCurves, RunLogger
 from lit_nas.module import RecordedModule, read_checkpoint
-from lit_nas.recipe import import_class
 from lit_nas.search import SearchModule
 
 __all__ = ("TrainingCLI", "default_callbacks", "train")
@@ -100,7 +99,7 @@ class TrainingCLI(LightningCLI):
     def __init__(self, args: Sequence[str], run: bool = True, parse_only: bool = False) -> None:
         self.parse_only = parse_only
         quiet()
-        commands = {name: {"exit_on_error": False} for name in COMMANDS} if run else {}
+        commands = {name: {"exit_on_error": False, "allow_abbrev": False} for name in COMMANDS} if run else {}
         super().__init__(
             RecordedModule,
             LightningDataModule,
@@ -110,7 +109,7 @@ class TrainingCLI(LightningCLI):
             save_config_callback=SaveRunConfig,
             seed_everything_default=0,
             trainer_defaults={"use_distributed_sampler": False},  # the loaders of lit-nas shard themselves
-            parser_kwargs={"prog": "lit-nas", "exit_on_error": False, **commands},
+            parser_kwargs={"prog": "lit-nas", "exit_on_error": False, "allow_abbrev": False, **commands},
             args=list(args),
             run=run,
         )
@@ -121,10 +120,9 @@ class TrainingCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Sequence[str]) -> None:
         """Parses what `main` was given, which need not be the arguments of the process."""
-        try:
+        check_arguments(args)
+        with explained():
             self.config = parser.parse_args(args)
-        except Exception as error:
-            raise _innermost(error) from error
 
     def _parse_ckpt_path(self) -> None:
         """The command line wins over a checkpoint; the module refuses one that does not fit."""
@@ -204,20 +202,10 @@ class TrainingCLI(LightningCLI):
         """
         if self.parse_only:
             return
-        try:
+        trainer = vars(self._get(self.config, "trainer"))
+        check_trainer(trainer)
+        with explained(trainer):
             super().instantiate_classes()
-        except Exception as error:
-            raise _innermost(error) from error
-        self._refuse_given_inputs()
-
-    def _refuse_given_inputs(self) -> None:
-        given = self._get(self.config, "model").init_args.get("inputs")
-        given = ImageSpec() if given is None else ImageSpec(**vars(given))
-        if given not in (ImageSpec(), self.model.inputs):
-            raise ValueError(
-                f"model.inputs was given as {given}, but {type(self.datamodule).__name__} hands over "
-                f"{self.model.inputs}. Leave model.inputs out: it follows from the data."
-            )
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         """Gives the run a folder and adds the logger and the callbacks that the configuration leaves out."""
@@ -265,50 +253,6 @@ def _read(path: str | Path) -> None:
     read_checkpoint(path)
 
 
-def _innermost(error: BaseException) -> BaseException:
-    """The sentence of lit-nas within what the parser made of it, or the parser's without its objects."""
-    chain, link = [], error
-    while link is not None and link not in chain:
-        chain.append(link)
-        link = link.__cause__ or link.__context__
-    for link in reversed(chain):
-        frame = link.__traceback__
-        while frame is not None and frame.tb_next is not None:
-            frame = frame.tb_next
-        if frame is not None and isinstance(link, (ValueError, OSError)):
-            raised_in = str(frame.tb_frame.f_globals.get("__name__"))
-            if raised_in.startswith("lit_nas.") and not raised_in.startswith("lit_nas.cli"):
-                return link
-    if not isinstance(error, (ValueError, TypeError, ArgumentError)):
-        return error
-    lines = [line.strip().removeprefix("- ") for line in str(error).splitlines()]
-    lines = [line for line in lines if line and not line.startswith(_PARSER_ONLY)]
-    return ValueError(" ".join([*lines, *_known(str(error))]))
-
-
-_PARSER_ONLY = (  # what the parser says of its own workings
-    "Does not validate against any of the Union subtypes",
-    "Subtypes:",
-    "Errors:",
-    "Expected a <class 'NoneType'>",
-    "Expected a path but",
-    "Given value",
-)
-
-
-def _known(message: str) -> list[str]:
-    """What could have been written instead of an unknown class or parameter."""
-    class_path = re.search(r"given class_path '([\w.]+)'", message)
-    if class_path and "is not accepted" in message:
-        parameters = inspect.signature(import_class(class_path[1])).parameters
-        return [f"by {class_path[1]}, but these are: {', '.join(parameters)}."]
-    if "dot import path string" in message or "Unable to import" in message:
-        data = [name for name in lit_nas.data.__all__ if name.endswith("DataModule")]
-        known = data if 'Parser key "data"' in message else ["EvaluationModule", *lit_nas.methods.__all__]
-        return [f"The classes of lit-nas are: {', '.join(known)}."]
-    return []
-
-
 class _Unneeded(logging.Filter):
     """Drops messages about Lightning's own code and its vendor's products, and repetitions within a process."""
 
@@ -351,6 +295,31 @@ def quiet() -> None:
         logging.getLogger(name).addFilter(_UNNEEDED)  # which adds the same one once only
 
 
+def check_arguments(args: Sequence[str]) -> None:
+    """Refuses what the parser would take without obeying it, or would not name.
+
+    Args:
+        args: Arguments of a command.
+
+    Raises:
+        FileNotFoundError: if a configuration is not there.
+        ValueError: if a configuration cannot be read, a key has no value, or one is set that the data hand over.
+    """
+    for path in config_files(args):
+        refuse_inputs(read_layer(path), f"'{path}'")
+    for word, following in zip(args, [*args[1:], "--"], strict=True):
+        if re.match(r"--model\.(init_args\.)?inputs\b", word):
+            refuse_inputs({"model": {"init_args": {"inputs": following}}}, word)
+        name, equals, value = word.partition("=")
+        alone = name in ("--print_config", "--help") or name.endswith(".help")
+        if alone or not (name.startswith("--") or name == "-c"):
+            continue
+        if not equals and following.startswith("--"):
+            raise ValueError(f"{name} needs a value: `{name} VALUE`.")
+        if not (value if equals else following).strip():
+            raise ValueError(f"{name} was given an empty value. Leave it out, or write `null` for none.")
+
+
 def train(command: str, args: Sequence[str]) -> None:
     """Runs one of `fit`, `validate`, `test`, `predict`.
 
@@ -358,4 +327,23 @@ def train(command: str, args: Sequence[str]) -> None:
         command: Which one.
         args: Its arguments.
     """
-    TrainingCLI([command, *args])
+    with explained():
+        if {"-h", "--help"} & set(args):
+            _help(command, args)
+        else:
+            TrainingCLI([command, *args])
+
+
+def _help(command: str, args: Sequence[str]) -> None:
+    """Prints the arguments of a command and of the classes that its arguments name as model and data."""
+    named = {}
+    for word, following in zip(args, [*args[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        if name in ("--model", "--data"):
+            named[f"{name}.help"] = value if equals else following
+    for question in (["--help"], *([f"{name}={value}"] for name, value in named.items())):
+        try:
+            TrainingCLI([command, *question])
+        except SystemExit as answered:
+            if answered.code:
+                raise

@@ -13,7 +13,7 @@ from lit_nas.inputs import ImageSpec
 from lit_nas.networks.evaluation import EvaluationNetwork
 from lit_nas.networks.nas_bench_201 import NasBench201Network, NasBench201SearchNetwork
 from lit_nas.networks.search import SearchNetwork
-from lit_nas.spaces import DartsSpace, NasBench201Space, SearchSpace
+from lit_nas.spaces import MOST_CELLS, DartsSpace, NasBench201Space, SearchSpace
 
 __all__ = (
     "EVALUATION_NETWORKS",
@@ -52,7 +52,7 @@ EVALUATION_NETWORKS: Mapping[str, EvaluationKind] = {
     "imagenet": EvaluationKind(partial(EvaluationNetwork, stem="imagenet"), 48, 14, 1000, 224),
     "nas_bench_201": EvaluationKind(NasBench201Network, 16, 15, 10, 32, auxiliary=False),
 }
-_BY_SPACE = {"nas_bench_201": "nas_bench_201"}  # name of the space -> kind; all others have cells like those of DARTS
+_BY_SPACE = {"darts": "cifar", "nas_bench_201": "nas_bench_201"}  # name of the space -> kind
 _SEARCH_NETWORKS: Mapping[type[SearchSpace], Callable[..., nn.Module]] = {
     DartsSpace: SearchNetwork,
     NasBench201Space: NasBench201SearchNetwork,
@@ -77,8 +77,17 @@ def build_search_network(space: SearchSpace, inputs: ImageSpec, engine: Engine) 
 
 
 def default_kind(genotype: Genotype) -> str:
-    """Name of the kind of evaluation network that a genotype of its space gets unless another one is asked for."""
-    return _BY_SPACE.get(genotype.space, "cifar")
+    """Name of the kind of evaluation network that a genotype of its space gets unless another one is asked for.
+
+    Raises:
+        ValueError: if the space is unknown.
+    """
+    if genotype.space not in _BY_SPACE:
+        raise ValueError(
+            f"The genotype is of the space '{genotype.space}', for which no network is known. Spaces are: "
+            f"{', '.join(_BY_SPACE)}; or name one of the networks {', '.join(EVALUATION_NETWORKS)} as `network`."
+        )
+    return _BY_SPACE[genotype.space]
 
 
 def find_kind(name: str) -> EvaluationKind:
@@ -121,4 +130,6 @@ def build_evaluation_network(
         )
     channels = kind.init_channels if init_channels is None else init_channels
     cells = kind.num_cells if num_cells is None else num_cells
+    if cells > MOST_CELLS:
+        raise ValueError(f"num_cells must be at most {MOST_CELLS}, not {cells}.")
     return kind.build(genotype, inputs, channels, cells, **({"auxiliary": auxiliary} if kind.auxiliary else {}))

@@ -6,10 +6,10 @@ defaults can be written into a configuration and read back.
 
 from collections.abc import Callable, Iterable
 from math import cos, pi
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import LBFGS, SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import ExponentialLR, LRScheduler, ReduceLROnPlateau
 
 __all__ = (
@@ -22,12 +22,39 @@ __all__ = (
     "SchedulerCallable",
     "SearchCosineLR",
     "fit_to_run",
+    "make_part",
 )
 
 OptimizerCallable = Callable[[Iterable[nn.Parameter]], Optimizer]
 """Parameters -> optimiser; in YAML `class_path` and `init_args`."""
 SchedulerCallable = Callable[[Optimizer], LRScheduler]
 """Optimiser -> scheduler, stepped once an epoch; in YAML `class_path` and `init_args`."""
+
+
+Argument = TypeVar("Argument")
+Part = TypeVar("Part")
+
+
+def make_part(build: Callable[[Argument], Part], argument: Argument, key: str) -> Part:
+    """Makes the optimiser or the scheduler of a configuration.
+
+    Args:
+        build: Makes it.
+        argument: Parameters, or the optimiser.
+        key: Where the configuration has it.
+
+    Raises:
+        ValueError: naming the key, if torch refuses the settings, or if an optimiser needs several losses a step.
+    """
+    try:
+        part = build(argument)
+    except (ValueError, TypeError, ZeroDivisionError) as error:
+        raise ValueError(f"{key} refuses its settings: {error}.") from error
+    if isinstance(part, LBFGS):
+        raise ValueError(
+            f"{key} is LBFGS, which computes several losses a step. Choose an optimiser such as SGD or Adam."
+        )
+    return part
 
 
 class DartsSGD(SGD):

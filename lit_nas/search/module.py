@@ -21,7 +21,15 @@ from lit_nas.batches import Pair, by_role
 from lit_nas.derivation import Deriver, EmptyCellError
 from lit_nas.genotype import Genotype
 from lit_nas.module import RecordedModule
-from lit_nas.optim import accumulate, check_unrollable, fit_to_run, frozen, frozen_statistics, unrolled_gradient
+from lit_nas.optim import (
+    accumulate,
+    check_unrollable,
+    fit_to_run,
+    frozen,
+    frozen_statistics,
+    make_part,
+    unrolled_gradient,
+)
 from lit_nas.recipe import commit
 from lit_nas.search.graphs import CapturedGradient
 from lit_nas.search.health import Health
@@ -303,6 +311,11 @@ class SearchModule(RecordedModule, ABC):
                     f"{sorted(self.roles)}, but data.split gives {sorted(roles)} without {missing}. Use `half`, "
                     "`one-one-four`, or a mapping such as {weights: 0.5, arch: 0.5}."
                 )
+            if self.optim.arch_from_epoch >= self.trainer.max_epochs:
+                raise ValueError(
+                    f"model.optim.arch_from_epoch is {self.optim.arch_from_epoch}, but the run ends after "
+                    f"trainer.max_epochs {self.trainer.max_epochs}: the architecture would never move."
+                )
             size = getattr(getattr(self.trainer, "datamodule", None), "batch_size", None)
             if isinstance(size, int) and self.optim.accumulate > size:
                 raise ValueError(
@@ -321,11 +334,12 @@ class SearchModule(RecordedModule, ABC):
     def configure_optimizers(self) -> list[Any]:
         """Weights first, architecture second."""
         # with their names, which are in the checkpoint and compared when it is loaded
-        weights = self.optim.weights(self.network.named_parameters())
+        weights = make_part(self.optim.weights, self.network.named_parameters(), "model.optim.weights")
         if self.order == 2:
             check_unrollable(weights)
-        schedule = fit_to_run(self.optim.schedule(weights), self.trainer.max_epochs)
-        arch = self.optim.arch(self.architecture.named_parameters())
+        schedule = make_part(self.optim.schedule, weights, "model.optim.schedule")
+        schedule = fit_to_run(schedule, self.trainer.max_epochs)
+        arch = make_part(self.optim.arch, self.architecture.named_parameters(), "model.optim.arch")
         return [{"optimizer": weights, "lr_scheduler": schedule}, {"optimizer": arch}]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

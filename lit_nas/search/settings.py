@@ -38,7 +38,7 @@ class SearchOptim:
         if self.accumulate < 1:
             raise ValueError(f"model.optim.accumulate must be at least 1, not {self.accumulate}.")
         for name in ("clip", "arch_from_epoch"):
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:  # nan is neither
                 raise ValueError(f"model.optim.{name} must not be negative, but is {getattr(self, name)}.")
         if self.level not in ("bilevel", "alternating", "single"):
             raise ValueError(f"model.optim.level must be bilevel, alternating or single, not {self.level!r}.")

@@ -2,10 +2,11 @@
 
 from lit_nas.spaces.darts import DARTS_OPERATIONS, DartsSpace, reduction_places
 from lit_nas.spaces.nas_bench_201 import NasBench201Space
-from lit_nas.spaces.space import CellSpace, Position, SearchSpace
+from lit_nas.spaces.space import MOST_CELLS, CellSpace, Position, SearchSpace
 
 __all__ = (
     "DARTS_OPERATIONS",
+    "MOST_CELLS",
     "CellSpace",
     "DartsSpace",
     "NasBench201Space",

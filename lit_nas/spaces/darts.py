@@ -6,7 +6,7 @@ Paper: Liu, Simonyan, Yang, ICLR 2019, https://arxiv.org/abs/1806.09055, section
 from dataclasses import dataclass
 
 from lit_nas.operations import SEARCH, OperationStyle
-from lit_nas.spaces.space import CellSpace, Position, SearchSpace
+from lit_nas.spaces.space import MOST_CELLS, CellSpace, Position, SearchSpace
 
 __all__ = ("DARTS_OPERATIONS", "DartsSpace", "reduction_places")
 
@@ -23,6 +23,10 @@ DARTS_OPERATIONS = (
 """The eight candidates in the paper's order, which is the order of the columns of alpha."""
 
 
+MOST_NODES = 20
+"""Number of nodes beyond which it is taken for a slip: each node sees all earlier ones, so edges grow by the square."""
+
+
 def reduction_places(num_cells: int) -> tuple[int, ...]:
     """Indices of the reduction cells of a network: at one and two thirds of its depth."""
     return tuple(sorted({num_cells // 3, 2 * num_cells // 3}))
@@ -36,7 +40,7 @@ class DartsSpace(SearchSpace):
     search network 1,930,618 weights for 10 classes.
 
     Raises:
-        ValueError: if a number is too small or an operation is unknown.
+        ValueError: if a number is too small or too large or an operation is unknown.
     """
 
     init_channels: int = 16
@@ -54,6 +58,9 @@ class DartsSpace(SearchSpace):
         for name, least in (("init_channels", 1), ("num_cells", 3), ("nodes", 1), ("stem_multiplier", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"space.{name} must be at least {least}, not {getattr(self, name)}.")
+        for name, most in (("num_cells", MOST_CELLS), ("nodes", MOST_NODES)):
+            if getattr(self, name) > most:
+                raise ValueError(f"space.{name} must be at most {most}, not {getattr(self, name)}.")
         if self.init_channels % 2:
             raise ValueError(f"space.init_channels must be even (factorised reduction), not {self.init_channels}.")
         object.__setattr__(self, "operations", tuple(self.operations))  # lists come from YAML

@@ -8,7 +8,7 @@ from typing import Literal
 
 from lit_nas.nas_bench_201 import CELL_EDGES, CELL_OPERATIONS
 from lit_nas.operations import OperationStyle
-from lit_nas.spaces.space import CellSpace, Position, SearchSpace
+from lit_nas.spaces.space import MOST_CELLS, CellSpace, Position, SearchSpace
 
 __all__ = ("NasBench201Space",)
 
@@ -41,6 +41,8 @@ class NasBench201Space(SearchSpace):
         for name in ("init_channels", "cells_per_stage"):
             if getattr(self, name) < 1:
                 raise ValueError(f"space.{name} must be at least 1, not {getattr(self, name)}.")
+        if 3 * self.cells_per_stage > MOST_CELLS:
+            raise ValueError(f"space.cells_per_stage must be at most {MOST_CELLS // 3}, not {self.cells_per_stage}.")
         _ = self.cells  # validates the operations
         if foreign := sorted(set(self.operations) - set(CELL_OPERATIONS)):
             raise ValueError(

@@ -7,7 +7,10 @@ from typing import NamedTuple
 
 from lit_nas.operations import OperationStyle, check_operations
 
-__all__ = ("CellSpace", "Position", "SearchSpace")
+__all__ = ("MOST_CELLS", "CellSpace", "Position", "SearchSpace")
+
+MOST_CELLS = 1000
+"""Depth beyond which a number of cells is taken for a slip: building the network alone would take minutes."""
 
 
 @dataclass(frozen=True)

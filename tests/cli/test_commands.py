@@ -10,6 +10,7 @@ import torch
 
 from lit_nas.cli import main
 from lit_nas.data import SyntheticDataModule
+from lit_nas.genotype import load_genotype
 from lit_nas.module import load_module
 
 TINY_SEARCH = [
@@ -40,12 +41,67 @@ def test_import_pulls_in_nothing_heavy():
     assert answer.stdout.strip() == "[]"
 
 
-def test_genotype_commands_import_no_lightning():
-    code = (
-        "import sys; from lit_nas.cli import main; main(['describe', 'DARTS_V2', '--num_cells', '3']); "
-        "sys.exit(any(m in sys.modules for m in ('wandb', 'jsonargparse', 'matplotlib', 'pytorch_lightning')))"
-    )
-    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+HEAVY = ("jsonargparse", "matplotlib", "pytorch_lightning", "sklearn", "torch._dynamo", "torchvision", "wandb")
+
+
+def imported(command: list[str], modules: tuple[str, ...] = HEAVY) -> str:
+    """Which of some modules a command imports, as a fresh process prints them."""
+    code = f"""
+import sys
+from lit_nas.cli import main
+sys.stdout.write = lambda text: None
+assert main({command}) == 0
+print([name for name in {modules} if name in sys.modules], file=sys.stderr)
+"""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr.strip()
+
+
+def test_genotype_commands_import_nothing_heavy(tmp_path):
+    assert imported(["describe", "DARTS_V2", "--num_cells", "3"]) == "[]"
+    assert main(["fit", *TINY_SEARCH, *folder(tmp_path)]) == 0
+    checkpoint = str(tmp_path / "checkpoints" / "last.ckpt")
+    assert imported(["derive", "--ckpt_path", checkpoint, "-o", str(tmp_path / "derived.json")]) == "[]"
+    assert imported(["describe", checkpoint, "--num_cells", "3"]) == "[]"
+
+
+def test_modules_import_no_tracker_and_no_data_set():
+    code = "import sys, lit_nas.methods, lit_nas.data; print([m for m in ('wandb', 'sklearn') if m in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
+
+
+def test_derive_reads_what_the_search_wrote_and_refuses_the_rest(tmp_path, capsys):
+    small = [
+        "--model",
+        "EvaluationModule",
+        "--model.num_cells",
+        "3",
+        "--model.init_channels",
+        "4",
+        "--data.split",
+        "all",
+    ]
+    assert main(["fit", *TINY_SEARCH[8:], *small, *folder(tmp_path)]) == 0
+    checkpoint, target = tmp_path / "checkpoints" / "last.ckpt", str(tmp_path / "derived.json")
+    assert main(["derive", "--ckpt_path", str(checkpoint), "-o", target]) == 2
+    assert "is a checkpoint of EvaluationModule, which is not a search" in capsys.readouterr().err
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    assert main(["derive", "--ckpt_path", str(tmp_path / "other.ckpt"), "-o", target]) == 2
+    assert "it holds no genotype" in capsys.readouterr().err
+    content = bytearray(checkpoint.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    checkpoint.write_bytes(content)
+    assert main(["derive", "--ckpt_path", str(checkpoint), "-o", target]) == 2
+    assert "cannot be read as a checkpoint" in capsys.readouterr().err
+    assert not (tmp_path / "derived.json").exists()
+
+
+def test_help_lists_the_keys_of_the_classes_that_are_named(capsys):
+    assert main(["fit", "--model", "DARTS", "--data=CIFAR10DataModule", "--help"]) == 0
+    printed = capsys.readouterr().out
+    for key in ("--trainer.max_epochs", "--model.order", "--data.root", "--data.split", "--data.batch_size"):
+        assert key in printed
+    assert "common" not in printed
 
 
 def test_version_and_mistakes(capsys):
@@ -141,14 +197,11 @@ def test_shapes_flow_from_the_data(tmp_path):
     [
         (["--model.space.operations", "[skip_connect,sep_conv_9x9]"], "Unknown operations ['sep_conv_9x9'] in cell"),
         (["--model.space.operations", "[none]"], "no operation"),
-        (["--model.order", "3"], "Literal[1, 2]"),
-        (
-            ["--model.nonsense", "3"],
-            "'nonsense' is not accepted by lit_nas.methods.DARTS, but these are: inputs, space, order",
-        ),
-        (["--model", "Nope"], "The classes of lit-nas are: EvaluationModule, DARTS"),
-        (["--data", "Nope"], "The classes of lit-nas are: CIFAR10DataModule, CIFAR100DataModule, DigitsDataModule"),
-        (["--modle", "DARTS"], "modle"),
+        (["--model.order", "3"], "model.order is 3, but must be 1 or 2."),
+        (["--model.nonsense", "3"], "model.nonsense is unknown. The keys of DARTS are: space, order, product, optim"),
+        (["--model", "Nope"], "model is 'Nope', but there is no such class. The classes of lit-nas for it are: DARTS"),
+        (["--data", "Nope"], "for it are: CIFAR100DataModule, CIFAR10DataModule, DigitsDataModule"),
+        (["--modle", "DARTS"], "`modle` is unknown (did you mean `model`?)"),
         (["--trainer.gradient_clip_val", "5"], "Set model.optim.clip (now 5.0)"),
         (["--trainer.gradient_clip_algorithm", "norm"], "trainer.gradient_clip_algorithm does not work"),
         (["--trainer.accumulate_grad_batches", "2"], "set model.optim.accumulate (now 1)"),
@@ -159,6 +212,58 @@ def test_shapes_flow_from_the_data(tmp_path):
         (["--model.optim.weights", "torch.optim.Adam", "--model.order", "2"], "made Adam with 1 group(s)"),
         (["--model.optim.clip", "-1"], "model.optim.clip must not be negative"),
         (["--trainer.max_epochs", "-1"], "trainer.max_epochs >= 1"),
+        (["--trainer.max_epochs", "-2"], "trainer.max_epochs is -2, but must be at least -1"),
+        (["--trainer.devices", "0"], "trainer.devices is '0', but must be a positive number"),
+        (["--trainer.devices", "[0]"], "trainer.devices is [0], but must be a positive number"),
+        (["--trainer.accelerator", "tpu"], "(trainer.accelerator is 'tpu')"),
+        (["--trainer.accelerator", "foo"], "trainer.accelerator is 'foo', but this machine has no such device"),
+        (["--trainer.strategy", "foo"], "trainer.strategy is 'foo'"),
+        (["--trainer.max_epoch", "3"], "trainer.max_epoch is unknown (did you mean `max_epochs`?)"),
+        (["--trainer.precision", "16-true"], "trainer.precision is 16-true"),
+        (["--trainer.val_check_interval", "0"], "trainer.val_check_interval is 0, but must be positive"),
+        (["--trainer.max_time", "5"], "DD:HH:MM:SS"),
+        (
+            ["--trainer.callbacks+", "Foo"],
+            "trainer.callbacks is 'Foo', but there is no such class. The classes of lit-",
+        ),
+        (["--trainer.callbacks+", "QueryTable"], "trainer.callbacks.path is missing"),
+        (["--trainer", "5"], "trainer is 5, but must be a mapping"),
+        (
+            ["--model.optim.arch.lrr", "1"],
+            "model.optim.arch.lrr is unknown (did you mean `lr`?). The keys of DartsAdam",
+        ),
+        (
+            ["--model.space.foo", "1"],
+            "model.space.foo is unknown. The keys of DartsSpace are: init_channels, num_cells",
+        ),
+        (["--model.space", "Softmax"], "for it are: DartsSpace, NasBench201Space."),
+        (["--model.space", "torch.nn.Linear"], "model.space is torch.nn.Linear, which is no SearchSpace"),
+        (["--model.space.num_cells", "100000"], "space.num_cells must be at most 1000"),
+        (["--model.deriver.foo", "3"], "set model.deriver to one of ArgmaxPerEdge, TopEdges first"),
+        (["--model.optim.clip", "nan"], "model.optim.clip is nan, but must be a number"),
+        (["--model.optim.clip", ".nan"], "model.optim.clip must not be negative, but is nan"),
+        (["--model.optim.weights.lr", "-1"], "model.optim.weights refuses its settings: Invalid learning rate: -1.0"),
+        (["--model.optim.arch.betas", "[2,3]"], "model.optim.arch refuses its settings: Invalid beta parameter"),
+        (["--model.optim.arch.betas", "[0.5]"], "model.optim.arch.betas is [0.5], but must be a list of 2 values"),
+        (["--model.optim.weights", "torch.optim.LBFGS"], "model.optim.weights is LBFGS"),
+        (["--model.optim.schedule", "torch.optim.lr_scheduler.StepLR"], "model.optim.schedule.step_size is missing"),
+        (["--model.optim.arch_from_epoch", "1"], "the architecture would never move"),
+        (["--model.product", "exact"], "only order 2 has such a product"),
+        (["--model.inputs.classes", "7"], "follows from the data"),
+        (["--model.order"], "--model.order needs a value"),
+        (["--ckpt_path", ""], "--ckpt_path was given an empty value"),
+        (
+            ["--data.augmentation.foo", "1"],
+            "data.augmentation.foo is unknown. The keys of Augmentation are: crop_padding",
+        ),
+        (
+            ["--data.splt", "half"],
+            "data.splt is unknown (did you mean `split`?). The keys of SyntheticDataModule are: num",
+        ),
+        (["--data.größe", "1"], "data.größe is unknown"),
+        (["--seed_everything", "-1"], "seed_everything is -1, but must be a whole number from 0 to 4294967295"),
+        (["-c", "absent.yaml"], "There is no configuration 'absent.yaml'"),
+        (["order", "2"], "'order' is not understood"),
     ],
 )
 def test_mistakes_get_one_paragraph_and_leave_the_folder_free(arguments, message, tmp_path, capsys):
@@ -228,9 +333,62 @@ def test_retraining_refuses_what_does_not_fit(tmp_path, capsys):
     assert "written by DARTS, but the model is EvaluationModule" in capsys.readouterr().err
 
 
-def test_inputs_that_contradict_the_data_are_refused(tmp_path, capsys):
-    assert main(["fit", *TINY_SEARCH, *folder(tmp_path), "--model.inputs.classes", "5"]) == 2
-    error = capsys.readouterr().err
-    assert "model.inputs was given as ImageSpec(channels=3, height=32, width=32, classes=5)" in error
-    assert "Leave model.inputs out" in error
-    assert not (tmp_path / "config.yaml").exists()
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("model: {class_path: DARTS, init_args: {optim: {arch: {class_path: DartsAdam, init_args: {lrr: 1}}}}}",
+         "model.optim.arch.lrr is unknown (did you mean `lr`?). The keys of DartsAdam are: lr, betas"),
+        ("model: {class_path: DARTS, init_args: {optim: {clp: 1}}}", "The keys of SearchOptim are: weights, arch"),
+        ("model: {class_path: DARTS, init_args: {space: {class_path: DartsSpace, init_args: {foo: 1}}}}",
+         "model.space.foo is unknown. The keys of DartsSpace are: init_channels"),
+        ("model: {class_path: DARTS, init_args: {space: {class_path: Softmax}}}", "DartsSpace, NasBench201Space"),
+        ("model: {class_path: DARTS, init_args: {inputs: {classes: 7}}}", "layer.yaml' sets model.inputs"),
+        ("model: {class_path: DARTS, init_arg: {order: 1}}", "did you mean `init_args`?"),
+        ("data: {class_path: SyntheticDataModule, init_args: {augmentation: {foo: 1}}}", "keys of Augmentation are"),
+        ("modle: {class_path: DARTS}", "`modle` is unknown (did you mean `model`?)"),
+        ("trainer: {max_epoch: 3}", "trainer.max_epoch is unknown (did you mean `max_epochs`?)"),
+        ("trainer: {max_epochs: 3}\ntrainer: {devices: 1}", "layer.yaml' is not YAML: line 2, column 1: the key"),
+        ("", "layer.yaml' is empty"),
+        ("- model", "but it holds a list"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_a_file_are_named_by_their_key(content, message, tmp_path, capsys):
+    (tmp_path / "layer.yaml").write_text(content)
+    assert main(["fit", *TINY_SEARCH, *folder(tmp_path), "-c", str(tmp_path / "layer.yaml")]) == 2
+    (error,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("lit-nas fit: ")]
+    assert message in error
+
+
+def test_no_arguments_say_what_is_missing(capsys):
+    assert main(["fit"]) == 2
+    assert "Nothing says which model and data to use. Give a configuration (`-c FILE`)" in capsys.readouterr().err
+    assert main(["test", "--model", "DARTS"]) == 2
+    assert "Nothing says which data to use" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
+def test_a_machine_without_gpu_says_so(command, tmp_path, capsys):
+    assert main([command, *TINY_SEARCH, *folder(tmp_path), "--trainer.accelerator", "gpu"]) == 2
+    assert "trainer.accelerator is 'gpu', but this machine has no such device" in capsys.readouterr().err
+
+
+def test_a_genotype_of_an_unknown_space_is_refused(tmp_path, capsys):
+    genotype = load_genotype("DARTS_V1").to_dict()
+    (tmp_path / "strange.json").write_text(json.dumps({**genotype, "space": "mobile"}))
+    assert main(["describe", str(tmp_path / "strange.json")]) == 2
+    assert (
+        "of the space 'mobile', for which no network is known. Spaces are: darts, nas_bench_201"
+        in capsys.readouterr().err
+    )
+    assert main(["describe", str(tmp_path / "strange.json"), "--network", "cifar", "--num_cells", "3"]) == 0
+    assert main(["describe", "DARTS_V1", "--num_cells", "100000"]) == 2
+    assert "num_cells must be at most 1000" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["fit", *TINY_SEARCH, *folder(tmp_path / "file" / "run")]) == 2
+    assert "trainer.default_root_dir is '" in capsys.readouterr().err
+    assert main(["draw", "DARTS_V1", "-o", str(tmp_path / "file" / "cell.svg")]) == 2
+    assert "Errno" not in capsys.readouterr().err

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+from pathlib import Path
 
 import pytest
 import yaml
@@ -89,7 +90,32 @@ def test_layers_are_merged_and_printed(tmp_path, capsys):
     ("top", "arguments", "message"),
     [
         ({"serch": {}}, [], "serch"),
-        ({}, ["--trainer.max_epochs", "1"], "Unknown argument"),
+        (
+            {},
+            ["--serach.trainer.max_epochs", "1"],
+            "Unknown argument --serach.trainer.max_epochs (did you mean `search`",
+        ),
+        ({}, ["--model.order", "1"], "write --search.model.order or --retrain.model.order"),
+        ({}, ["--trainer.max_epoch", "1"], "In the section `search`: trainer.max_epoch is unknown (did you mean `max"),
+        ({}, ["--retrain.trainer.max_epochs", "-2"], "In the section `retrain`: trainer.max_epochs is -2"),
+        ({}, ["--trainer.accelerator", "tpu"], "(trainer.accelerator is 'tpu')"),
+        ({}, ["--retrain.model", "DARTS"], "its model is DARTS, which is not a retraining (EvaluationModule)"),
+        ({}, ["5"], "'5' is not understood"),
+        ({}, ["--search"], "--search lacks a key"),
+        ({"seed_everything": "x"}, [], "seed_everything is 'x'"),
+        ({"trainer": ["cpu"]}, [], "the section `trainer` must be a mapping"),
+        ({"trainer": {"max_epoch": 3}}, [], "trainer.max_epoch is unknown (did you mean `max_epochs`?)"),
+        ({"model": {}}, [], "belongs to one stage: put it into `search` or `retrain`"),
+        (
+            {"retrain": {"trainer": {"default_root_dir": "x"}}},
+            [],
+            "has the key trainer.default_root_dir, which the job",
+        ),
+        (
+            {"search": {"model": {"class_path": "DARTS", "init_args": {"inputs": {"classes": 7}}}}},
+            [],
+            "sets model.inputs",
+        ),
         ({"folder": None}, [], "needs a folder"),
         ({}, ["--retrain.model.nonsense", "1"], "nonsense"),
         ({}, ["--search.model.space.operations", "[sep_conv_9x9]"], "sep_conv_9x9"),
@@ -97,7 +123,7 @@ def test_layers_are_merged_and_printed(tmp_path, capsys):
         ({}, ["--retrain.data.batch_size", "64"], "data.batch_size is 64"),
         ({}, ["--retrain.model.init_channels", "3"], "even"),
         ({}, ["--retrain.model.genotype", "DARTS_V1"], "set by the job itself"),
-        ({}, ["--fold", "x"], "Unknown argument"),
+        ({}, ["--fold", "x"], "Unknown argument --fold (did you mean `folder`?)"),
     ],
 )
 def test_mistakes_in_either_section_are_found_before_training(top, arguments, message, tmp_path, capsys):
@@ -138,7 +164,88 @@ def test_a_folder_of_another_configuration_is_refused(tmp_path, capsys):
     config = job(tmp_path)
     assert main(["run", "-c", config]) == 0
     assert main(["run", "-c", config, "--search.trainer.max_epochs", "3"]) == 2
-    assert "another configuration" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "another configuration: trainer.max_epochs: 1 -> 3. Choose" in error
+    assert f"lit-nas run -c {config} --search.trainer.max_epochs 3 --redo search" in error
+
+
+def test_only_the_retraining_is_done_again_and_nothing_is_lost(tmp_path, capsys):
+    config, folder = job(tmp_path), tmp_path / "job"
+    assert main(["run", "-c", config]) == 0
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    changed = ["--retrain.model.init_channels", "6"]
+    assert main(["run", "-c", config, *changed]) == 2
+    assert {path: path.read_bytes() for path in before} == before
+    assert main(["run", "-c", config, *changed, "--redo", "retrain"]) == 0
+    assert "retrain is kept as " in capsys.readouterr().out
+    for path, content in before.items():
+        moved = path if "search" in path.parts else folder / "retrain-1" / path.name
+        if "retrain" in path.relative_to(folder).parts:
+            moved = folder / "retrain-1" / path.relative_to(folder / "retrain")
+        assert moved.read_bytes() == content
+    written = yaml.safe_load((folder / "retrain" / "config.yaml").read_text())
+    assert written["model"]["init_args"]["init_channels"] == 6
+    assert json.loads((folder / "results.json").read_text())["test_accuracy"] >= 0
+    assert main(["run", "-c", config, *changed, "--redo", "retrain"]) == 0
+    assert {entry.name for entry in folder.iterdir()} >= {"search", "retrain", "retrain-1", "retrain-2"}
+
+
+def test_a_search_that_is_done_again_takes_the_retraining_along(tmp_path):
+    config, folder = job(tmp_path), tmp_path / "job"
+    assert main(["run", "-c", config]) == 0
+    assert main(["run", "-c", config, "--search.trainer.max_epochs", "2", "--redo", "search"]) == 0
+    assert {entry.name for entry in folder.iterdir()} == {
+        "search", "search-1", "retrain", "retrain-1", "results.json",
+    }  # fmt: skip
+    assert yaml.safe_load((folder / "search" / "config.yaml").read_text())["trainer"]["max_epochs"] == 2
+
+
+def test_nothing_is_moved_before_the_new_stage_is_known_to_work(tmp_path, capsys):
+    config, folder = job(tmp_path), tmp_path / "job"
+    assert main(["run", "-c", config]) == 0
+    assert main(["run", "-c", config, "--retrain.model.init_channels", "3", "--redo", "retrain"]) == 2
+    assert "In the section `retrain`: init_channels must be even" in capsys.readouterr().err
+    assert {entry.name for entry in folder.iterdir()} == {"search", "retrain", "results.json"}
+
+
+def test_shared_settings_hold_for_both_stages(tmp_path, capsys):
+    config, layer = yaml.safe_load(Path(job(tmp_path)).read_text()), tmp_path / "layer.yaml"
+    shared = {"data": config["search"].pop("data"), "trainer": config["search"].pop("trainer")}
+    config["retrain"].pop("trainer")
+    config["retrain"]["data"] = {"init_args": {"split": "all", "batch_size": 5}}
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump({**config, **shared}))
+    layer.write_text("trainer: {max_epochs: 4}\nretrain: {trainer: {max_epochs: 6}}\n")
+    arguments = ["-c", str(tmp_path / "job.yaml"), "-c", str(layer), "--print_config", "--data.num_images=44"]
+    assert main(["run", *arguments, "--trainer.log_every_n_steps", "7", "--search.data.width", "12"]) == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    search, retrain = printed["search"], printed["retrain"]
+    for stage in (search, retrain):
+        assert stage["data"]["class_path"] == "lit_nas.data.SyntheticDataModule"
+        assert stage["data"]["init_args"]["num_images"] == 44
+        assert stage["trainer"]["log_every_n_steps"] == 7
+        assert stage["trainer"]["accelerator"] == "cpu"
+    assert (search["trainer"]["max_epochs"], retrain["trainer"]["max_epochs"]) == (4, 6)
+    assert (search["data"]["init_args"]["split"], retrain["data"]["init_args"]["split"]) == ("half", "all")
+    assert (search["data"]["init_args"]["batch_size"], retrain["data"]["init_args"]["batch_size"]) == (4, 5)
+    assert (search["data"]["init_args"]["width"], retrain["data"]["init_args"]["width"]) == (12, 8)
+
+
+@pytest.mark.parametrize("content", [b"", b"- a\n", bytes(range(256)), b"a: 1\na: 2\n", b"search:\n\tmodel: 1\n"])
+def test_a_configuration_that_cannot_be_read_is_named(content, tmp_path, capsys):
+    path = tmp_path / "broken.yaml"
+    path.write_bytes(content)
+    assert main(["run", "-c", str(path)]) == 2
+    assert "broken.yaml'" in capsys.readouterr().err
+    assert main(["run", "-c", str(tmp_path)]) == 2
+    assert "is a folder" in capsys.readouterr().err
+
+
+def test_numbers_with_an_exponent_are_numbers(tmp_path, capsys):
+    layer = tmp_path / "layer.yaml"
+    layer.write_text("search: {model: {init_args: {optim: {arch: {class_path: DartsAdam, init_args: {lr: 1e-2}}}}}}\n")
+    assert main(["run", "-c", job(tmp_path), "-c", str(layer), "--print_config"]) == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["search"]["model"]["init_args"]["optim"]["arch"]["init_args"]["lr"] == 0.01
 
 
 def data_of(tmp_path, search=(), retrain=()):

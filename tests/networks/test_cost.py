@@ -5,8 +5,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lit_nas.genotype import load_genotype
 from lit_nas.inputs import ImageSpec
-from lit_nas.networks.cost import count_multiply_adds, count_weights, multiply_adds_by_layer
+from lit_nas.networks.cost import count_multiply_adds, count_weights, multiply_adds_by_layer, run_for_shapes
 from lit_nas.networks.evaluation import EvaluationNetwork
+from lit_nas.networks.registry import build_evaluation_network, default_kind
 
 
 @pytest.mark.parametrize(
@@ -41,3 +42,28 @@ def test_a_layer_that_runs_twice_counts_twice():
     network = nn.Sequential(layer, layer, nn.Flatten(), nn.Linear(32, 5))
     assert count_weights(network) == 2 * 2 * 9 + 2 + 32 * 5 + 5
     assert multiply_adds_by_layer(network, ImageSpec(2, 4, 4, 5)) == {"0": 2 * 16 * 2 * 18, "3": 160}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["DARTS_V2", "NASNet", "|nor_conv_3x3~0|+|nor_conv_1x1~0|avg_pool_3x3~1|+|none~0|skip_connect~1|none~2|"],
+)
+def test_shapes_are_those_of_a_real_pass(name):
+    genotype, inputs = load_genotype(name), ImageSpec(3, 16, 24, 5)
+    network = build_evaluation_network(default_kind(genotype), genotype, inputs, 4, 3).eval()
+    seen = []
+    for module in network.modules():
+        module.register_forward_hook(lambda module, args, out: seen.append(getattr(out, "shape", None)))
+    run_for_shapes(network, inputs)
+    traced = list(seen)
+    seen.clear()
+    out = network(torch.randn(1, 3, 16, 24))[0]
+    assert traced == seen
+    assert out.std() > 0  # the layers compute again
+
+
+def test_layers_compute_again_after_a_failure():
+    network = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Unflatten(1, (7, 7)))
+    with pytest.raises(RuntimeError):
+        run_for_shapes(network, ImageSpec())
+    assert network[0](torch.randn(1, 3, 8, 8)).std() > 0

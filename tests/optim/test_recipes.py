@@ -1,10 +1,12 @@
 """Recipes against the numbers and the formulas of the papers."""
 
+from functools import partial
 from math import cos, pi
 
 import pytest
 import torch
 from torch import nn
+from torch.optim import LBFGS
 from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau, StepLR
 
 from lit_nas.optim import (
@@ -15,6 +17,7 @@ from lit_nas.optim import (
     EpochDecayLR,
     SearchCosineLR,
     fit_to_run,
+    make_part,
 )
 
 
@@ -106,3 +109,15 @@ def test_a_cosine_needs_a_length(epochs):
 def test_a_scheduler_that_needs_a_metric_is_refused():
     with pytest.raises(ValueError, match=r"ReduceLROnPlateau needs a metric .* such as CosineLR"):
         fit_to_run(ReduceLROnPlateau(optimizer()), 50)
+
+
+def test_refused_settings_are_named_by_their_key():
+    weights = [nn.Parameter(torch.ones(2))]
+    assert isinstance(make_part(DartsSGD, weights, "model.optim.weights"), DartsSGD)
+    for build, message in (
+        (partial(DartsSGD, lr=-1.0), "refuses its settings: Invalid learning rate: -1.0."),
+        (partial(DartsSGD, foo=1), "refuses its settings: .*unexpected keyword argument 'foo'"),
+        (LBFGS, "is LBFGS, which computes several losses a step"),
+    ):
+        with pytest.raises(ValueError, match=rf"^model\.optim\.weights {message}"):
+            make_part(build, weights, "model.optim.weights")

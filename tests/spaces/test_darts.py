@@ -41,6 +41,8 @@ def test_operations_are_data():
         ({"init_channels": 0}, "at least 1"),
         ({"nodes": 0}, "space.nodes"),
         ({"num_cells": 2}, "space.num_cells must be at least 3"),
+        ({"num_cells": 1001}, "space.num_cells must be at most 1000, not 1001"),
+        ({"nodes": 21}, "space.nodes must be at most 20, not 21"),
     ],
 )
 def test_bad_values_are_refused(arguments, message):

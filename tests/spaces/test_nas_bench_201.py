@@ -32,6 +32,7 @@ def test_fifteen_cells_in_three_stages():
         ({"cells_per_stage": 0}, r"space\.cells_per_stage must be at least 1, not 0"),
         ({"operations": ["none", "sep_conv_3x3"]}, r"\['sep_conv_3x3'\], which NAS-Bench-201 does not have"),
         ({"operations": ["none", "conv"]}, r"Unknown operations \['conv'\]"),
+        ({"cells_per_stage": 334}, r"space\.cells_per_stage must be at most 333, not 334"),
         ({"operations": []}, "at least one operation"),
     ],
 )
