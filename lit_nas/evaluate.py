@@ -111,7 +111,7 @@ class EvaluationModule(RecordedModule):
         loss = self._smoothed_loss(logits, labels)
         if auxiliary is not None:
             loss = loss + self.optim.auxiliary_weight * self._smoothed_loss(auxiliary, labels)
-        self.train_loss.update(loss.detach(), len(labels))
+        self.train_loss.update(loss.detach())  # batches of training are of one size; a weight would be copied
         self.train_accuracy.update(logits.detach(), labels)
         return loss
 

@@ -14,6 +14,8 @@ META = torch.device("meta")
 _LOOKS = {"_local_scalar_dense", "equal", "is_nonzero", "item", "masked_select", "nonzero", "_unique2", "unique_dim"}
 """Operations whose result, or the size of it, the host must know before it goes on."""
 
+_COPIES = {"_to_copy", "copy_"}
+
 
 @contextmanager
 def waits() -> Iterator[list[str]]:
@@ -56,10 +58,11 @@ class _Operations(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs, name = kwargs or {}, func.overloadpacket.__name__
-        devices = {leaf.device.type for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)}
-        if name in _LOOKS and devices - {"cpu"}:
-            self.found.append(name)
-        target = {torch.device(kwargs["device"]).type} if name == "_to_copy" and kwargs.get("device") else set()
-        if name in ("_to_copy", "copy_") and len(devices | target) > 1:
-            self.found.append(f"{name}: {sorted(devices)} -> {sorted(target or devices)}")
+        if name in _LOOKS or name in _COPIES:
+            devices = {leaf.device.type for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)}
+            if name in _LOOKS and devices - {"cpu"}:
+                self.found.append(name)
+            target = {torch.device(kwargs["device"]).type} if kwargs.get("device") else set()
+            if name in _COPIES and len(devices | target) > 1:
+                self.found.append(f"{name}: {sorted(devices)} -> {sorted(target or devices)}")
         return func(*args, **kwargs)
