@@ -15,6 +15,7 @@ from torchmetrics import Metric
 
 from lit_nas.checkpoint import read_archive
 from lit_nas.inputs import ImageSpec
+from lit_nas.layer_sync import replace_layer_sync
 from lit_nas.names import import_class
 from lit_nas.recipe import plain
 
@@ -67,7 +68,7 @@ class RecordedModule(LightningModule, ABC):
         self.log_dict(numbers, logger=False, prog_bar=prog_bar, on_step=None, on_epoch=None)
 
     def setup(self, stage: str) -> None:
-        """Refuses a data module whose images are not what the network was built for.
+        """Refuses a data module whose images are not what the network was built for; arranges `sync_batchnorm`.
 
         Raises:
             ValueError: if the two differ.
@@ -78,6 +79,7 @@ class RecordedModule(LightningModule, ABC):
                 f"The network was built for {self.inputs}, but {type(data).__name__} hands over {data.inputs}. "
                 "Leave model.inputs out on the command line, or pass `inputs=data.inputs` in Python."
             )
+        replace_layer_sync(self.trainer.strategy)
 
     def on_validation_start(self) -> None:
         """Gives all ranks the running statistics of rank 0, which are those that a checkpoint holds.

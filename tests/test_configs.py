@@ -155,6 +155,17 @@ def test_numbers_are_those_of_the_paper(name):
     assert {key: value(config, key) for key in paper(name)} == paper(name)
 
 
+@pytest.mark.parametrize("name", ["quickstart.yaml", *of("search"), *of("retrain"), *of("job")])
+def test_a_run_says_on_what_it_runs(name):
+    config = yaml.safe_load((ROOT / name).read_text())
+    sections = [config] if "trainer" in config else [config["search"], config["retrain"]]
+    for trainer in (section["trainer"] for section in sections):
+        assert trainer["devices"] == 1
+        on_a_gpu = trainer.get("accelerator") != "cpu"
+        assert trainer.get("benchmark", False) == on_a_gpu  # sizes never change
+        assert not (trainer.get("benchmark") and trainer.get("deterministic"))
+
+
 @pytest.mark.parametrize("name", of("search"))
 def test_search(name, tmp_path):
     fit(tmp_path, name, small=SMALL_NAS_BENCH_201 if "nas_bench_201" in name else SMALL_SEARCH)

@@ -1,15 +1,19 @@
 """Gradients from CUDA graphs: what is refused, when a graph is captured anew, and (on a GPU) that nothing changes."""
 
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from pytorch_lightning import Callback, Trainer
 
 import lit_nas.search.module
+from lit_nas.engine import Fused
+from lit_nas.methods import DARTS
 from lit_nas.search import SearchModule, SearchOptim
 from tests.methods.test_contract import loader, snapshot
-from tests.methods.tiny import TINY
+from tests.methods.tiny import INPUTS, SPACE, TINY
 
 FIRST_ORDER = pytest.mark.parametrize("name", [name for name, make in TINY.items() if make().order == 1])
 
@@ -18,8 +22,9 @@ class Eager:
     """Stands for a captured gradient: computes what a replay would."""
 
     captures = 0
+    pool = None
 
-    def __init__(self, loss, pair, parameters, state):
+    def __init__(self, loss, pair, parameters, state, pool):
         type(self).captures += 1
         self.loss, self.parameters = loss, parameters
         self.moving = [parameter.requires_grad for parameter in parameters]
@@ -70,6 +75,45 @@ def test_replayed_gradients_take_the_same_steps(name, monkeypatch):
     assert Eager.captures >= 2 * levels  # at the start, and after pruning
     if not plain.leaves_weights_unused:  # the method itself prunes nothing
         assert Eager.captures == 2 * levels
+
+
+@pytest.fixture
+def captures(monkeypatch):
+    """Stands for CUDA: what each capture was asked for, in order."""
+    asked, handles = [], iter(range(100))
+
+    @contextmanager
+    def graph(graph, **arguments):
+        asked.append(arguments)
+        yield
+
+    stream = SimpleNamespace(wait_stream=lambda other: None)
+    monkeypatch.setattr(SearchModule, "_check_graphs", lambda self: None)
+    monkeypatch.setattr(torch.random, "fork_rng", lambda devices: nullcontext())
+    for name, value in {
+        "CUDAGraph": lambda: SimpleNamespace(replay=lambda: None), "Stream": lambda: stream, "graph": graph,
+        "current_device": lambda: 0, "current_stream": lambda: stream, "graph_pool_handle": lambda: next(handles),
+        "stream": lambda stream: nullcontext(),
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, value)
+    return asked
+
+
+def test_graphs_that_exist_together_share_a_pool(captures):
+    fit(with_graphs(DARTS(INPUTS, SPACE)), [Prune()])
+    # both levels at the start and after pruning: one of them always exists while the other is captured anew
+    assert captures == [{"pool": 0, "capture_error_mode": "thread_local"}] * 4
+
+
+def test_the_pool_of_a_graph_that_is_gone_is_not_used_again(captures):
+    fit(with_graphs(DARTS(INPUTS, SPACE, optim=SearchOptim(level="single"))), [Prune()])
+    assert [asked["pool"] for asked in captures] == [0, 1]
+
+
+def test_graphs_and_recomputation_exclude_each_other():
+    assert not Fused().recomputes
+    with pytest.raises(ValueError, match=r"graphs needs model\.engine\.checkpoint false.*random"):
+        fit(with_graphs(DARTS(INPUTS, SPACE, engine=Fused(checkpoint=True))))
 
 
 @pytest.mark.parametrize("name", TINY)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lit_nas.memory import held_for_backward
+from lit_nas.memory import WatchHeld, held_for_backward
 from lit_nas.optim import DartsSGD, frozen_statistics, unrolled_gradient
 from tests.methods.tiny import TINY, pair
 
@@ -51,3 +51,22 @@ def test_held_bytes_of_a_product_and_a_shared_factor():
     assert held_for_backward(lambda: F.relu(x).sum()) == 400
     with torch.no_grad():
         assert held_for_backward(lambda: (x * y).sum()) == 0
+
+
+def test_the_watch_sees_the_passes_that_happen():
+    module = torch.nn.Linear(10, 10, bias=False)
+    x = torch.randn(5, 10, requires_grad=True)
+    watch = WatchHeld(module)
+    module(x[:3])
+    gradient = torch.autograd.grad(module(x).square().sum(), x)[0]
+    module(x[:1])
+    assert watch.stop() == 400 + 200  # the weight and the larger batch
+    assert torch.equal(gradient, torch.autograd.grad(module(x).square().sum(), x)[0])
+    assert not module._forward_hooks
+    assert not module._forward_pre_hooks
+    assert WatchHeld(module).stop() is None
+    watch = WatchHeld(module)
+    with pytest.raises(RuntimeError):
+        module(x[:, :3])
+    watch.stop()
+    assert held_for_backward(lambda: module(x).sum()) == 600  # and that watch's own of the failed pass have ended

@@ -1,5 +1,6 @@
 """What is pruned, and that it stays so."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -16,8 +17,8 @@ from lit_nas.pruning import Pruning
 from lit_nas.relaxations import Entmax
 from lit_nas.search import SearchOptim
 from lit_nas.spaces import CellSpace
-from tests.methods.test_contract import loader
-from tests.methods.tiny import INPUTS, SPACE
+from tests.methods.test_contract import loader, snapshot
+from tests.methods.tiny import INPUTS, SPACE, TINY
 
 CELL = CellSpace("normal", ("none", "skip_connect", "sep_conv_3x3"), ((0, 2), (1, 2), (0, 3), (1, 3), (2, 3)))
 
@@ -156,6 +157,25 @@ def test_a_pruned_network_keeps_less_for_the_backward_pass():
     fit(module, [Watch(spread()), Held()], epochs=4)
     values = [value.item() for value in held if value is not None]
     assert values[-1] < 0.9 * values[0]
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_measuring_runs_nothing_and_changes_nothing(name):
+    plain = TINY[name]()
+    plain.pruning = None  # the callback of this test measures
+    measured = copy.deepcopy(plain)
+    passes = {}
+    for module, callbacks in ((plain, []), (measured, [Prune(Pruning(from_epoch=9))])):
+        seen = passes[module] = []
+        handle = module.network.register_forward_hook(lambda *_, seen=seen: seen.append(1))
+        trainer = fit(module, callbacks, epochs=1, steps=2)
+        handle.remove()
+    assert trainer.callback_metrics["cost/activation_mib"] > 0
+    assert len(passes[plain]) == len(passes[measured]) > 0
+    assert not measured.network._forward_hooks
+    expected = snapshot(plain)
+    for key, value in snapshot(measured).items():
+        assert torch.equal(value, expected[key]), key
 
 
 def test_one_living_candidate_per_edge_is_the_derived_cell():

@@ -1,14 +1,12 @@
-"""Taking candidates out of a search for good."""
+"""Taking candidates out of a search permanently."""
 
 import time
 from typing import TYPE_CHECKING, Any
 
 import torch
 from pytorch_lightning import Callback, Trainer
-from torch import Tensor
 
-from lit_nas.memory import held_for_backward
-from lit_nas.optim import frozen_statistics
+from lit_nas.memory import WatchHeld
 from lit_nas.pruning import Pruning
 
 if TYPE_CHECKING:
@@ -21,9 +19,10 @@ class Prune(Callback):
     """Prunes candidates; a pruned one is never computed again, and nothing revives it.
 
     Masks are part of the checkpoint and are made from architecture parameters that all ranks share, so they survive a
-    resume and agree under DDP. Logs `prune/active`, the number of living (edge, operation) pairs, at the end of each
-    epoch, and what they cost: `cost/step_seconds`, the mean over the steps of the epoch, and `cost/activation_mib`,
-    what the first forward pass of the epoch keeps for its backward pass.
+    resume and agree under DDP. Logs `prune/active`, the number of active (edge, operation) pairs, at the end of each
+    epoch, and what they cost: `cost/step_seconds`, the mean over the steps of the epoch, and `cost/activation_mib`, the
+    most that a forward pass of the first step of the epoch keeps for its backward pass. It runs no pass of its own: a
+    CUDA graph that is replayed keeps what it kept when it was captured.
 
     Args:
         policy: What is pruned, and when.
@@ -33,22 +32,23 @@ class Prune(Callback):
         self.policy = policy
         self._began, self._ended, self._steps = 0.0, 0.0, 0
         self._held: int | None = None
+        self._watch: WatchHeld | None = None
 
     def setup(self, trainer: Trainer, pl_module: "SearchModule", stage: str) -> None:
         """Announces that weights of pruned candidates will have no gradient."""
         pl_module.leaves_weights_unused = True
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: "SearchModule", batch: Any, batch_idx: int) -> None:
-        """Measures what a forward pass keeps, once an epoch."""
-        if batch_idx == 0 and hasattr(pl_module, "loss"):
-            self._held = self._measure(trainer, pl_module, batch["weights"])
+        """Starts to measure, before the first step of an epoch."""
         if not self._steps:
+            self._watch = WatchHeld(pl_module.network)
             self._began = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: "SearchModule", outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Prunes after a step."""
+        """Prunes after a step, if that was asked for; only then does a step wait for the device."""
+        self._stop_watch()
         if self.policy.every == "step":
             self._prune(pl_module)
         self._steps += 1
@@ -56,6 +56,10 @@ class Prune(Callback):
             if pl_module.device.type == "cuda":
                 torch.cuda.synchronize(pl_module.device)
             self._ended = time.monotonic()
+
+    def on_exception(self, trainer: Trainer, pl_module: "SearchModule", exception: BaseException) -> None:
+        """Leaves no hook behind in the network."""
+        self._stop_watch()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: "SearchModule") -> None:
         """Prunes after an epoch, and logs."""
@@ -80,11 +84,7 @@ class Prune(Callback):
             if not torch.equal(keep, mask):  # nothing is thrown away that would have to be made anew
                 architecture.prune(name, keep)
 
-    @staticmethod
-    def _measure(trainer: Trainer, pl_module: Any, pair: tuple[Tensor, Tensor]) -> int:
-        """Bytes that a forward pass keeps; it leaves running statistics and random numbers as they were."""
-        part = -(-len(pair[1]) // pl_module.optim.accumulate)  # as many images as a step holds at a time
-        devices = [pl_module.device] if pl_module.device.type == "cuda" else []
-        context = trainer.precision_plugin.forward_context()
-        with context, torch.random.fork_rng(devices), frozen_statistics(list(pl_module.network.modules())):
-            return held_for_backward(lambda: pl_module.loss((pair[0][:part], pair[1][:part])))
+    def _stop_watch(self) -> None:
+        if self._watch is not None:
+            held = self._watch.stop()
+            self._held, self._watch = self._held if held is None else held, None

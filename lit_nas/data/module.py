@@ -252,10 +252,15 @@ class ImageDataModule(LightningDataModule, ABC):
         if not isinstance(batch, ImageBatch):
             return batch
         scale, shift = self._constants(batch.images.device)
+        if self.trainer is None:
+            return normalise(batch.images, scale, shift), batch.labels
         # false in the sanity check and in validation within a fit
-        if self.trainer is not None and self.trainer.training:
-            return self.augmentation(batch.images, batch.seed, scale, shift), batch.labels
-        return normalise(batch.images, scale, shift), batch.labels
+        if self.trainer.training:
+            images = self.augmentation(batch.images, batch.seed, scale, shift)
+        else:
+            images = normalise(batch.images, scale, shift)
+        # Lightning did so before there were floating-point numbers: 64-true wants other ones
+        return self.trainer.precision_plugin.convert_input(images), batch.labels
 
     def state_dict(self) -> dict[str, Any]:
         """What identifies the split, so that no image changes its role when a run continues, and the classes' names."""

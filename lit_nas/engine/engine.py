@@ -39,6 +39,11 @@ class Engine(ABC):
             is active.
         """
 
+    @property
+    def recomputes(self) -> bool:
+        """Whether a backward pass computes parts of the forward pass a second time."""
+        return False
+
 
 def empty_node(cell: MixedCell, states: list[Tensor]) -> Tensor:
     """The value of a node without active edges: zeros, [B, C, H', W']."""

@@ -30,6 +30,11 @@ class Fused(Engine):
     batch_edges: bool | None = None
     """Whether the edges that leave a state run as one batch of kernels; None decides by device and size."""
 
+    @property
+    def recomputes(self) -> bool:
+        """See `Engine`."""
+        return self.checkpoint
+
     def __call__(self, cell: MixedCell, states: list[Tensor], mixture: CellMixture) -> list[Tensor]:
         """See `Engine`.
 

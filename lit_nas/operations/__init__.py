@@ -16,6 +16,7 @@ from lit_nas.operations.convolution import (
 from lit_nas.operations.paths import Zero, drop_path
 from lit_nas.operations.pooling import AvgPool, MaxPool
 from lit_nas.operations.style import EVALUATION, SEARCH, OperationStyle
+from lit_nas.operations.synchronised import SynchronisedBatchNorm, part_norms, synchronise_norms
 
 __all__ = (
     "EVALUATION",
@@ -31,10 +32,13 @@ __all__ = (
     "OperationStyle",
     "ReLUConvBN",
     "SeparableConv",
+    "SynchronisedBatchNorm",
     "Zero",
     "build_operation",
     "check_operations",
     "drop_path",
+    "part_norms",
+    "synchronise_norms",
 )
 
 

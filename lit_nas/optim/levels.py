@@ -27,7 +27,7 @@ def frozen_statistics(norms: Iterable[nn.Module]) -> Iterator[None]:
     """Lets BatchNorm normalise by the batch without updating its running statistics.
 
     Args:
-        norms: Modules; those that are not BatchNorm are passed over.
+        norms: Modules; those that are not BatchNorm are ignored.
     """
     tracking = [norm for norm in norms if isinstance(norm, _BatchNorm) and norm.track_running_stats]
     for norm in tracking:

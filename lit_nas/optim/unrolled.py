@@ -4,7 +4,8 @@ Paper: Liu, Simonyan, Yang, ICLR 2019, https://arxiv.org/abs/1806.09055, equatio
 momentum and weight decay, as in the authors' code (quark0/darts, `cnn/architect.py`).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -103,6 +104,41 @@ def _exact_product(
     return accumulate(inner(), logits)[0]
 
 
+def _central_difference(
+    training: Losses, weights: Sequence[nn.Parameter], logits: Sequence[nn.Parameter], q: Gradients, radius: float
+) -> Gradients:
+    """The difference of the architecture gradients at w + epsilon q and w - epsilon q, over 2 epsilon (equation 8)."""
+    norm = torch.stack(torch._foreach_norm(q)).norm().clamp_min(torch.finfo(q[0].dtype).tiny ** 0.5)
+    epsilon = radius / norm
+    offset = torch._foreach_mul(q, epsilon)
+    with frozen(weights), _displaced(weights) as displace:
+        displace(offset, 1.0)
+        above, _ = accumulate(training(), logits)
+        displace(offset, -1.0)
+        below, _ = accumulate(training(), logits)
+    return [(a - b) / (2 * epsilon) for a, b in zip(above, below, strict=True)]
+
+
+@contextmanager
+def _displaced(weights: Sequence[nn.Parameter]) -> Iterator[Callable[[Gradients, float], None]]:
+    """Lets the live weights be moved, and puts them back bit for bit.
+
+    Yields:
+        What moves them: to where they were at first, plus a direction times a factor.
+    """
+    live = [weight.data for weight in weights]  # in-place changes of these are not seen by autograd
+    saved = [weight.clone() for weight in live]
+
+    def displace(direction: Gradients, factor: float) -> None:
+        torch._foreach_copy_(live, saved)
+        torch._foreach_add_(live, direction, alpha=factor)
+
+    try:
+        yield displace
+    finally:
+        torch._foreach_copy_(live, saved)
+
+
 def unrolled_gradient(
     validation: Losses,
     training: Losses,
@@ -120,7 +156,7 @@ def unrolled_gradient(
 
     Args:
         validation: Makes L_val at the present weights and architecture, in one or more terms.
-        training: L_train likewise.
+        training: Makes L_train in the same way.
         weights: w, the parameters of `optimizer` in its order.
         logits: alpha.
         optimizer: SGD of the weights, see `check_unrollable`.
@@ -131,36 +167,25 @@ def unrolled_gradient(
         reduce: Averages gradients over processes. It is applied before anything that is not linear in them.
 
     Returns:
-        One gradient a tensor of `logits`, and the validation loss after the virtual step.
+        One gradient per tensor of `logits`, and the validation loss after the virtual step.
     """
     xi = float(optimizer.param_groups[0]["lr"])
     logits, weights = list(logits), list(weights)
-    live = [weight.data for weight in weights]  # in-place changes of these are not seen by autograd
-    saved = [weight.clone() for weight in live]
 
     with frozen(logits):
         gradient = reduce(accumulate(training(), weights)[0])
     step, factor = virtual_step(weights, gradient, optimizer)
-    try:
-        torch._foreach_add_(live, step, alpha=-xi)
-        both, value = accumulate(validation(), [*logits, *weights])
-        both = reduce(both)
-        direct, q = both[: len(logits)], both[len(logits) :]
-        torch._foreach_copy_(live, saved)
 
-        if product == "exact":
-            implicit = reduce(_exact_product(training, weights, logits, q))
-        else:
-            norm = torch.stack(torch._foreach_norm(q)).norm().clamp_min(torch.finfo(q[0].dtype).tiny ** 0.5)
-            epsilon = radius / norm
-            offset = torch._foreach_mul(q, epsilon)
-            with frozen(weights):
-                torch._foreach_add_(live, offset)
-                above, _ = accumulate(training(), logits)
-                torch._foreach_copy_(live, saved)
-                torch._foreach_sub_(live, offset)
-                below, _ = accumulate(training(), logits)
-            implicit = reduce([(a - b) / (2 * epsilon) for a, b in zip(above, below, strict=True)])
-    finally:
-        torch._foreach_copy_(live, saved)
+    # equation 6: the validation loss at w - xi v
+    with _displaced(weights) as displace:
+        displace(step, -xi)
+        both, value = accumulate(validation(), [*logits, *weights])
+    both = reduce(both)
+    direct, q = both[: len(logits)], both[len(logits) :]
+
+    # equation 7: how that point moves with alpha, the mixed derivative of L_train times q
+    if product == "exact":
+        implicit = reduce(_exact_product(training, weights, logits, q))
+    else:
+        implicit = reduce(_central_difference(training, weights, logits, q, radius))
     return [d - xi * factor * h for d, h in zip(direct, implicit, strict=True)], value

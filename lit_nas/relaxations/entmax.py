@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from entmax import entmax15, entmax_bisect, sparsemax
+from entmax import entmax15, sparsemax
 from torch import Tensor
 from torch.autograd import Function
 
@@ -23,7 +23,7 @@ NEARLY_ONE = 1.0 + 1e-6
 
 @dataclass(frozen=True)
 class Entmax(Relaxation):
-    """Alpha-entmax over the living candidates of an edge: softmax at alpha = 1, sparser the larger alpha is.
+    """Alpha-entmax over the active candidates of an edge: softmax at alpha = 1, sparser the larger alpha is.
 
     An entry is p_i = [(alpha - 1) z_i - tau]_+ ^ (1 / (alpha - 1)), tau such that the row sums to 1. The Jacobian is
     diag(g) - g g^T / sum(g) with g_i = p_i ^ (2 - alpha) where p_i > 0, else 0. Both are computed in float64 whatever
@@ -38,7 +38,7 @@ class Entmax(Relaxation):
     start: float | None = None
     """Sparsity at the beginning; None keeps `alpha` throughout."""
     stairs: int | None = None
-    """In how many equal stairs, the first at `start` and the last at `alpha`; None moves linearly with every step."""
+    """In how many equal stairs, the first at `start` and the last at `alpha`; None changes linearly with every step."""
 
     def __post_init__(self) -> None:
         for name, value in (("alpha", self.alpha), ("start", self.start)):
@@ -51,7 +51,7 @@ class Entmax(Relaxation):
             )
 
     def __call__(self, logits: Tensor, mask: Tensor, progress: Tensor) -> Tensor:
-        """[E, O] -> [E, O]; a row sums to 1, or to 0 where nothing lives."""
+        """[E, O] -> [E, O]; a row sums to 1, or to 0 where nothing is active."""
         safe = mask | ~mask.any(-1, keepdim=True)  # nothing is no distribution
         with torch.autocast(logits.device.type, enabled=False):
             z = logits.double().masked_fill(~safe, float("-inf"))
@@ -81,14 +81,43 @@ class Entmax(Relaxation):
         if self.start is None or self.start == self.alpha:
             if self.alpha < NEARLY_ONE:
                 return z.softmax(-1), alpha
-            return _SORTED.get(self.alpha, lambda z: entmax_bisect(z, self.alpha))(z), alpha
+            if self.alpha in _SORTED:
+                return _SORTED[self.alpha](z), alpha
+            return _bisect(z, alpha), alpha
         # on the device and without branches, so that no step waits for it
-        sparse = entmax_bisect(z, alpha.clamp(min=NEARLY_ONE))
+        sparse = _bisect(z, alpha.clamp(min=NEARLY_ONE))
         return torch.where(alpha < NEARLY_ONE, z.softmax(-1), sparse), alpha
 
 
 _SORTED = {1.5: entmax15, 2.0: sparsemax}
 """Those with an exact solution by sorting; the others are found by bisection."""
+HALVINGS = 50
+"""Of the interval that holds the threshold, as in the package; float64 can tell no more of them apart."""
+
+
+def _bisect(z: Tensor, alpha: Tensor) -> Tensor:
+    """Alpha-entmax of each row by bisection.
+
+    The arithmetic is that of the package's `entmax_bisect`, which copies numbers from the host; a step would wait for
+    them, and no CUDA graph can hold them. Here each kernel reads the device only, and there is always the same number.
+
+    Args:
+        z: [..., O] float64, with -inf for candidates that do not compete.
+        alpha: 0-dim, above 1.
+
+    Returns:
+        [..., O]; each row sums to 1.
+    """
+    scaled, power = z * (alpha - 1), (alpha - 1).reciprocal()
+    largest = scaled.amax(-1, keepdim=True)
+    low = largest - 1  # there the largest entry alone makes 1; at the other end O equal entries would
+    halves = 0.5 ** torch.arange(1, HALVINGS + 1, dtype=z.dtype, device=z.device)
+    steps = (largest - torch.pow(1 / z.shape[-1], alpha - 1) - low) * halves  # [..., HALVINGS]
+    for step in steps.unsqueeze(-1).unbind(-2):
+        threshold = low + step
+        weights = (scaled - threshold).clamp(min=0) ** power
+        low = torch.where(weights.sum(-1, keepdim=True) >= 1, threshold, low)
+    return weights / weights.sum(-1, keepdim=True)
 
 
 class _Entmax(Function):
@@ -104,6 +133,6 @@ class _Entmax(Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         p, alpha = ctx.saved_tensors
         alive = p > 0
-        g = p.where(alive, 1.0) ** (2.0 - alpha) * alive  # a power of zero has no derivative
+        g = p.masked_fill(~alive, 1.0) ** (2.0 - alpha) * alive  # a power of zero has no derivative
         mean = (gradient * g).sum(-1, keepdim=True) / g.sum(-1, keepdim=True)
         return g * (gradient - mean), None, None

@@ -17,7 +17,7 @@ class Relaxation(ABC):
 
         Args:
             logits: [E, O].
-            mask: bool [E, O], True where a candidate is alive.
+            mask: bool [E, O], True where a candidate is active.
             progress: 0-dim, the part of the search that is done, in [0, 1].
 
         Returns:

@@ -11,8 +11,8 @@ __all__ = ("Sigmoid",)
 
 @dataclass(frozen=True)
 class Sigmoid(Relaxation):
-    """Each candidate is weighted for itself (FairDARTS, Chu et al. 2020, https://arxiv.org/abs/1911.12126)."""
+    """Each candidate is weighted by itself (FairDARTS, Chu et al. 2020, https://arxiv.org/abs/1911.12126)."""
 
     def __call__(self, logits: Tensor, mask: Tensor, progress: Tensor) -> Tensor:
-        """[E, O] -> [E, O]; each living entry in (0, 1)."""
+        """[E, O] -> [E, O]; each active entry in (0, 1)."""
         return logits.sigmoid() * mask

@@ -11,9 +11,9 @@ __all__ = ("Softmax",)
 
 @dataclass(frozen=True)
 class Softmax(Relaxation):
-    """Softmax over the living candidates of an edge (DARTS, equation 2)."""
+    """Softmax over the active candidates of an edge (DARTS, equation 2)."""
 
     def __call__(self, logits: Tensor, mask: Tensor, progress: Tensor) -> Tensor:
-        """[E, O] -> [E, O]; a row sums to 1, or to 0 where nothing lives."""
+        """[E, O] -> [E, O]; a row sums to 1, or to 0 where nothing is active."""
         safe = mask | ~mask.any(-1, keepdim=True)  # a softmax over nothing would be NaN
         return logits.masked_fill(~safe, float("-inf")).softmax(-1) * mask

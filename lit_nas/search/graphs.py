@@ -7,6 +7,7 @@ changes, and Lightning counts them.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,6 +27,8 @@ class CapturedGradient:
         pair: A batch of the shape that all batches will have, on the device.
         parameters: With respect to these.
         state: What computing the loss changes, such as running statistics. Warming up leaves it as it was.
+        pool: `pool` of a graph that still exists and never runs at the same time: both then use the same memory for
+            what they need while they run. None makes a new pool, because that of a graph that is gone cannot be used.
 
     Raises:
         RuntimeError: from CUDA, if the loss waits for the device.
@@ -37,6 +40,7 @@ class CapturedGradient:
         pair: Pair,
         parameters: Sequence[Tensor],
         state: Sequence[Tensor],
+        pool: Any = None,
     ) -> None:
         self._pair = (pair[0].clone(memory_format=torch.preserve_format), pair[1].clone())
 
@@ -55,8 +59,10 @@ class CapturedGradient:
         with torch.no_grad():
             for tensor, value in zip(state, saved, strict=True):
                 tensor.copy_(value)
+        self.pool = torch.cuda.graph_pool_handle() if pool is None else pool
         self._graph = torch.cuda.CUDAGraph()
-        with _no_cast_cache(), torch.cuda.graph(self._graph):
+        # "thread_local": what the threads of a data loader do at this moment does not concern the capture
+        with _no_cast_cache(), torch.cuda.graph(self._graph, pool=self.pool, capture_error_mode="thread_local"):
             self._gradient, self._value = run()
 
     def __call__(self, pair: Pair) -> tuple[list[Tensor | None], Tensor]:
@@ -66,8 +72,8 @@ class CapturedGradient:
             pair: The batch.
 
         Returns:
-            One gradient a parameter, None for those without a path to the loss, and the loss. Gradients are overwritten
-            by the next replay.
+            One gradient per parameter, None for those without a path to the loss, and the loss. Gradients are
+            overwritten by the next replay of any graph of the pool.
         """
         for static, new in zip(self._pair, pair, strict=True):
             static.copy_(new, non_blocking=True)
@@ -77,7 +83,7 @@ class CapturedGradient:
 
 @contextmanager
 def _no_cast_cache() -> Iterator[None]:
-    """Makes autocast cast weights within the graph, which else would keep the weights of its capture."""
+    """Makes autocast cast weights within the graph, which would otherwise keep the weights of its capture."""
     enabled = torch.is_autocast_cache_enabled()
     torch.clear_autocast_cache()
     torch.set_autocast_cache_enabled(False)

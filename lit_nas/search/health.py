@@ -17,8 +17,8 @@ class Health:
     def watch(self, values: Iterable[Tensor], step: int) -> None:
         """Notes a step if one of its values is not finite."""
         total = sum(value.detach().double().sum() for value in values)
-        place = torch.tensor(float(step)).to(total.device, non_blocking=True)
-        bad = torch.where(total.isfinite(), torch.inf, place)
+        # filled on the device: a copy of a number from the host would make the step wait
+        bad = torch.full_like(total, float(step)).masked_fill(total.isfinite(), torch.inf)
         self._first = bad if self._first is None else torch.minimum(self._first, bad)
 
     def first_bad(self) -> int | None:

@@ -27,7 +27,7 @@ class LossScale:
         """Divides a gradient by the factor; None if it has overflowed."""
         if self._scaler is None:
             return gradient
-        if not all(bool(part.isfinite().all()) for part in gradient):
+        if not bool(torch.stack([part.isfinite().all() for part in gradient]).all()):  # waits once
             return None
         return [part / self.value for part in gradient]
 

@@ -19,6 +19,7 @@ from torchmetrics import MeanMetric
 from lit_nas.architecture import Architecture
 from lit_nas.batches import Pair, by_role
 from lit_nas.derivation import Deriver, EmptyCellError
+from lit_nas.engine import Engine
 from lit_nas.genotype import Genotype
 from lit_nas.module import RecordedModule
 from lit_nas.optim import (
@@ -447,7 +448,8 @@ class SearchModule(RecordedModule, ABC):
         if level not in self._captured or self._captured[level][0] != key:
             self._captured.pop(level, None)  # its memory first
             state = [buffer for norm in self._norms for buffer in norm.buffers()]
-            self._captured[level] = key, CapturedGradient(loss, pair, parameters, state)
+            pool = next((other.pool for _, other in self._captured.values()), None)
+            self._captured[level] = key, CapturedGradient(loss, pair, parameters, state, pool)
         return self._captured[level][1](pair)
 
     def _apply_or_lower(self, gradient: list[Tensor] | None, scale: LossScale) -> None:
@@ -458,7 +460,10 @@ class SearchModule(RecordedModule, ABC):
             self.apply_arch_gradient(gradient, reduced=True)
 
     def _check_graphs(self) -> None:
+        engines = {getattr(module, "engine", None) for module in self.network.modules()}
+        recomputes = any(isinstance(engine, Engine) and engine.recomputes for engine in engines)
         for wrong, reason in (
+            (recomputes, "model.engine.checkpoint false, because recomputation reads random states on the host"),
             (self.device.type != "cuda", f"a GPU, but runs on {self.device.type}"),
             (self.order != 1, "the first order: order 2 moves the weights within a step"),
             (self.trainer.world_size > 1, "one process"),

@@ -26,10 +26,10 @@ def environments(launcher):
     return [{**common, "SLURM_PROCID": str(r), "SLURM_LOCALID": str(r)} for r in range(RANKS)]
 
 
-def fit(config, folder, launcher="torchrun", bomb="", at=0, last=False, engine="Fused"):
+def fit(config, folder, launcher="torchrun", bomb="", at=0, last=False, engine="Fused", sync=False):
     arguments = [
         "fit", "-c", str(config), "--trainer.default_root_dir", str(folder), "--trainer.devices", str(RANKS),
-        "--trainer.strategy", "ddp", "--model.engine", engine,
+        "--trainer.strategy", "ddp", "--model.engine", engine, "--trainer.sync_batchnorm", str(sync).lower(),
     ]  # fmt: skip
     return run_ranks([*arguments, *(["--ckpt_path", "last"] if last else [])], environments(launcher), bomb, at)
 
@@ -91,3 +91,13 @@ def test_slurm_and_the_other_engine_find_the_same(name, whole, tmp_path):
     for key, value in fused.items():
         if key.startswith("architecture.logits"):
             torch.testing.assert_close(value, reference[key], rtol=0, atol=5e-4)  # twelve steps of Adam with lr 3e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["DARTS-first-order", "DARTS-second-order-exact"])
+def test_a_search_with_synchronised_norms_continues_bit_identically(name, tmp_path):
+    config = write_config(name, tmp_path / "in.yaml")
+    assert fit(config, tmp_path / "whole", sync=True) == [0] * RANKS
+    assert fit(config, tmp_path / "part", bomb="SIGTERM", at=5, sync=True) == [143] * RANKS
+    assert fit(config, tmp_path / "part", last=True, sync=True) == [0] * RANKS
+    assert differences(final_state(tmp_path / "whole"), final_state(tmp_path / "part")) == []

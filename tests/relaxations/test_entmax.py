@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from entmax import entmax_bisect
 
 from lit_nas.relaxations import Entmax, Sigmoid, Softmax
+from tests.device import META, waits
 
 PROGRESS = torch.tensor(0.5)
 ALPHAS = pytest.mark.parametrize("alpha", [1.0, 1.5, 1.7, 2.0, 3.0, 4.0])
@@ -62,6 +64,32 @@ def test_properties(alpha):
     if alpha > 1:
         for row, taus in zip(p, solution, strict=True):
             assert taus[row > 0].std(unbiased=False) < 1e-6
+
+
+@pytest.mark.parametrize("alpha", [1.1, 1.7, 2.5, 3.0, 4.0, 8.0])
+@pytest.mark.parametrize("scale", [1e-3, 0.3, 10.0])
+def test_bisection_finds_what_the_package_finds(alpha, scale):
+    generator = torch.Generator().manual_seed(0)
+    z = scale * torch.randn(500, 8, dtype=torch.float64, generator=generator)
+    mask = torch.rand(500, 8, generator=generator) > 0.2
+    mask[:, 0] = True
+    expected = entmax_bisect(z.masked_fill(~mask, float("-inf")), alpha)
+    for relaxation in (Entmax(alpha), Entmax(2 * alpha - 1, start=1.0)):  # constant, and half-way there
+        found = weights(relaxation, z, mask)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+        assert torch.equal(found > 0, expected > 0)
+
+
+@pytest.mark.parametrize(
+    "relaxation", [*map(Entmax, [1.0, 1.5, 1.7, 2.0, 3.0]), Entmax(3.0, 1.0), Entmax(3.0, 1.0, 4), Softmax(), Sigmoid()]
+)
+def test_no_number_passes_between_host_and_device(relaxation):
+    z = torch.zeros(3, 4, device=META, requires_grad=True)
+    mask, progress = torch.ones(3, 4, device=META, dtype=torch.bool), torch.zeros((), device=META)
+    with waits() as found:
+        (first,) = torch.autograd.grad(relaxation(z, mask, progress).sum(), z, create_graph=True)
+        torch.autograd.grad(first.sum(), z)
+    assert found == []
 
 
 def test_near_one_is_softmax():
