@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from lit_nas.inputs import ImageSpec
-from lit_nas.recipe import import_class, plain
+from lit_nas.names import import_class, public_name
+from lit_nas.recipe import plain
 
 __all__ = ("RecordedModule", "load_module", "read_checkpoint")
 

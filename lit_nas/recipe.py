@@ -1,14 +1,31 @@
 """The constructor call of a module as plain data, for checkpoints, logs and reports."""
 
 import dataclasses
-import importlib
+import inspect
 import subprocess
 from abc import ABC
+from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ("commit", "import_class", "plain")
+from lit_nas.names import current_name, import_class, public_name
+
+__all__ = ("Difference", "commit", "default_arguments", "differences", "plain")
+
+
+class Difference(NamedTuple):
+    """A key whose value is not the same in two configurations."""
+
+    key: str
+    """Dotted, as it is written on the command line: without `init_args`."""
+    old: Any
+    """Value there; None where the key is missing and has no default."""
+    new: Any
+    """Value here, likewise."""
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.old!r} -> {self.new!r}"
 
 
 def plain(value: Any) -> Any:
@@ -32,7 +49,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if isinstance(value, type):
-        return {"class_path": f"{value.__module__}.{value.__qualname__}"}
+        return {"class_path": public_name(value)}
     if isinstance(value, partial) and isinstance(value.func, type) and not value.args:
         return {**plain(value.func), "init_args": plain(dict(value.keywords))}
     if dataclasses.is_dataclass(value):
@@ -44,20 +61,70 @@ def plain(value: Any) -> Any:
     )
 
 
-def import_class(path: str) -> type:
-    """Imports `package.module.Class`.
+def default_arguments(owner: type) -> dict[str, Any]:
+    """Default arguments of a class in plain form, those of its base classes included where it hands them on.
 
-    Raises:
-        ValueError: if there is no such class.
+    Args:
+        owner: The class.
+
+    Returns:
+        By name; arguments without a default, or with one that is no plain data, are left out.
     """
-    module, _, name = path.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"There is no class '{path}': {error}.") from error
-    if not isinstance(found, type):
-        raise ValueError(f"'{path}' is not a class.")
+    found: dict[str, Any] = {}
+    for parent in owner.__mro__:
+        if "__init__" not in vars(parent):
+            continue
+        parameters = inspect.signature(parent.__init__).parameters.values()
+        for parameter in parameters:
+            if parameter.default is not parameter.empty:
+                try:
+                    found.setdefault(parameter.name, plain(parameter.default))
+                except TypeError:
+                    continue
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            break
     return found
+
+
+def differences(
+    old: Mapping[str, Any], new: Mapping[str, Any], defaults: Mapping[str, Any] | None = None, key: str = ""
+) -> list[Difference]:
+    """Where two nested configurations differ.
+
+    A key that one of them lacks has its default there, so that a configuration of an older release, which did not know
+    the key, equals one that leaves it at its default. Defaults of a part that is chosen by `class_path` are those of
+    the class; a class is the same one under its public name and under that of its module, and is imported only if
+    both sides name it.
+
+    Args:
+        old: Builtins, as `plain` makes them or as a YAML file holds them.
+        new: Likewise.
+        defaults: Default values of the keys, nested like the two; None stands for a missing one.
+        key: Prefix of the keys that are returned.
+
+    Returns:
+        In the order of `new`, then of `old`.
+    """
+    defaults = defaults if isinstance(defaults, Mapping) else {}
+    if "class_path" in old or "class_path" in new:
+        ours, theirs = (current_name(str(side.get("class_path"))) for side in (new, old))
+        if ours != theirs:
+            return [Difference(key or "class_path", theirs, ours)]
+        known = default_arguments(import_class(ours))
+        return differences(old.get("init_args") or {}, new.get("init_args") or {}, known, key)
+    found: list[Difference] = []
+    for name in dict.fromkeys([*new, *old]):
+        where, default = f"{key}.{name}" if key else str(name), defaults.get(name)
+        before, after = old.get(name, default), new.get(name, default)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            found += differences(before, after, default, where)
+        elif _listed(before) != _listed(after):
+            found.append(Difference(where, before, after))
+    return found
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 @cache

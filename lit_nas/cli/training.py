@@ -44,7 +44,7 @@ from lit_nas.callbacks.folder import run_folder, writes
 from lit_nas.files import write_text
 from lit_nas.loggers import RewindCurves, RunLogger
 from lit_nas.module import RecordedModule, read_checkpoint
-from lit_nas.recipe import import_class
+from lit_nas.names import import_class
 from lit_nas.search import SearchModule
 
 __all__ = ("TrainingCLI", "default_callbacks", "train")
