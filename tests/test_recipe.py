@@ -9,8 +9,8 @@ import torch
 from lit_nas.data import SyntheticDataModule
 from lit_nas.derivation import TopEdges
 from lit_nas.inputs import ImageSpec
-from lit_nas.optim import DartsSGD
 from lit_nas.methods import DARTS, EntmaxDARTS
+from lit_nas.optim import DartsSGD
 from lit_nas.recipe import default_arguments, differences, plain
 from lit_nas.search import SearchOptim
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from lit_nas.memory import held_for_backward
 from lit_nas.optim import frozen_statistics
 from lit_nas.pruning import Pruning
+from lit_nas.recipe import plain
 
 if TYPE_CHECKING:
     from lit_nas.search import SearchModule
@@ -33,6 +34,10 @@ class Prune(Callback):
         self.policy = policy
         self._began, self._ended, self._steps = 0.0, 0.0, 0
         self._held: int | None = None
+
+    def record(self) -> dict[str, Any]:
+        """The policy, which a run that continues must have."""
+        return plain(self.policy)
 
     def setup(self, trainer: Trainer, pl_module: "SearchModule", stage: str) -> None:
         """Announces that weights of pruned candidates will have no gradient."""

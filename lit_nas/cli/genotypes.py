@@ -16,12 +16,14 @@ def derive(args: Sequence[str]) -> None:
     parser = argparse.ArgumentParser("lit-nas derive", description=derive.__doc__)
     parser.add_argument("--ckpt_path", required=True, type=Path, help="checkpoint of a search")
     parser.add_argument("-o", "--output", required=True, type=Path, help="JSON file to write")
+    trust = "package of a method or a part of your own whose code the checkpoint may have imported; can be repeated"
+    parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help=trust)
     given = parser.parse_args(args)
 
     from lit_nas.module import load_module, read_checkpoint
     from lit_nas.search import SearchModule
 
-    module = load_module(given.ckpt_path)
+    module = load_module(given.ckpt_path, given.trust)
     if not isinstance(module, SearchModule):
         raise ValueError(f"'{given.ckpt_path}' is a checkpoint of {type(module).__name__}, which is not a search.")
     genotype = module.derive()

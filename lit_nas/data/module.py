@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 from pytorch_lightning import LightningDataModule
+from pytorch_lightning.trainer.states import TrainerFn
+from pytorch_lightning.utilities.parsing import AttributeDict
 from torch import Tensor
 
 from lit_nas.data.augment import Augmentation, normalise
@@ -19,6 +21,7 @@ from lit_nas.data.order import Order
 from lit_nas.data.split import Split
 from lit_nas.files import write_text
 from lit_nas.inputs import ImageSpec
+from lit_nas.recipe import plain
 
 __all__ = ("ImageDataModule", "ImageFiles", "Pixels")
 
@@ -99,6 +102,8 @@ class ImageDataModule(LightningDataModule, ABC):
         validate_on_test: bool = False,
     ) -> None:
         super().__init__()
+        self.save_hyperparameters(logger=False)  # those of the final class, for the record of a run
+        self._hparams = AttributeDict(plain({k: v for k, v in self.hparams.items() if not k.startswith("_")}))
         self.split = Split(split, split_seed)
         self.batch_size, self.eval_batch_size = batch_size, batch_size if eval_batch_size is None else eval_batch_size
         self.augmentation, self.seed, self.limit = augmentation, seed, limit
@@ -139,7 +144,7 @@ class ImageDataModule(LightningDataModule, ABC):
     # -- hooks of Lightning --------------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
-        """Reads the data set once, divides it, checks it, and writes `split.json` beside the results of a fit.
+        """Reads the data set once, divides it and checks it.
 
         Raises:
             ValueError: if the data do not fit the arguments.
@@ -162,11 +167,16 @@ class ImageDataModule(LightningDataModule, ABC):
             if not self.roles & {"val", "arch"} and not self.validate_on_test:
                 # otherwise Lightning warns of a validation without batches
                 self.trainer.limit_val_batches = 0
-            if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
-                self._write_split(Path(self.trainer.default_root_dir) / "split.json")
 
     def train_dataloader(self) -> dict[str, RoleLoader]:
-        """One loader for each role that trains, all as long as the weights', so that the epoch is."""
+        """One loader for each role that trains, all as long as the weights', so that the epoch is.
+
+        Writes `split.json` beside the results of a fit: here and not before, because a checkpoint that was made with
+        another split has been refused by now.
+        """
+        fits = self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
+        if fits and self.trainer.is_global_zero and not self.trainer.fast_dev_run:
+            self._write_split(Path(self.trainer.default_root_dir) / "split.json")
         weights = self._order("weights", training=True)
         orders = {"weights": weights}
         if "arch" in self.parts:

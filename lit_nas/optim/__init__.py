@@ -11,6 +11,7 @@ from lit_nas.optim.recipes import (
     SchedulerCallable,
     SearchCosineLR,
     fit_to_run,
+    is_spanning,
 )
 from lit_nas.optim.unrolled import accumulate, check_unrollable, unrolled_gradient, virtual_step
 
@@ -28,6 +29,7 @@ __all__ = (
     "fit_to_run",
     "frozen",
     "frozen_statistics",
+    "is_spanning",
     "unrolled_gradient",
     "virtual_step",
 )
