@@ -134,6 +134,13 @@ class EvaluationModule(RecordedModule):
         parts = [*(["model.optim.drop_path"] if self.optim.drop_path else []), *(["model.optim.schedule"] * spanning)]
         return f"{' and '.join(parts)} span the run" if parts else ""
 
+    def run_settings(self) -> dict[str, Any]:
+        """Adds the number of steps, if the schedule may span it."""
+        settings = super().run_settings()
+        if self.optim.schedule_every == "step":
+            settings["trainer"]["max_steps"] = self.trainer.max_steps
+        return settings
+
     def forward(self, images: Tensor) -> Tensor:
         """[B, C, H, W] -> logits [B, K]."""
         return self.network(images)[0]

@@ -67,6 +67,10 @@ class RecordedModule(LightningModule, ABC):
         """What depends on `trainer.max_epochs`, in words; empty if nothing does, so that a run can be made longer."""
         return "what is scheduled over the run depended on it"
 
+    def run_settings(self) -> dict[str, Any]:
+        """What of Trainer and data finished steps depend on, see `lit_nas.resume.run_settings`."""
+        return run_settings(self.trainer)
+
     def log_now(self, values: dict[str, Tensor | float], prog_bar: bool = False) -> None:
         """Hands scalars to all loggers at once, and to progress bar and `trainer.callback_metrics`.
 
@@ -121,7 +125,7 @@ class RecordedModule(LightningModule, ABC):
             "release": __version__,
             "class_path": public_name(type(self)),
             "init_args": dict(self.hparams),
-            "run": {} if self._trainer is None else run_settings(self.trainer),
+            "run": {} if self._trainer is None else self.run_settings(),
             "metrics": metrics,
             **self.record(),
         }
@@ -191,7 +195,7 @@ class RecordedModule(LightningModule, ABC):
             )
         self._batches = run.get("batches")
         free = (*self.free, *(() if reason else ("trainer.max_epochs",)))
-        refuse([*found, *compare_run(checkpoint, self.trainer)], free, {"trainer.max_epochs": reason})
+        refuse([*found, *compare_run(run, self.run_settings())], free, {"trainer.max_epochs": reason})
 
     def _complete_state(self, theirs: dict[str, Tensor]) -> None:
         """Checks names and shapes of all tensors.

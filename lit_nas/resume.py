@@ -13,10 +13,8 @@ from lit_nas.recipe import Difference, differences, plain
 
 __all__ = ("compare_arguments", "compare_run", "refuse", "run_settings", "weights_differ")
 
-FREE_DATA = ("root", "download", "in_memory", "num_workers", "eval_batch_size")
+FREE_DATA = tuple(f"data.{name}" for name in ("root", "download", "in_memory", "num_workers", "eval_batch_size"))
 """Arguments of data modules that change neither a training batch nor its order."""
-SPLIT = ("split", "split_seed", "limit")
-"""Arguments of data modules that count only by the parts that they make."""
 TRAINING_ONLY = ("model.deriver", "model.engine", "model.optim", "model.order", "model.product", "model.pruning")
 """Arguments of modules that concern training alone."""
 
@@ -91,28 +89,20 @@ def _cells(genotype: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def compare_run(checkpoint: Mapping[str, Any], trainer: Trainer) -> list[Difference]:
-    """Where the settings of the run of a checkpoint and of a trainer differ; what the checkpoint lacks is not compared.
+def compare_run(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:
+    """Where the settings of a run and those of what continues it differ; what was not recorded is not compared.
 
     Args:
-        checkpoint: In the present format.
-        trainer: What continues it.
+        old: `lit_nas.run` of the checkpoint.
+        new: What `run_settings` gives now.
     """
-    old, new = checkpoint["lit_nas"].get("run") or {}, run_settings(trainer)
     found = []
     for key in ("seed_everything", "data"):
         if old.get(key) is not None and new[key] is not None:  # a run from Python may have neither
             found += differences({key: old[key]}, {key: new[key]})
     known = old.get("trainer", {})
     found += differences(known, {key: new["trainer"].get(key) for key in known}, key="trainer")
-    free = (*FREE_DATA, *(SPLIT if _same_parts(checkpoint, trainer) else ()))
-    return [difference for difference in found if not _under(difference.key, *(f"data.{name}" for name in free))]
-
-
-def _same_parts(checkpoint: Mapping[str, Any], trainer: Trainer) -> bool:
-    data: LightningDataModule | None = getattr(trainer, "datamodule", None)
-    old = None if data is None else checkpoint.get(type(data).__qualname__, {}).get("split")
-    return old is not None and old == data.state_dict().get("split")
+    return [difference for difference in found if not _under(difference.key, *FREE_DATA)]
 
 
 def _under(key: str, *prefixes: str) -> bool:
