@@ -17,7 +17,7 @@ from lit_nas.genotype import Genotype, load_genotype
 from lit_nas.inputs import ImageSpec
 from lit_nas.module import RecordedModule
 from lit_nas.networks.registry import EvaluationName, build_evaluation_network, default_kind
-from lit_nas.optim import CosineLR, DartsSGD, OptimizerCallable, SchedulerCallable, fit_to_run, make_part
+from lit_nas.optim import CosineLR, DartsSGD, OptimizerCallable, SchedulerCallable, fit_to_run, is_spanning, make_part
 
 __all__ = ("EvaluationBatch", "EvaluationModule", "EvaluationOptim")
 
@@ -132,6 +132,20 @@ class EvaluationModule(CheckedBatches, RecordedModule):
     def drop_probability(self) -> float:
         """Chance of dropping a path in this epoch."""
         return self.optim.drop_path * self.current_epoch / self.trainer.max_epochs
+
+    def spans_run(self) -> str:
+        """Dropped paths, and a schedule without a length of its own."""
+        optimizer = self.optim.weights(self.network.parameters())
+        spanning = is_spanning(self.optim.schedule(optimizer))
+        parts = [*(["model.optim.drop_path"] if self.optim.drop_path else []), *(["model.optim.schedule"] * spanning)]
+        return f"{' and '.join(parts)} span the run" if parts else ""
+
+    def run_settings(self) -> dict[str, Any]:
+        """Adds the number of steps, if the schedule may span it."""
+        settings = super().run_settings()
+        if self.optim.schedule_every == "step":
+            settings["trainer"]["max_steps"] = self.trainer.max_steps
+        return settings
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, C, H, W] -> logits [B, K]."""

@@ -12,7 +12,7 @@ from lit_nas.checkpoint import read_archive
 from lit_nas.files import write_text
 from lit_nas.nas_bench_201 import CELL_EDGES, CELL_OPERATIONS, format_architecture, parse_architecture
 
-__all__ = ("CellGenotype", "Edge", "Genotype", "load_genotype", "published_genotypes")
+__all__ = ("CellGenotype", "Edge", "Genotype", "load_genotype", "published_genotypes", "read_genotype")
 
 FORMAT = "lit-nas genotype"
 VERSIONS = (1,)
@@ -281,10 +281,19 @@ def load_genotype(source: str | Path) -> Genotype:
             f"'{source}' is neither a published genotype nor a file ('{path.absolute()}' was looked for). Published "
             f"are: {', '.join(published_genotypes())}."
         )
-    return _read_checkpoint(path) if path.suffix == ".ckpt" else Genotype.load(path)
+    return read_genotype(path) if path.suffix == ".ckpt" else Genotype.load(path)
 
 
-def _read_checkpoint(path: Path) -> Genotype:
+def read_genotype(path: Path) -> Genotype:
+    """Reads the genotype of the epoch at which a checkpoint of a search was written; imports none of its classes.
+
+    Args:
+        path: The checkpoint.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        ValueError: if it is damaged or holds no genotype.
+    """
     checkpoint = read_archive(path)
     record = checkpoint.get("lit_nas") if isinstance(checkpoint, dict) else None
     if not isinstance(record, dict) or "genotype" not in record:

@@ -7,11 +7,12 @@ from abc import ABC
 from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import UnionType
+from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from lit_nas.names import current_name, import_class, public_name
 
-__all__ = ("Difference", "commit", "default_arguments", "differences", "plain")
+__all__ = ("Difference", "build", "commit", "default_arguments", "differences", "plain")
 
 
 class Difference(NamedTuple):
@@ -45,7 +46,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
+        found = {str(key): plain(item) for key, item in value.items()}
+        return {**found, "class_path": current_name(found["class_path"])} if "class_path" in found else found
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if isinstance(value, type):
@@ -59,6 +61,44 @@ def plain(value: Any) -> Any:
         f"{value!r} cannot be written into a checkpoint. Use a class, functools.partial of a class with keywords, a "
         "frozen dataclass or builtins."
     )
+
+
+def build(owner: type, arguments: Mapping[str, Any]) -> Any:
+    """Calls a class with arguments in plain form: the inverse of `plain`.
+
+    Only what stands under `class_path` is imported, so whoever checks that knows all that is.
+
+    Args:
+        owner: The class.
+        arguments: Builtins; those that are left out take their defaults.
+
+    Raises:
+        ValueError: if a class does not exist or refuses a value.
+        TypeError: if there is no such argument.
+    """
+    try:
+        hints = get_type_hints(owner.__init__)
+    except NameError:  # names that only a type checker imports
+        hints = {}
+    return owner(**{name: _build(value, hints.get(name)) for name, value in arguments.items()})
+
+
+def _build(value: Any, hint: Any) -> Any:
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    classes = tuple(kind for kind in kinds if isinstance(kind, type) and get_origin(kind) is None)
+    if isinstance(value, Mapping) and "class_path" in value:
+        found, arguments = import_class(value["class_path"]), value.get("init_args") or {}
+        if issubclass(found, classes) or (dataclasses.is_dataclass(found) and issubclass(found, ABC)):
+            return build(found, arguments)
+        return partial(found, **arguments) if arguments else found
+    if isinstance(value, Mapping):
+        if parts := [kind for kind in classes if dataclasses.is_dataclass(kind)]:
+            return build(parts[0], value)
+        return {key: _build(item, None) for key, item in value.items()}
+    if isinstance(value, list):
+        items = [_build(item, None) for item in value]
+        return tuple(items) if any(get_origin(kind) is tuple or kind is tuple for kind in kinds) else items
+    return Path(value) if Path in classes and str not in classes and isinstance(value, str) else value
 
 
 def default_arguments(owner: type) -> dict[str, Any]:
@@ -110,7 +150,10 @@ def differences(
         ours, theirs = (current_name(str(side.get("class_path"))) for side in (new, old))
         if ours != theirs:
             return [Difference(key or "class_path", theirs, ours)]
-        known = default_arguments(import_class(ours))
+        try:
+            known = default_arguments(import_class(ours))
+        except ValueError:  # a class within a function has no name that leads to it
+            known = {}
         return differences(old.get("init_args") or {}, new.get("init_args") or {}, known, key)
     found: list[Difference] = []
     for name in dict.fromkeys([*new, *old]):

@@ -42,10 +42,7 @@ def save_last(trainer: Trainer) -> Path:
             with fresh.open("rb") as file:
                 os.fsync(file.fileno())
             if last.exists():
-                aside = folder / f".{PREVIOUS}.new"
-                aside.unlink(missing_ok=True)
-                os.link(last, aside)
-                os.replace(aside, folder / PREVIOUS)
+                _keep(last, folder / PREVIOUS)
             os.replace(fresh, last)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
         fresh.unlink(missing_ok=True)
@@ -55,6 +52,19 @@ def save_last(trainer: Trainer) -> Path:
         ) from error
     trainer.strategy.barrier()
     return last
+
+
+def _keep(last: Path, previous: Path) -> None:
+    """Gives a checkpoint a second name; where the file system has no hard links, another name."""
+    aside = previous.with_name(f".{previous.name}.new")
+    aside.unlink(missing_ok=True)
+    try:
+        os.link(last, aside)
+    except OSError:
+        # until the new one takes its name there is no `last.ckpt`, but `previous.ckpt` is whole and the newest
+        os.replace(last, previous)
+    else:
+        os.replace(aside, previous)
 
 
 def find_last(folder: Path) -> tuple[Path | None, str]:

@@ -8,6 +8,7 @@ from pytorch_lightning import Callback, Trainer
 
 from lit_nas.memory import WatchHeld
 from lit_nas.pruning import Pruning
+from lit_nas.recipe import plain
 
 if TYPE_CHECKING:
     from lit_nas.search import SearchModule
@@ -33,6 +34,10 @@ class Prune(Callback):
         self._began, self._ended, self._steps = 0.0, 0.0, 0
         self._held: int | None = None
         self._watch: WatchHeld | None = None
+
+    def record(self) -> dict[str, Any]:
+        """The policy, which a run that continues must have."""
+        return plain(self.policy)
 
     def setup(self, trainer: Trainer, pl_module: "SearchModule", stage: str) -> None:
         """Announces that weights of pruned candidates will have no gradient."""

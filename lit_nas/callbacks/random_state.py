@@ -10,8 +10,13 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 __all__ = ("KeepRandomState", "collect", "restore")
 
 
-def collect() -> dict[str, Any]:
-    """State of the generators of Python, NumPy and torch in this process, as builtins and tensors."""
+def collect(device: torch.device = torch.device("cpu")) -> dict[str, Any]:
+    """State of the generators of Python, NumPy and torch in this process, as builtins and tensors.
+
+    Args:
+        device: What the process trains on. Of several GPUs only this one is asked: the others are other processes',
+            and looking at their generators would take memory there.
+    """
     version, words, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002 - the state of others' code
     state: dict[str, Any] = {
@@ -19,20 +24,25 @@ def collect() -> dict[str, Any]:
         "numpy": [name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],
         "torch": torch.get_rng_state(),
     }
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state_all()
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
     return state
 
 
-def restore(state: dict[str, Any]) -> None:
-    """Sets the generators of this process to what `collect` returned."""
+def restore(state: dict[str, Any], device: torch.device = torch.device("cpu")) -> None:
+    """Sets the generators of this process to what `collect` returned.
+
+    Args:
+        state: From a process on any device; generators that this process does not use are left out.
+        device: What the process trains on.
+    """
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))
     name, keys, position, has_gauss, cached = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
     torch.set_rng_state(state["torch"].cpu())
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([value.cpu() for value in state["cuda"]])
+    if "cuda" in state and device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"].cpu(), device)
 
 
 class KeepRandomState(Callback):
@@ -45,13 +55,18 @@ class KeepRandomState(Callback):
     def __init__(self) -> None:
         self._pending: dict[str, Any] | None = None
         self._states: list[dict[str, Any]] | None = None
+        self._device = torch.device("cpu")
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Remembers the device of this process."""
+        self._device = trainer.strategy.root_device
 
     def state_dict(self) -> dict[str, Any]:
         """States of all ranks; called on all of them."""
-        states = [collect()]
+        states = [collect(self._device)]
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             states = [{} for _ in range(torch.distributed.get_world_size())]
-            torch.distributed.all_gather_object(states, collect())
+            torch.distributed.all_gather_object(states, collect(self._device))
         return {"ranks": states}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -76,5 +91,5 @@ class KeepRandomState(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Restores, once."""
         if self._pending is not None:
-            restore(self._pending)
+            restore(self._pending, self._device)
             self._pending = None

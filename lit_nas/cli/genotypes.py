@@ -18,18 +18,10 @@ def derive(args: Sequence[str]) -> None:
     parser.add_argument("-o", "--output", required=True, type=Path, help="JSON file to write")
     given = parser.parse_args(args)
 
-    from lit_nas.checkpoint import read_archive
-    from lit_nas.genotype import Genotype
+    from lit_nas.genotype import read_genotype
 
-    checkpoint = read_archive(given.ckpt_path)
-    record = checkpoint.get("lit_nas") if isinstance(checkpoint, dict) else None
-    if not isinstance(record, dict) or "genotype" not in record:
-        raise ValueError(f"'{given.ckpt_path}' is no checkpoint of a search of lit-nas: it holds no genotype.")
-    package, _, name = str(record.get("class_path")).rpartition(".")
-    if not package.startswith("lit_nas.methods"):
-        raise ValueError(f"'{given.ckpt_path}' is a checkpoint of {name}, which is not a search.")
-    # that of the architecture in the checkpoint, by the rule of the run
-    Genotype.from_dict(record["genotype"], f"'{given.ckpt_path}' (lit_nas.genotype)").save(given.output)
+    # the checkpoint holds what its architecture stands for by the rule of the run: no code of its classes is needed
+    read_genotype(given.ckpt_path).save(given.output)
     sys.stdout.write(f"{given.output}\n")
 
 

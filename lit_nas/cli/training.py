@@ -52,6 +52,7 @@ from lit_nas.cli.trainer_messages import check_trainer
 from lit_nas.files import write_text
 from lit_nas.loggers import RewindCurves, RunLogger
 from lit_nas.module import RecordedModule, read_checkpoint
+from lit_nas.recipe import default_arguments, differences
 from lit_nas.search import SearchModule
 
 __all__ = ("TrainingCLI", "default_callbacks", "train")
@@ -76,21 +77,37 @@ def default_callbacks(module: LightningModule, configuration: dict[str, Any] | N
 
 
 class SaveRunConfig(SaveConfigCallback):
-    """Writes the resolved configuration to `config.yaml` in the run folder when training starts.
+    """Writes the resolved configuration to `config.yaml` in the run folder when the first step begins.
 
-    Not before: what is refused until then must not make its folder one that holds a run.
+    Not before: what is refused until then must neither make its folder one that holds a run, nor replace the
+    configuration of the run that it was to continue. If a run continues with keys that may change, its configuration
+    until then is kept as `config-0001.yaml`, `config-0002.yaml` and so on.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "save_to_log_dir": False})
+        self._written = False
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Leaves it to `on_train_start`."""
+        """Leaves it to `on_train_batch_start`."""
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the file."""
-        if writes(trainer):
-            write_text(run_folder(trainer) / "config.yaml", self.parser.dump(self.config, skip_none=False))
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Writes the file, once."""
+        if writes(trainer) and not self._written:
+            config = self.config.clone()
+            if "ckpt_path" in config:
+                config.ckpt_path = None  # where it continued from is no part of what it is
+            path, text = run_folder(trainer) / "config.yaml", self.parser.dump(config, skip_none=False)
+            if path.exists() and _differ(path.read_text(encoding="utf-8"), text):
+                count = len(list(path.parent.glob("config-[0-9]*.yaml")))
+                path.replace(path.with_name(f"config-{count + 1:04d}.yaml"))
+            write_text(path, text)
+        self._written = True
+
+
+def _differ(old: str, new: str) -> bool:
+    before, now = ({**yaml.safe_load(text), "ckpt_path": None} for text in (old, new))
+    return bool(differences(before, now, {"trainer": default_arguments(Trainer)}))
 
 
 class TrainingCLI(LightningCLI):

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 from pytorch_lightning import LightningDataModule
+from pytorch_lightning.trainer.states import TrainerFn
+from pytorch_lightning.utilities.parsing import AttributeDict
 from torch import Tensor
 
 from lit_nas.data.augment import Augmentation, normalise
@@ -19,6 +21,7 @@ from lit_nas.data.order import Order
 from lit_nas.data.split import Split
 from lit_nas.files import write_text
 from lit_nas.inputs import ImageSpec
+from lit_nas.recipe import plain
 
 __all__ = ("ImageDataModule", "ImageFiles", "Pixels")
 
@@ -108,6 +111,8 @@ class ImageDataModule(LightningDataModule, ABC):
         predict_root: str | None = None,
     ) -> None:
         super().__init__()
+        self.save_hyperparameters(logger=False)  # those of the final class, for the record of a run
+        self._hparams = AttributeDict(plain({k: v for k, v in self.hparams.items() if not k.startswith("_")}))
         self.split = Split(split, split_seed)
         self.batch_size, self.eval_batch_size = batch_size, batch_size if eval_batch_size is None else eval_batch_size
         self.augmentation, self.seed, self.limit = augmentation, seed, limit
@@ -194,7 +199,7 @@ class ImageDataModule(LightningDataModule, ABC):
     # -- hooks of Lightning --------------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
-        """Reads the data set once, divides it, checks it, and writes `split.json` beside the results of a fit.
+        """Reads the data set once, divides it and checks it.
 
         Raises:
             ValueError: if the data do not fit the arguments.
@@ -219,7 +224,14 @@ class ImageDataModule(LightningDataModule, ABC):
             self._prepare_fit()
 
     def train_dataloader(self) -> dict[str, RoleLoader]:
-        """One loader for each role that trains, all as long as the weights', so that the epoch is."""
+        """One loader for each role that trains, all as long as the weights', so that the epoch is.
+
+        Writes `split.json` and `classes.json` beside the results of a fit: here and not before, because a checkpoint
+        that was made with another split has been refused by now.
+        """
+        fits = self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
+        if fits and self.trainer.is_global_zero and not self.trainer.fast_dev_run:
+            self._write_parts(Path(self.trainer.default_root_dir))
         weights = self._order("weights", training=True)
         orders = {"weights": weights}
         if "arch" in self.parts:
@@ -316,12 +328,12 @@ class ImageDataModule(LightningDataModule, ABC):
         if not self.roles & {"val", "arch"} and not self.validate_on_test:
             # otherwise Lightning warns of a validation without batches
             self.trainer.limit_val_batches = 0
-        if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
-            folder = Path(self.trainer.default_root_dir)
-            split = {"name": self.split.name, "fractions": self.split.fractions, "seed": self.split.seed}
-            parts = {role: part.tolist() for role, part in self.parts.items()}
-            _write_json(folder / "split.json", {**split, "merged": self.split.merged, "parts": parts})
-            _write_json(folder / "classes.json", list(self.class_names))
+
+    def _write_parts(self, folder: Path) -> None:
+        split = {"name": self.split.name, "fractions": self.split.fractions, "seed": self.split.seed}
+        parts = {role: part.tolist() for role, part in self.parts.items()}
+        _write_json(folder / "split.json", {**split, "merged": self.split.merged, "parts": parts})
+        _write_json(folder / "classes.json", list(self.class_names))
 
     def _order(self, role: str, training: bool, batches: int | None = None) -> Order:
         if not self.parts:

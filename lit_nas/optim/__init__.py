@@ -11,6 +11,7 @@ from lit_nas.optim.recipes import (
     SchedulerCallable,
     SearchCosineLR,
     fit_to_run,
+    is_spanning,
     make_part,
 )
 from lit_nas.optim.unrolled import accumulate, check_unrollable, unrolled_gradient, virtual_step
@@ -29,6 +30,7 @@ __all__ = (
     "fit_to_run",
     "frozen",
     "frozen_statistics",
+    "is_spanning",
     "make_part",
     "unrolled_gradient",
     "virtual_step",

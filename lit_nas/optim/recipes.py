@@ -22,6 +22,7 @@ __all__ = (
     "SchedulerCallable",
     "SearchCosineLR",
     "fit_to_run",
+    "is_spanning",
     "make_part",
 )
 
@@ -122,6 +123,11 @@ class EpochDecayLR(ExponentialLR):
         super().__init__(optimizer, gamma)
 
 
+def is_spanning(scheduler: LRScheduler) -> bool:
+    """Whether a scheduler takes its length from the run, see `fit_to_run`."""
+    return isinstance(scheduler, CosineLR) and scheduler.epochs is None
+
+
 def fit_to_run(scheduler: LRScheduler, epochs: int) -> LRScheduler:
     """Gives a scheduler that spans the whole run its length, unless it was configured with one.
 
@@ -137,7 +143,7 @@ def fit_to_run(scheduler: LRScheduler, epochs: int) -> LRScheduler:
             f"{type(scheduler).__name__} needs a metric at each step, but model.optim.schedule is stepped once an "
             "epoch without one. Choose a scheduler that counts epochs, such as CosineLR or EpochDecayLR."
         )
-    if isinstance(scheduler, CosineLR) and scheduler.epochs is None:
+    if is_spanning(scheduler):
         if epochs < 1:
             raise ValueError(
                 f"{type(scheduler).__name__} spans the run, so trainer.max_epochs must be positive, not {epochs}; "

@@ -92,6 +92,10 @@ class SearchModule(RecordedModule, ABC):
         """Parts of the split that the search cannot do without."""
         return frozenset({"weights", "arch"} if self.optim.level == "bilevel" else {"weights"})
 
+    def spans_run(self) -> str:
+        """The clock, and with it whatever a method does over the run."""
+        return "the clock and the schedules of a search span the run"
+
     # -- verbs ---------------------------------------------------------------------------------------------------
 
     def step_weights(self, loss: Loss, pair: Pair) -> Tensor:

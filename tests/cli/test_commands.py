@@ -165,13 +165,14 @@ def test_search_derive_validate_test_predict(tmp_path, capsys):
 
 
 def test_second_run_in_a_folder_is_refused_and_resume_goes_on(tmp_path, capsys):
-    assert main(["fit", *TINY_SEARCH, *folder(tmp_path)]) == 0
+    run = [*TINY_SEARCH, "--trainer.max_epochs", "2", *folder(tmp_path)]
+    assert main(["fit", *run, "--trainer.max_steps", "2"]) == 0  # one epoch
     before = (tmp_path / "alphas.csv").read_text()
-    assert main(["fit", *TINY_SEARCH, *folder(tmp_path)]) == 2
+    assert main(["fit", *run]) == 2
     assert "holds a run already" in capsys.readouterr().err
     assert (tmp_path / "alphas.csv").read_text() == before
-    last = ["--ckpt_path", str(tmp_path / "checkpoints" / "last.ckpt"), "--trainer.max_epochs", "2"]
-    assert main(["fit", *TINY_SEARCH, *folder(tmp_path), *last]) == 0
+    last = ["--ckpt_path", str(tmp_path / "checkpoints" / "last.ckpt")]
+    assert main(["fit", *run, *last]) == 0
     after = (tmp_path / "alphas.csv").read_text()
     assert after.startswith(before)
     assert len(after.splitlines()) == 2 * len(before.splitlines()) - 1

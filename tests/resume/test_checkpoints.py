@@ -73,8 +73,9 @@ def test_fuzzed_checkpoints_are_refused_and_execute_nothing(good, tmp_path, monk
     checkpoint = torch.load(good, weights_only=True)
     for record in (
         {"class_path": "os.system"}, {"class_path": "lit_nas.cli.main"}, {"class_path": "lit_nas.nothing.DARTS"},
-        {"class_path": 3}, {"version": 2}, {"version": None}, {"init_args": {"nonsense": 1}}, {"init_args": None},
-        {"init_args": {"order": 7}}, {"class_path": "lit_nas.search.SearchModule"},
+        {"class_path": 3}, {"version": 3}, {"version": 0}, {"version": True}, {"version": None},
+        {"init_args": {"nonsense": 1}}, {"init_args": None}, {"init_args": {"order": 7}},
+        {"class_path": "lit_nas.search.SearchModule"},
     ):  # fmt: skip
         changed = {**checkpoint, "lit_nas": {**checkpoint["lit_nas"], **record}}
         torch.save(changed, bad)
@@ -118,6 +119,27 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
         fit(TINY["DARTS-first-order"](), tmp_path, callbacks=[SaveCheckpoints()])
     assert last.read_bytes() == before
     assert {path.name for path in last.parent.iterdir()} == {"last.ckpt"}
+
+
+def test_without_hard_links_a_checkpoint_is_whole_at_every_moment(tmp_path, monkeypatch):
+    seen = []
+
+    def no_links(source, target):
+        raise OSError(95, "Operation not supported")
+
+    def watched(source, target, replace=os.replace):
+        replace(source, target)
+        if Path(target).suffix == ".ckpt":
+            path, remark = find_last(tmp_path)
+            seen.append((Path(target).name, path.name, remark))
+
+    monkeypatch.setattr(os, "link", no_links)
+    monkeypatch.setattr(os, "replace", watched)
+    fit(TINY["DARTS-first-order"](), tmp_path, steps=3, callbacks=[SaveCheckpoints(every_n_steps=1)])
+    first, later = ("last.ckpt", "last.ckpt", ""), ("previous.ckpt", "previous.ckpt", "")
+    assert seen == [first, later, first, later, first]
+    steps = [read_checkpoint(tmp_path / "checkpoints" / name)["global_step"] for name in ("previous.ckpt", "last.ckpt")]
+    assert steps == [2, 3]
 
 
 def test_an_unwritable_folder_is_found_before_training(tmp_path):
@@ -165,7 +187,7 @@ def test_a_checkpoint_of_another_space_is_refused_in_words(tmp_path, capsys):
     assert run(["fit", "-c", str(config), *folder]) == 0
     larger = ["--model.space.init_channels", "4", "--ckpt_path", "last"]
     assert main(["fit", "-c", str(config), *folder, *larger]) == 2
-    assert "does not fit the model" in capsys.readouterr().err
+    assert "model.space.init_channels was 2 and is 4" in capsys.readouterr().err
 
 
 def test_job_script_goes_back_into_the_queue_and_finishes(tmp_path):
