@@ -1,5 +1,6 @@
 """What a batch of images is, and what is said when data hand over something else."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from lit_nas.inputs import ImageSpec
 
-__all__ = ("CheckedBatches", "Pair", "Prediction", "by_role", "check_images", "check_pair", "images_of", "predict")
+__all__ = ("CheckedBatches", "Pair", "Prediction", "by_role", "check_images", "check_labels", "check_pair", "images_of", "predict")
 
 Pair = tuple[Tensor, Tensor]
 """Images [B, C, H, W] and labels [B]."""
@@ -35,14 +36,13 @@ def by_role(batch: Any) -> Mapping[str, Pair]:
     return batch if isinstance(batch, Mapping) else {"weights": batch}
 
 
-def check_pair(pair: Any, inputs: ImageSpec, weights: Tensor, look: bool, origin: str) -> None:
-    """Refuses what a network for images cannot compute with.
+def check_pair(pair: Any, inputs: ImageSpec, weights: Tensor, origin: str) -> None:
+    """Refuses what a network for images cannot compute with; looks at labels on the CPU only.
 
     Args:
         pair: What should be images and labels.
         inputs: What the network was built for.
         weights: A tensor of the network, for its type of numbers.
-        look: Whether to look at the labels of a device other than the CPU, which waits for it.
         origin: Where the pair comes from, at the beginning of the message.
 
     Raises:
@@ -54,7 +54,6 @@ def check_pair(pair: Any, inputs: ImageSpec, weights: Tensor, look: bool, origin
             "DataLoader over (image, label) tuples makes it."
         )
     images, labels = pair
-    look = look or labels.device.type == "cpu"
     check_images(images, inputs, weights, origin)
     if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
         raise ValueError(
@@ -62,7 +61,17 @@ def check_pair(pair: Any, inputs: ImageSpec, weights: Tensor, look: bool, origin
             f"class numbers of shape [{len(images)}] and type torch.int64: `labels.long()`, or `argmax(-1)` of one-hot "
             "labels."
         )
-    if look and len(labels) and (int(labels.min()) < 0 or int(labels.max()) >= inputs.classes):
+    if labels.device.type == "cpu":  # looking at others would wait for their device
+        check_labels(labels, inputs, origin)
+
+
+def check_labels(labels: Tensor, inputs: ImageSpec, origin: str) -> None:
+    """Refuses labels that are not those of the network's classes.
+
+    Raises:
+        ValueError: naming the labels and the classes.
+    """
+    if len(labels) and (int(labels.min()) < 0 or int(labels.max()) >= inputs.classes):
         raise ValueError(
             f"{origin} has labels from {int(labels.min())} to {int(labels.max())}, but the network tells "
             f"{inputs.classes} classes apart, whose labels are 0 to {inputs.classes - 1}. Build the model with "
@@ -98,13 +107,31 @@ def check_images(images: Tensor, inputs: ImageSpec, weights: Tensor, origin: str
 class CheckedBatches(LightningModule):
     """A module that checks the batches that it is given, wherever they come from.
 
-    Shapes and types are checked at each step, labels at each step on the CPU and at the first one of an epoch on other
-    devices, where looking at values means waiting.
+    Nothing of this waits for a device: labels that are to be moved to one are looked at before.
     """
 
     inputs: ImageSpec
     network: nn.Module
     roles: frozenset[str]
+
+    def setup(self, stage: str) -> None:
+        """Lets Lightning take the hook below from the module, also beside a data module, without a warning."""
+        warnings.filterwarnings("ignore", "You have overridden `on_before_batch_transfer` in `LightningModule`")
+        super().setup(stage)
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Checks labels that are about to leave the CPU.
+
+        Raises:
+            ValueError: naming the labels and the classes.
+        """
+        if self.device.type == "cpu" or self.trainer.predicting:  # checked in the step, or not used
+            return batch
+        for pair in batch.values() if isinstance(batch, Mapping) else (batch,):
+            labels = pair[1] if type(pair) in (tuple, list) and len(pair) == 2 else None
+            if isinstance(labels, Tensor) and labels.dtype == torch.int64 and labels.device.type == "cpu":
+                check_labels(labels, self.inputs, "A batch")
+        return batch
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Checks the batch of each role.
@@ -122,15 +149,15 @@ class CheckedBatches(LightningModule):
                 "(image, label) tuples" + ("." if len(self.roles) > 1 else ", or with a single one.")
             )
         for role in self.roles:
-            self._check(pairs[role], batch_idx, f"The training batch of the part '{role}'")
+            self._check(pairs[role], f"The training batch of the part '{role}'")
 
     def on_validation_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Checks the batch."""
-        self._check(batch, batch_idx, "A batch of the validation")
+        self._check(batch, "A batch of the validation")
 
     def on_test_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Checks the batch."""
-        self._check(batch, batch_idx, "A batch of the test")
+        self._check(batch, "A batch of the test")
 
     def on_predict_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Checks the images; their labels are not used.
@@ -150,8 +177,8 @@ class CheckedBatches(LightningModule):
     def _some_weights(self) -> Tensor:
         return next(self.network.parameters())
 
-    def _check(self, pair: Any, batch_idx: int, origin: str) -> None:
-        check_pair(pair, self.inputs, self._some_weights, batch_idx == 0, origin)
+    def _check(self, pair: Any, origin: str) -> None:
+        check_pair(pair, self.inputs, self._some_weights, origin)
 
 
 def images_of(batch: Any) -> Any:

@@ -24,10 +24,16 @@ def waits() -> Iterator[list[str]]:
     Within a CUDA graph none of them is possible; outside of one each lets the queue of the device run empty.
     """
     found: list[str] = []
-    autocast = torch.autocast
-    without = mock.patch.object(torch, "autocast", lambda kind, *a, **k: _autocast(autocast, kind, *a, **k))
-    with without, _Calls(found), _Operations(found):
+    with autocast_anywhere(), _Calls(found), _Operations(found):
         yield found
+
+
+@contextmanager
+def autocast_anywhere() -> Iterator[None]:
+    """Lets code that switches autocast off for a device run on "meta", too."""
+    autocast = torch.autocast
+    with mock.patch.object(torch, "autocast", lambda kind, *a, **k: _autocast(autocast, kind, *a, **k)):
+        yield
 
 
 def _autocast(autocast: Any, kind: str, *arguments: Any, **named: Any) -> Any:

@@ -5,7 +5,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from lit_nas.precision import _widest
 from lit_nas.search.health import Health
+from tests.device import autocast_anywhere
 from tests.methods.tiny import INPUTS, TINY
 
 
@@ -22,13 +24,16 @@ class WithoutFloat64(TorchDispatchMode):
 
 @pytest.mark.parametrize("name", TINY)
 def test_a_device_without_float64_is_enough(name):
+    _widest.cache_clear()
     module = TINY[name]()
-    with WithoutFloat64():
+    module.architecture.count_active()  # host data, which "meta" could not tell any more
+    with autocast_anywhere(), WithoutFloat64():
         module.to("meta")
         images = torch.empty(4, INPUTS.channels, INPUTS.height, INPUTS.width, device="meta")
         loss = module.loss((images, torch.zeros(4, dtype=torch.int64, device="meta")))
         torch.autograd.grad(loss, list(module.architecture.parameters()))
         Health().watch([loss], 0)
+    _widest.cache_clear()
     assert module.architecture.progress.dtype == torch.float32
 
 

@@ -155,12 +155,16 @@ class Unread(torch.Tensor):
         raise AssertionError("the device was waited for")
 
 
-def test_only_the_first_batch_of_another_device_is_looked_at():
-    labels = torch.arange(4).as_subclass(Unread)
-    pair, weights = (torch.randn(4, 1, 8, 8), labels), torch.zeros(1)
-    check_pair(pair, INPUTS, weights, look=False, origin="It")
-    with pytest.raises(AssertionError, match="waited for"):
-        check_pair(pair, INPUTS, weights, look=True, origin="It")
+def test_labels_are_looked_at_before_they_leave_the_cpu(tmp_path):
+    images, labels = torch.randn(4, 1, 8, 8), torch.arange(4)
+    check_pair((images, labels.as_subclass(Unread)), INPUTS, torch.zeros(1), "It")
+    module = search().to("meta")
+    module.trainer = trainer(tmp_path)
+    module.on_before_batch_transfer({"weights": (images, labels), "arch": [images, labels]}, 0)
+    with pytest.raises(ValueError, match="A batch has labels from 1 to 4, but the network tells 4 classes apart"):
+        module.on_before_batch_transfer({"weights": (images, labels), "arch": (images, labels + 1)}, 0)
+    module.trainer.state.fn, module.trainer.predicting = "predict", True
+    module.on_before_batch_transfer((images, labels + 1), 0)  # which are ignored
 
 
 def test_a_batch_is_not_cut_into_more_parts_than_it_has_images(tmp_path):

@@ -293,3 +293,18 @@ def test_retraining_takes_the_split_of_the_search_without_a_leak(trainer, tmp_pa
     assert retrained["test"] == searched["test"]
     assert not retrained["test"] & retrained["weights"]
     assert set(retrained) == set(searched) - {"arch"}
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true", "bf16-mixed"])
+def test_images_come_in_the_precision_of_the_run(precision, tmp_path):
+    data = SyntheticDataModule(num_images=24, height=8, width=8, batch_size=6, split="all", validate_on_test=True)
+    module = EvaluationModule("DARTS_V2", data.inputs, init_channels=4, num_cells=3)
+    trainer = Trainer(
+        accelerator="cpu", max_epochs=1, precision=precision, logger=False, enable_progress_bar=False,
+        enable_model_summary=False, enable_checkpointing=False, default_root_dir=tmp_path,
+        use_distributed_sampler=False,
+    )  # fmt: skip
+    trainer.fit(module, data)
+    assert trainer.callback_metrics["val/loss"].isfinite()
+    wanted = {"64-true": torch.float64, "bf16-true": torch.bfloat16}.get(precision, torch.float32)
+    assert {parameter.dtype for parameter in module.network.parameters()} == {wanted}

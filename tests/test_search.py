@@ -10,6 +10,7 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.plugins import MixedPrecision
 
+from lit_nas.data import SyntheticDataModule
 from lit_nas.methods import DARTS
 from lit_nas.search import SearchOptim
 from tests.methods.test_contract import changed, loader, snapshot
@@ -273,3 +274,29 @@ def test_images_of_the_pair_are_cut_in_order():
     assert torch.equal(torch.cat([x for (x, _), _ in parts]), images)
     assert torch.equal(torch.cat([y for (_, y), _ in parts]), labels)
     assert sum(share for _, share in parts) == pytest.approx(1.0)
+
+
+def test_double_precision_computes_in_float64(tmp_path):
+    data = SyntheticDataModule(num_images=24, channels=2, height=8, width=8, classes=3, batch_size=6)
+    module = DARTS(data.inputs, SPACE)
+    trainer = Trainer(
+        accelerator="cpu", max_epochs=1, precision="64-true", logger=False, enable_progress_bar=False,
+        enable_model_summary=False, enable_checkpointing=False, default_root_dir=tmp_path,
+        use_distributed_sampler=False,
+    )  # fmt: skip
+    trainer.fit(module, data)
+    assert {value.dtype for value in module.parameters()} == {torch.float64}
+    assert trainer.callback_metrics["val/loss"].dtype == torch.float32  # metrics are
+
+
+def test_the_mean_of_an_epoch_weighs_batches_by_their_images():
+    module = DARTS(INPUTS, SPACE, optim=SearchOptim(level="single", weights=partial(torch.optim.SGD, lr=0.0)))
+    losses = iter([1.0, 4.0])
+    module.loss = lambda batch, mixture=None: next(losses) + 0 * type(module).loss(module, batch)
+    batches = [pair(0, size=6), pair(1, size=2)]
+    trainer = Trainer(
+        accelerator="cpu", max_epochs=1, logger=False, enable_progress_bar=False, enable_model_summary=False,
+        enable_checkpointing=False,
+    )  # fmt: skip
+    trainer.fit(module, torch.utils.data.DataLoader(batches, batch_size=None))
+    assert trainer.callback_metrics["weights/loss"].item() == pytest.approx((6 * 1.0 + 2 * 4.0) / 8)

@@ -18,7 +18,7 @@ one fit (configured by YAML layers `-c FILE` and by arguments; later ones win):
   fit        search, or retrain a genotype
   validate   loss and accuracy on held-out training data
   test       loss and accuracy on the test part
-  predict    classes of the test part
+  predict    classes of the test part, or of a folder of images
 
 a whole job:
   run        search, derive, retrain, test; finished stages are skipped
@@ -44,7 +44,7 @@ def main(args: Sequence[str] | None = None) -> int:
         args: The command and its arguments; those of the process by default.
 
     Returns:
-        Exit status: 0, or 2 after an error of the user's, which is printed as one paragraph.
+        Exit status: 0; 2 after an error of the user's, which is printed as one paragraph; 130 after Ctrl-C.
     """
     args = list(sys.argv[1:] if args is None else args)
     if not args or args[0] in ("-h", "--help", "help"):
@@ -78,6 +78,9 @@ def main(args: Sequence[str] | None = None) -> int:
             raise
         sys.stderr.write(f"lit-nas {command}: {_sentence(error)}\n(LIT_NAS_TRACEBACK=1 shows where this was raised.)\n")
         return 2
+    except KeyboardInterrupt:  # before a run has begun, which handles it by itself
+        sys.stderr.write(f"lit-nas {command}: stopped.\n")
+        return 130
     return 0
 
 

@@ -13,10 +13,9 @@ from lit_nas.cli.pattern import Pattern, translate
 __all__ = ("TRAINER", "call_by_key", "check_trainer", "translate_trainer")
 
 _LEAST = {
-    "check_val_every_n_epoch": 1, "log_every_n_steps": 1, "num_nodes": 1, "val_check_interval": 1e-9, "max_epochs": -1,
+    "check_val_every_n_epoch": 1, "log_every_n_steps": 0, "num_nodes": 1, "val_check_interval": 1e-9, "max_epochs": -1,
     "limit_train_batches": 0, "limit_val_batches": 0, "limit_test_batches": 0, "limit_predict_batches": 0,
 }  # fmt: skip
-_PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 
 def check_trainer(given: Mapping[str, Any]) -> None:
@@ -37,11 +36,6 @@ def check_trainer(given: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"trainer.{name} is {value}, but must be a part between 0.0 and 1.0, or a whole number of batches."
             )
-    if str(given.get("precision")) in ("16-true", "bf16-true", "64-true", "64"):
-        raise ValueError(
-            f"trainer.precision is {given['precision']}, but the data hand over float32. Allowed are "
-            f"{', '.join(_PRECISIONS)}."
-        )
     folder = given.get("default_root_dir")
     for place in (Path(folder), *Path(folder).parents) if folder else ():
         if place.exists() and not place.is_dir():

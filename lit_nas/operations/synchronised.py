@@ -12,6 +12,7 @@ from torch.autograd import Function
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lit_nas.operations.convolution import BatchNorm
+from lit_nas.precision import widest_float
 
 __all__ = ("SynchronisedBatchNorm", "part_norms", "synchronise_norms")
 
@@ -68,9 +69,10 @@ def part_norms(module: nn.Module) -> None:
 def _statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Mean [C], biased variance [C] and number of values per channel, 0-dim, over all processes."""
     variance, mean = torch.var_mean(x, (0, 2, 3), correction=0)
-    # summed in float64: there the difference of two large sums is exact enough
-    wide, count = mean.double(), mean.new_full((1,), x.numel() // x.shape[1], dtype=torch.float64)
-    sums = _SumOverRanks.apply(torch.cat([count * wide, count * (variance.double() + wide.square()), count]))
+    # summed in float64 where there is: there the difference of two large sums is exact enough
+    kind = widest_float(x.device)
+    wide, count = mean.to(kind), mean.new_full((1,), x.numel() // x.shape[1], dtype=kind)
+    sums = _SumOverRanks.apply(torch.cat([count * wide, count * (variance.to(kind) + wide.square()), count]))
     first, second, total = sums.split([len(mean), len(mean), 1])
     wide = first / total
     variance = (second / total - wide.square()).clamp(min=0)

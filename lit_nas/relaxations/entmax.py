@@ -13,6 +13,7 @@ from entmax import entmax15, sparsemax
 from torch import Tensor
 from torch.autograd import Function
 
+from lit_nas.precision import widest_float
 from lit_nas.relaxations.relaxation import Relaxation
 
 __all__ = ("Entmax",)
@@ -27,7 +28,7 @@ class Entmax(Relaxation):
 
     An entry is p_i = [(alpha - 1) z_i - tau]_+ ^ (1 / (alpha - 1)), tau such that the row sums to 1. The Jacobian is
     diag(g) - g g^T / sum(g) with g_i = p_i ^ (2 - alpha) where p_i > 0, else 0. Both are computed in float64 whatever
-    the precision of the run, because g is huge where p is small.
+    the precision of the run, because g is huge where p is small; on devices without float64, in float32.
 
     Raises:
         ValueError: if an alpha is below 1, or the stairs have no height.
@@ -54,7 +55,7 @@ class Entmax(Relaxation):
         """[E, O] -> [E, O]; a row sums to 1, or to 0 where nothing is active."""
         safe = mask | ~mask.any(-1, keepdim=True)  # nothing is no distribution
         with torch.autocast(logits.device.type, enabled=False):
-            z = logits.double().masked_fill(~safe, float("-inf"))
+            z = logits.to(widest_float(logits.device)).masked_fill(~safe, float("-inf"))
             with torch.no_grad():
                 weights, alpha = self._weights(z, progress)
             return (_Entmax.apply(z, weights, alpha) * mask).to(logits.dtype)
@@ -66,9 +67,9 @@ class Entmax(Relaxation):
             progress: 0-dim, the part of the search that is done.
 
         Returns:
-            0-dim float64.
+            0-dim float64, where the device has it.
         """
-        done = progress.double()
+        done = progress.to(widest_float(progress.device))
         if self.start is None:
             return torch.full_like(done, self.alpha)
         if self.stairs is not None:

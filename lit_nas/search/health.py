@@ -5,6 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from lit_nas.precision import widest_float
+
 __all__ = ("Health",)
 
 
@@ -16,7 +18,8 @@ class Health:
 
     def watch(self, values: Iterable[Tensor], step: int) -> None:
         """Notes a step if one of its values is not finite."""
-        total = sum(value.detach().double().sum() for value in values)
+        # in the widest numbers, where a sum of finite ones stays finite
+        total = sum(value.detach().to(widest_float(value.device)).sum() for value in values)
         # filled on the device: a copy of a number from the host would make the step wait
         bad = torch.full_like(total, float(step)).masked_fill(total.isfinite(), torch.inf)
         self._first = bad if self._first is None else torch.minimum(self._first, bad)

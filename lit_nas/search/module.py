@@ -112,7 +112,7 @@ class SearchModule(RecordedModule, ABC):
         optimizer.zero_grad()
         with frozen(self.architecture.parameters()):
             value = self._backward("weights", loss, pair, self._weights)
-        value = self._log_loss("weights", value)
+        value = self._log_loss("weights", value, pair)
         optimizer.step()
         return value
 
@@ -151,7 +151,7 @@ class SearchModule(RecordedModule, ABC):
         gradient = [torch.zeros_like(p) if p.grad is None else p.grad for p in logits]
         for parameter in logits:  # nothing of this step may reach the next one, least of all an overflow
             parameter.grad = None
-        value = self._log_loss("weights", value)
+        value = self._log_loss("weights", value, pair)
         gradient = scale.unscale(self._mean_over_ranks(gradient))
         optimizer.step()
         self._apply_or_lower(gradient, scale)
@@ -178,7 +178,7 @@ class SearchModule(RecordedModule, ABC):
                 losses = (share * scale.value * loss(part) for part, share in self._parts(pair))
                 gradient, value = accumulate(losses, logits)
         self._apply_or_lower(scale.unscale(self._mean_over_ranks(gradient)), scale)
-        return self._log_loss("arch", value / scale.value)
+        return self._log_loss("arch", value / scale.value, pair)
 
     def step_arch_unrolled(
         self, loss: Loss, validation: Pair, training: Pair, product: Literal["finite_difference", "exact"]
@@ -208,7 +208,7 @@ class SearchModule(RecordedModule, ABC):
                 reduce=self._mean_over_ranks,
             )
         self.apply_arch_gradient(gradient, reduced=True)
-        return self._log_loss("arch", value)
+        return self._log_loss("arch", value, validation)
 
     def apply_arch_gradient(self, gradient: Iterable[Tensor], reduced: bool = False) -> None:
         """Steps the architecture along a gradient that the method computed itself.
@@ -497,7 +497,7 @@ class SearchModule(RecordedModule, ABC):
         flat = self.trainer.strategy.reduce(flat, reduce_op="mean")
         return [part.view_as(t) for part, t in zip(flat.split([t.numel() for t in tensors]), tensors, strict=True)]
 
-    def _log_loss(self, level: str, value: Tensor) -> Tensor:
+    def _log_loss(self, level: str, value: Tensor, pair: Pair) -> Tensor:
         value = value.detach()
         every = self.trainer.log_every_n_steps  # 0 logs means of epochs only
         logs = every > 0 and (self._batch + 1) % every == 0
@@ -505,7 +505,8 @@ class SearchModule(RecordedModule, ABC):
         self._health.watch([value, *self.architecture.parameters()], step)
         if logs or value.device.type == "cpu":  # elsewhere looking means waiting for the device
             self._check_health()
-        self.losses[level].update(value)
+        # one value per image: without its checks, which wait for the device, the metric ignores weights
+        self.losses[level].update(value.expand(len(pair[1])))
         if logs:
             self.log_now({f"{level}/loss_step": value})
         return value

@@ -75,13 +75,12 @@ def test_what_is_not_of_the_user_passes_as_it_is():
     ("given", "message"),
     [
         ({"val_check_interval": 0}, "trainer.val_check_interval is 0, but must be positive"),
-        ({"log_every_n_steps": 0}, "trainer.log_every_n_steps is 0, but must be positive"),
+        ({"log_every_n_steps": -1}, "trainer.log_every_n_steps is -1, but must be at least 0"),
         ({"check_val_every_n_epoch": 0}, "trainer.check_val_every_n_epoch is 0"),
         ({"num_nodes": 0}, "trainer.num_nodes is 0"),
         ({"max_epochs": -2}, "trainer.max_epochs is -2, but must be at least -1"),
         ({"limit_train_batches": -1}, "trainer.limit_train_batches is -1, but must be at least 0"),
         ({"limit_val_batches": 1.5}, "must be a part between 0.0 and 1.0, or a whole number"),
-        ({"precision": "16-true"}, "the data hand over float32. Allowed are 32-true, 16-mixed, bf16-mixed"),
     ],
 )
 def test_values_that_lightning_would_fail_on_later(given, message):
