@@ -1,12 +1,21 @@
-"""Shared by all tests: one thread, one seed, and a list of the methods."""
+"""Shared by all tests: one thread, one seed, and the marker of tests whose kernels differ between processors."""
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("WANDB_MODE", "disabled")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
 import torch
+
+KERNELS = [Path(__file__).parent / folder for folder in ("engine", "methods", "operations")]
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if any(folder in item.path.parents for folder in KERNELS):
+            item.add_marker("kernels")
 
 
 @pytest.fixture(autouse=True)

@@ -16,9 +16,11 @@ from lit_nas.operations import (
     DilatedConv,
     FactorizedReduce,
     MaxPool,
+    PointwiseConv,
     ReLUConvBN,
     SeparableConv,
     Zero,
+    pointwise,
 )
 from lit_nas.operations.convolution import DepthwiseStage
 
@@ -181,6 +183,8 @@ def _convolve(
     inside = None if by_batch else bias  # normalising by the batch takes a bias out again
     if weight.shape[-1] == 1 and stride == 1 and inside is None:
         x = _pointwise(x, weight)
+    elif weight.shape[-1] == 1:
+        x = pointwise(x, weight, inside, stride)
     else:
         x = F.conv2d(x, weight, inside, stride, weight.shape[-1] // 2)
     return _norm(x, norms, update, scales, bias if by_batch else None)
@@ -215,7 +219,7 @@ _RUN: dict[type[nn.Module], Callable[..., Tensor]] = {
     SeparableConv: _separable,
     nn.Identity: _skip,
 }
-_PARTS = {*_RUN, BatchNorm, DepthwiseStage, nn.Conv2d, Zero}
+_PARTS = {*_RUN, BatchNorm, DepthwiseStage, PointwiseConv, nn.Conv2d, Zero}
 
 
 def _cat(weights: Sequence[Tensor]) -> Tensor:

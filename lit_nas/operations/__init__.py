@@ -10,8 +10,10 @@ from lit_nas.operations.convolution import (
     DilatedConv,
     FactorizedConv,
     FactorizedReduce,
+    PointwiseConv,
     ReLUConvBN,
     SeparableConv,
+    pointwise,
 )
 from lit_nas.operations.paths import Zero, drop_path
 from lit_nas.operations.pooling import AvgPool, MaxPool
@@ -29,12 +31,14 @@ __all__ = (
     "FactorizedReduce",
     "MaxPool",
     "OperationStyle",
+    "PointwiseConv",
     "ReLUConvBN",
     "SeparableConv",
     "Zero",
     "build_operation",
     "check_operations",
     "drop_path",
+    "pointwise",
 )
 
 
