@@ -35,14 +35,14 @@ class BatchNorm(nn.BatchNorm2d):
         self.running_mean = self.running_var = None
 
 
-def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1) -> Tensor:
-    """Convolution 1x1, [B, C, H, W] -> [B, C', H / stride, W / stride].
+def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1, groups: int = 1) -> Tensor:
+    """Convolution 1x1 in groups, [B, C, H, W] -> [B, C', H / stride, W / stride].
 
     A stride leaves out pixels before the convolution instead of within it: on processors without AVX-512 oneDNN
     computes wrong weight gradients of strided 1x1 convolutions of fewer than 8 channels in channels_last, or writes
     where it must not (https://github.com/uxlfoundation/oneDNN/issues/6035).
     """
-    return F.conv2d(x if stride == 1 else x[:, :, ::stride, ::stride], weight, bias)
+    return F.conv2d(x if stride == 1 else x[:, :, ::stride, ::stride], weight, bias, groups=groups)
 
 
 class PointwiseConv(nn.Conv2d):
