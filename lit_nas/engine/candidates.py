@@ -29,12 +29,9 @@ class Run:
     front: Front
     source: Source
     """The states."""
-    scales: Tensor
-    """Mixing weights that are the scales of BatchNorms, by column from `first` on, each repeated for all channels."""
-    first: int
-    """Column of the first of these."""
-    factors: Tensor
-    """Mixing weights of the front's edges, [O, K]."""
+    mixture: tuple[tuple[int, Tensor], tuple[int, Tensor]]
+    """Mixing weights of the front's edges, [O', K], with the column of their first row; and those that are the scales
+    of BatchNorms, each repeated for all channels, [O', K, C]."""
     weights: Weights
     """Of the convolutions."""
     statistics: BatchStatistics
@@ -43,13 +40,27 @@ class Run:
     """Whether this is a second run on the same batch, for the backward pass."""
 
     @cached_property
-    def rows(self) -> tuple[Tensor, ...]:
+    def rows(self) -> dict[int, Tensor]:
         """Scales by column, [K, C]."""
-        return self.scales.unbind()
+        first, scales = self.mixture[1]
+        return dict(enumerate(scales.unbind(), first))
+
+    def factor(self, column: int, member: int) -> Tensor:
+        """Mixing weight of one candidate, 0-dim."""
+        first, factors = self.mixture[0]
+        return factors[column - first, member]
+
+    def factors(self, columns: Sequence[int]) -> Tensor:
+        """Mixing weights of some columns on all edges, [J, K]."""
+        first, factors = self.mixture[0]
+        rows = [column - first for column in columns]
+        if rows == list(range(len(factors))):
+            return factors
+        return torch.stack([factors[row] for row in rows])
 
     def scale(self, group: Group) -> Tensor:
         """Mixing weights of a group's edges, each repeated for all channels, [K * C]."""
-        row = self.rows[group.column - self.first]
+        row = self.rows[group.column]
         if len(group.members) < len(row):
             each = row.unbind()
             row = torch.stack([each[member] for member in group.members])
@@ -60,18 +71,19 @@ class Run:
         return [self.statistics.of(group, index) for index in range(len(group.norms))]
 
 
-def weighted_sums(run: Run) -> list[tuple[int, Tensor]]:
-    """Weighted sums of the operations of a front's edges, [B, C, H', W'], with the nodes they lead to."""
-    targets, sums = run.front.targets, []
+def weighted_sums(run: Run) -> list[tuple[tuple[int, ...], Tensor]]:
+    """Weighted sums of the operations of a front's edges: terms of N nodes side by side, [B, N * C, H', W']."""
+    targets = run.front.targets
+    sums: list[tuple[tuple[int, ...], Tensor]] = []
     for bundle in run.front.bundles:
         for members, total in _totals(run, bundle):
+            nodes = tuple(targets[member] for member in members)
             if run.front.parallel and len(members) == len(targets):  # one sum over the states for all nodes
                 count, channels = run.source.count, run.source.channels
                 total = total.unflatten(1, (count, -1, channels)).sum(1).flatten(1, 2)
-                members = members[: len(members) // count]
-            parts = [total] if len(members) == 1 else total.split(total.shape[1] // len(members), 1)
-            sums += zip([targets[member] for member in members], parts, strict=True)
-        sums += [(targets[alone.member], _run_alone(run, alone)) for alone in bundle.alone]
+                nodes = nodes[: len(nodes) // count]
+            sums.append((nodes, total))
+        sums += [((targets[alone.member],), _run_alone(run, alone)) for alone in bundle.alone]
     return sums
 
 
@@ -103,7 +115,7 @@ def _run_alone(run: Run, alone: Alone) -> Tensor:
     out = operation(x)
     for buffer, value in zip(operation.buffers(), saved, strict=False):  # nothing was saved in the first run
         buffer.data.copy_(value)  # not seen by autograd, like the update itself
-    return run.factors[alone.column, alone.member] * out
+    return run.factor(alone.column, alone.member) * out
 
 
 def _separable(run: Run, group: Group, total: Tensor | None) -> Tensor:
@@ -212,7 +224,7 @@ def _narrow(run: Run, group: Group) -> Tensor:
 
 def _spread(run: Run, group: Group, x: Tensor, total: Tensor | None) -> Tensor:
     """Adds [B, S * C, H, W], times the weight of each of K edges, to [B, K * C, H, W]."""
-    source, scales = run.source, [run.factors[group.column, member] for member in group.members]
+    source, scales = run.source, [run.factor(group.column, member) for member in group.members]
     if len(scales) == 1:
         x = x if source.count == 1 else x.chunk(source.count, 1)[group.positions[0]]
         if total is None or total._is_view() or not total.dtype == x.dtype == scales[0].dtype:
@@ -254,12 +266,8 @@ def _mix(run: Run, groups: Sequence[Group], total: Tensor | None) -> Tensor:
         shared = [pooled.unflatten(1, (len(pools), count, -1))]
         shared += [_narrow(run, group).unflatten(1, (1, count, -1)) for group in groups[len(pools) :]]
     rows = torch.cat([each.permute(forth) for each in shared], 1)  # [S, J, B, H, W, C] or [S, J, B, C, H, W]
-    columns = [group.column for group in groups]
-    if columns == list(range(columns[0], columns[-1] + 1)):
-        factors = run.factors[columns[0] : columns[-1] + 1]
-    else:
-        factors = torch.stack([run.factors[column] for column in columns])
-    factors = factors.to(rows.dtype).unflatten(1, (count, -1)).permute(1, 2, 0)  # [S, K / S, J]
+    factors = run.factors([group.column for group in groups]).to(rows.dtype)
+    factors = factors.unflatten(1, (count, -1)).permute(1, 2, 0)  # [S, K / S, J]
     product = torch.bmm(factors, rows.flatten(2))  # [S, K / S, B * H * W * C]
     terms = product.unflatten(2, rows.shape[2:]).permute(back)  # [B, S, K / S, C, H, W]
     if total is None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -52,23 +53,25 @@ class Fused(Engine):
         plan = find_plan(cell, mixture.active, self._batched(cell, states[0]))
         layout = torch.channels_last if self._channels_last else torch.contiguous_format
         states = [state.contiguous(memory_format=layout) for state in states]
-        nodes: dict[int, Tensor] = {}
+        nodes = _Nodes()
         weights, statistics = _weights(plan), []
         scales = _scales(plan, mixture.weights, states[0].shape[1])
         for front, factors, wide in zip(plan.fronts, *scales, strict=True):
             while len(states) <= front.sources[-1]:
-                states.append(nodes[len(states)] if len(states) in nodes else empty_node(cell, states))
-            leaves = _Leaves(front, plan.scaled.start, weights, self._channels_last, self.compile)
+                states.append(nodes.take(len(states), empty_node, cell, states))
+            leaves = _Leaves(front, (plan.plain.start, plan.scaled.start), weights, self._channels_last, self.compile)
             inputs = factors, wide, *(states[source] for source in front.sources)
             if self.checkpoint and torch.is_grad_enabled():
                 terms = checkpoint(leaves, *inputs, use_reentrant=False)
             else:
                 terms = leaves(*inputs)
             statistics.append(leaves.runs[0])
-            for target, term in terms:
-                nodes[target] = add(nodes.get(target), term)
+            for targets, term in terms:
+                nodes.add(targets, term)
         update_running(statistics)
-        return [nodes[target] if target in nodes else empty_node(cell, states) for target in cell.space.targets]
+        for target in cell.space.targets[len(states) - cell.space.inputs :]:
+            states.append(nodes.take(target, empty_node, cell, states))
+        return states[cell.space.inputs :]
 
     @property
     def _channels_last(self) -> bool:
@@ -82,18 +85,53 @@ class Fused(Engine):
         return tuple(below[source >= cell.space.inputs] for source in range(cell.space.targets[-1]))
 
 
+class _Nodes:
+    """Sums up the terms of nodes; those of several nodes stay side by side for as long as possible."""
+
+    def __init__(self) -> None:
+        self.targets: tuple[int, ...] = ()
+        self.wide: Tensor | None = None
+        """Sum for all of `targets`, [B, N * C, H, W]."""
+        self.single: dict[int, Tensor] = {}
+        """Sums for nodes alone, which come on top."""
+
+    def add(self, targets: tuple[int, ...], terms: Tensor) -> None:
+        """Adds terms of N nodes, [B, N * C, H, W]."""
+        if len(targets) == 1:
+            self.single[targets[0]] = add(self.single.get(targets[0]), terms)
+        elif self.wide is None or targets == self.targets:
+            self.targets, self.wide = targets, add(self.wide, terms)
+        else:
+            for target, term in zip(targets, terms.split(terms.shape[1] // len(targets), 1), strict=True):
+                self.add((target,), term)
+
+    def take(self, target: int, otherwise: Callable[..., Tensor], *arguments: Any) -> Tensor:
+        """The sum of a node that is complete, or a function's value if it has no term."""
+        while target in self.targets and self.wide is not None:  # a node may be there twice, from two states
+            place, count = self.targets.index(target), len(self.targets)
+            size = self.wide.shape[1] // count
+            sizes = [place * size, size, (count - place - 1) * size]
+            parts = list(self.wide.split([size for size in sizes if size], 1))
+            self.add((target,), parts.pop(1 if place else 0))
+            self.targets, rest = self.targets[:place] + self.targets[place + 1 :], parts
+            self.wide = None if not rest else rest[0] if len(rest) == 1 else torch.cat(rest, 1)
+        return self.single[target] if target in self.single else otherwise(*arguments)
+
+
 class _Leaves:
     """Computes what leaves a front; `checkpoint` calls it a second time, which must not update statistics again.
 
     Args:
         front: What is computed.
-        first: Column of the first scale.
+        first: Columns of the first factor and of the first scale.
         weights: Of its convolutions.
         channels_last: Layout of the states.
         compiled: Whether convolutional candidates run as compiled code.
     """
 
-    def __init__(self, front: Front, first: int, weights: Weights, channels_last: bool, compiled: bool) -> None:
+    def __init__(
+        self, front: Front, first: tuple[int, int], weights: Weights, channels_last: bool, compiled: bool
+    ) -> None:
         self.front, self.first, self.weights, self.channels_last, self.compiled = (
             front,
             first,
@@ -104,22 +142,29 @@ class _Leaves:
         self.runs: list[BatchStatistics] = []
         """Moments of the batch, of each run; all are the same."""
 
-    def __call__(self, factors: Tensor, scales: Tensor, *states: Tensor) -> list[tuple[int, Tensor]]:
+    def __call__(self, factors: Tensor, scales: Tensor, *states: Tensor) -> list[tuple[tuple[int, ...], Tensor]]:
         source = Source(list(states), self.front.stride, self.channels_last, self.compiled)
         statistics = BatchStatistics(self.front, source.x, source.channels, self.compiled)
-        run = Run(self.front, source, scales, self.first, factors, self.weights, statistics, again=bool(self.runs))
+        run = Run(
+            self.front,
+            source,
+            tuple(zip(self.first, (factors, scales), strict=True)),
+            self.weights,
+            statistics,
+            again=bool(self.runs),
+        )
         self.runs.append(statistics)
         return weighted_sums(run)
 
 
 def _scales(plan: Plan, weights: Tensor, channels: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """For each front the mixing weights of its edges, [O, K], and the scales of BatchNorms, [O', K, C]."""
+    """For each front the mixing weights of `plan.plain`, [O', K], and those of `plan.scaled`, [O', K, C]."""
     if not plan.fronts:
         return (), ()
     rows, sizes = weights.unbind(), [len(front.edges) for front in plan.fronts]
-    factors = torch.stack([rows[edge] for edge in plan.edges], 1)
-    wide = factors[plan.scaled].unsqueeze(2).expand(-1, -1, channels).contiguous()
-    return factors.split(sizes, 1), wide.split(sizes, 1)
+    stacked = torch.stack([rows[edge] for edge in plan.edges], 1)
+    wide = stacked[plan.scaled].unsqueeze(2).expand(-1, -1, channels).contiguous()
+    return stacked[plan.plain].split(sizes, 1), wide.split(sizes, 1)
 
 
 def _weights(plan: Plan) -> dict[Group, list[Tensor]]:

@@ -166,6 +166,13 @@ class Plan:
         return slice(min(columns), max(columns) + 1)
 
     @cached_property
+    def plain(self) -> slice:
+        """The columns whose weights are used otherwise."""
+        alone = [each.column for front in self.fronts for bundle in front.bundles for each in bundle.alone]
+        columns = [*alone, *(group.column for group in self.groups if group.narrow)] or [0]
+        return slice(min(columns), max(columns) + 1)
+
+    @cached_property
     def shared(self) -> tuple[tuple[tuple[Group, int], ...], ...]:
         """Convolutions of more than one module, as group and number, by kernels that can be joined in one tensor."""
         kinds: dict[Hashable, list[tuple[Group, int]]] = {}
