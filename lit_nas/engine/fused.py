@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -53,12 +52,13 @@ class Fused(Engine):
         plan = find_plan(cell, mixture.active, self._batched(cell, states[0]))
         layout = torch.channels_last if self._channels_last else torch.contiguous_format
         states = [state.contiguous(memory_format=layout) for state in states]
-        nodes = _Nodes()
+        nodes: dict[int, Tensor] = {}
         weights, statistics = _weights(plan), []
         scales = _scales(plan, mixture.weights, states[0].shape[1])
         for front, factors, wide in zip(plan.fronts, *scales, strict=True):
             while len(states) <= front.sources[-1]:
-                states.append(nodes.take(len(states), empty_node, cell, states))
+                node = nodes[len(states)] if len(states) in nodes else empty_node(cell, states)
+                states.append(node.contiguous(memory_format=layout))  # a node with one term is a part of a wide map
             leaves = _Leaves(front, (plan.plain.start, plan.scaled.start), weights, self._channels_last, self.compile)
             inputs = factors, wide, *(states[source] for source in front.sources)
             if self.checkpoint and torch.is_grad_enabled():
@@ -67,11 +67,11 @@ class Fused(Engine):
                 terms = leaves(*inputs)
             statistics.append(leaves.runs[0])
             for targets, term in terms:
-                nodes.add(targets, term)
+                parts = [term] if len(targets) == 1 else term.split(term.shape[1] // len(targets), 1)
+                for target, part in zip(targets, parts, strict=True):
+                    nodes[target] = add(nodes.get(target), part)
         update_running(statistics)
-        for target in cell.space.targets[len(states) - cell.space.inputs :]:
-            states.append(nodes.take(target, empty_node, cell, states))
-        return states[cell.space.inputs :]
+        return [nodes[target] if target in nodes else empty_node(cell, states) for target in cell.space.targets]
 
     @property
     def _channels_last(self) -> bool:
@@ -83,39 +83,6 @@ class Fused(Engine):
             return (self.batch_edges is not False,) * cell.space.targets[-1]
         below = [state.numel() < BATCHED_BELOW, state.numel() // (4 if cell.space.reduction else 1) < BATCHED_BELOW]
         return tuple(below[source >= cell.space.inputs] for source in range(cell.space.targets[-1]))
-
-
-class _Nodes:
-    """Sums up the terms of nodes; those of several nodes stay side by side for as long as possible."""
-
-    def __init__(self) -> None:
-        self.targets: tuple[int, ...] = ()
-        self.wide: Tensor | None = None
-        """Sum for all of `targets`, [B, N * C, H, W]."""
-        self.single: dict[int, Tensor] = {}
-        """Sums for nodes alone, which come on top."""
-
-    def add(self, targets: tuple[int, ...], terms: Tensor) -> None:
-        """Adds terms of N nodes, [B, N * C, H, W]."""
-        if len(targets) == 1:
-            self.single[targets[0]] = add(self.single.get(targets[0]), terms)
-        elif self.wide is None or targets == self.targets:
-            self.targets, self.wide = targets, add(self.wide, terms)
-        else:
-            for target, term in zip(targets, terms.split(terms.shape[1] // len(targets), 1), strict=True):
-                self.add((target,), term)
-
-    def take(self, target: int, otherwise: Callable[..., Tensor], *arguments: Any) -> Tensor:
-        """The sum of a node that is complete, or a function's value if it has no term."""
-        while target in self.targets and self.wide is not None:  # a node may be there twice, from two states
-            place, count = self.targets.index(target), len(self.targets)
-            size = self.wide.shape[1] // count
-            sizes = [place * size, size, (count - place - 1) * size]
-            parts = list(self.wide.split([size for size in sizes if size], 1))
-            self.add((target,), parts.pop(1 if place else 0))
-            self.targets, rest = self.targets[:place] + self.targets[place + 1 :], parts
-            self.wide = None if not rest else rest[0] if len(rest) == 1 else torch.cat(rest, 1)
-        return self.single[target] if target in self.single else otherwise(*arguments)
 
 
 class _Leaves:
