@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -29,9 +28,10 @@ class Run:
     front: Front
     source: Source
     """The states."""
-    mixture: tuple[tuple[int, Tensor], tuple[int, Tensor]]
-    """Mixing weights of the front's edges, [O', K], with the column of their first row; and those that are the scales
-    of BatchNorms, each repeated for all channels, [O', K, C]."""
+    plain: tuple[int, Tensor]
+    """Mixing weights of the front's edges, [O', K], with the column of their first row."""
+    scales: Mapping[int, Tensor]
+    """By column, those that are the scales of BatchNorms, each repeated for all channels, [K, C]."""
     weights: Weights
     """Of the convolutions."""
     statistics: BatchStatistics
@@ -39,20 +39,14 @@ class Run:
     again: bool
     """Whether this is a second run on the same batch, for the backward pass."""
 
-    @cached_property
-    def rows(self) -> dict[int, Tensor]:
-        """Scales by column, [K, C]."""
-        first, scales = self.mixture[1]
-        return dict(enumerate(scales.unbind(), first))
-
     def factor(self, column: int, member: int) -> Tensor:
         """Mixing weight of one candidate, 0-dim."""
-        first, factors = self.mixture[0]
+        first, factors = self.plain
         return factors[column - first, member]
 
     def factors(self, columns: Sequence[int]) -> Tensor:
         """Mixing weights of some columns on all edges, [J, K]."""
-        first, factors = self.mixture[0]
+        first, factors = self.plain
         rows = [column - first for column in columns]
         if rows == list(range(len(factors))):
             return factors
@@ -60,7 +54,7 @@ class Run:
 
     def scale(self, group: Group) -> Tensor:
         """Mixing weights of a group's edges, each repeated for all channels, [K * C]."""
-        row = self.rows[group.column]
+        row = self.scales[group.column]
         if len(group.members) < len(row):
             each = row.unbind()
             row = torch.stack([each[member] for member in group.members])

@@ -14,7 +14,7 @@ from lit_nas.engine.candidates import Run, Weights, add, weighted_sums
 from lit_nas.engine.engine import Engine, MixedCell, empty_node
 from lit_nas.engine.plan import Front, Group, Plan, find_plan
 from lit_nas.engine.source import Source
-from lit_nas.engine.statistics import BatchStatistics, update_running
+from lit_nas.engine.statistics import BatchStatistics, make_room, update_running
 
 __all__ = ("Fused",)
 
@@ -53,13 +53,15 @@ class Fused(Engine):
         layout = torch.channels_last if self._channels_last else torch.contiguous_format
         states = [state.contiguous(memory_format=layout) for state in states]
         nodes: dict[int, Tensor] = {}
-        weights, statistics = _weights(plan), []
-        scales = _scales(plan, mixture.weights, states[0].shape[1])
-        for front, factors, wide in zip(plan.fronts, *scales, strict=True):
+        channels, statistics = states[0].shape[1], []
+        shared = _Shared(plan, _weights(plan), self._channels_last, self.compile)
+        rooms = [None] * len(plan.fronts) if self.compile else make_room(plan.fronts, channels, states[0])
+        scales = _scales(plan, mixture.weights, channels)
+        for front, room, factors, wide in zip(plan.fronts, rooms, *scales, strict=True):
             while len(states) <= front.sources[-1]:
                 node = nodes[len(states)] if len(states) in nodes else empty_node(cell, states)
                 states.append(node.contiguous(memory_format=layout))  # a node with one term is a part of a wide map
-            leaves = _Leaves(front, (plan.plain.start, plan.scaled.start), weights, self._channels_last, self.compile)
+            leaves = _Leaves(front, shared, room)
             inputs = factors, wide, *(states[source] for source in front.sources)
             if self.checkpoint and torch.is_grad_enabled():
                 terms = checkpoint(leaves, *inputs, use_reentrant=False)
@@ -85,53 +87,53 @@ class Fused(Engine):
         return tuple(below[source >= cell.space.inputs] for source in range(cell.space.targets[-1]))
 
 
+@dataclass(frozen=True, eq=False)
+class _Shared:
+    """What all fronts of a cell share."""
+
+    plan: Plan
+    weights: Weights
+    channels_last: bool
+    compiled: bool
+
+
 class _Leaves:
     """Computes what leaves a front; `checkpoint` calls it a second time, which must not update statistics again.
 
     Args:
         front: What is computed.
-        first: Columns of the first factor and of the first scale.
-        weights: Of its convolutions.
-        channels_last: Layout of the states.
-        compiled: Whether convolutional candidates run as compiled code.
+        shared: With all fronts of the cell.
+        room: For statistics of the first run.
     """
 
-    def __init__(
-        self, front: Front, first: tuple[int, int], weights: Weights, channels_last: bool, compiled: bool
-    ) -> None:
-        self.front, self.first, self.weights, self.channels_last, self.compiled = (
-            front,
-            first,
-            weights,
-            channels_last,
-            compiled,
-        )
+    def __init__(self, front: Front, shared: _Shared, room: Tensor | None) -> None:
+        self.front, self.shared, self.room = front, shared, room
         self.runs: list[BatchStatistics] = []
         """Moments of the batch, of each run; all are the same."""
 
-    def __call__(self, factors: Tensor, scales: Tensor, *states: Tensor) -> list[tuple[tuple[int, ...], Tensor]]:
-        source = Source(list(states), self.front.stride, self.channels_last, self.compiled)
-        statistics = BatchStatistics(self.front, source.x, source.channels, self.compiled)
-        run = Run(
-            self.front,
-            source,
-            tuple(zip(self.first, (factors, scales), strict=True)),
-            self.weights,
-            statistics,
-            again=bool(self.runs),
-        )
+    def __call__(
+        self, factors: Tensor, scales: tuple[Tensor, ...], *states: Tensor
+    ) -> list[tuple[tuple[int, ...], Tensor]]:
+        front, shared, again = self.front, self.shared, bool(self.runs)
+        source = Source(list(states), front.stride, shared.channels_last, shared.compiled)
+        room = torch.zeros_like(self.room) if again and self.room is not None else self.room
+        statistics = BatchStatistics(front, source.channels, room, source.x)
+        by_column = dict(enumerate(scales, shared.plan.scaled.start))
+        plain = shared.plan.plain.start, factors
         self.runs.append(statistics)
-        return weighted_sums(run)
+        return weighted_sums(Run(front, source, plain, by_column, shared.weights, statistics, again))
 
 
-def _scales(plan: Plan, weights: Tensor, channels: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """For each front the mixing weights of `plan.plain`, [O', K], and those of `plan.scaled`, [O', K, C]."""
+def _scales(plan: Plan, weights: Tensor, channels: int) -> tuple[tuple[Tensor, ...], tuple[tuple[Tensor, ...], ...]]:
+    """For each front the mixing weights of `plan.plain`, [O', K], and those of `plan.scaled`, O' times [K, C]."""
     if not plan.fronts:
         return (), ()
     rows, sizes = weights.unbind(), [len(front.edges) for front in plan.fronts]
     stacked = torch.stack([rows[edge] for edge in plan.edges], 1)
-    wide = stacked[plan.scaled].unsqueeze(2).expand(-1, -1, channels).contiguous()
-    return stacked[plan.plain].split(sizes, 1), wide.split(sizes, 1)
+    scaled = stacked[plan.scaled].unsqueeze(2).expand(-1, -1, channels).flatten(0, 1)  # copied: kernels ignore strides
+    pieces = scaled.contiguous().split(sizes * (len(scaled) // len(plan.edges)))
+    wide = tuple(pieces[place :: len(sizes)] for place in range(len(sizes)))
+    return stacked[plan.plain].split(sizes, 1), wide
 
 
 def _weights(plan: Plan) -> dict[Group, list[Tensor]]:

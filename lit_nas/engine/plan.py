@@ -137,6 +137,17 @@ class Front:
     """What is computed."""
 
     @cached_property
+    def tracked(self) -> dict[tuple[Group, int], int]:
+        """BatchNorms whose running statistics see the batch, as group and number, and how many times C they have."""
+        return {
+            (group, index): len(self.sources) if group.pooled else len(group.members)
+            for bundle in self.bundles
+            for group in bundle.groups
+            for index, norms in enumerate(group.norms)
+            if norms[0].training and norms[0].track_running_stats and norms[0].running_mean is not None
+        }
+
+    @cached_property
     def parallel(self) -> bool:
         """Whether there are several states, whose edges lead to the same nodes and run as one batch."""
         count = len(self.sources)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from lit_nas.engine.plan import Front, Group
 
-__all__ = ("BatchStatistics", "Moments", "normalise", "update_running", "without_bias")
+__all__ = ("BatchStatistics", "Moments", "make_room", "normalise", "update_running", "without_bias")
 
 Key = tuple[Group, int]
 """A group and the number of one of its BatchNorms."""
@@ -33,35 +33,26 @@ class Moments(NamedTuple):
 
 
 class BatchStatistics:
-    """Room for the means and variances of a batch: of all BatchNorms of a front that track them.
+    """The means and variances of a batch, of all BatchNorms of a front that track them.
 
     Args:
         front: Whose candidates are computed.
-        like: A state, for the device.
         channels: C.
-        apart: Whether each BatchNorm has a tensor of its own instead of a part of a common one.
+        room: Zeros for them, [2, T * C], see `make_room`; None gives each BatchNorm a tensor of its own.
+        like: A state, for the device.
     """
 
-    def __init__(self, front: Front, like: Tensor, channels: int, apart: bool) -> None:
-        tracked = [
-            (group, index)
-            for bundle in front.bundles
-            for group in bundle.groups
-            for index, norms in enumerate(group.norms)
-            if norms[0].training and norms[0].track_running_stats and norms[0].running_mean is not None
-        ]
-        counts = [len(front.sources) if group.pooled else len(group.members) for group, _ in tracked]
-        sizes = [count * channels for count in counts]
-        self.channels, self.apart = channels, apart
-        self.moments: dict[Key, tuple[Tensor, Tensor]] = {}
-        self.places: dict[Key, tuple[int, int]] = {}
-        if tracked:
-            new = partial(torch.zeros, dtype=tracked[0][0].norms[0][0].running_mean.dtype, device=like.device)
-            self.room = None if apart else new(2, sum(sizes))
-            halves = [[*map(new, sizes)] for _ in range(2)] if apart else [half.split(sizes) for half in self.room]
-            self.moments.update(zip(tracked, zip(*halves, strict=True), strict=True))
-            ends = list(accumulate(sizes))
-            self.places.update(zip(tracked, zip([0, *ends], ends, strict=False), strict=True))
+    def __init__(self, front: Front, channels: int, room: Tensor | None, like: Tensor) -> None:
+        sizes = [count * channels for count in front.tracked.values()]
+        self.channels, self.room = channels, room
+        if room is None:
+            new = partial(torch.zeros, dtype=_dtype([front]), device=like.device)
+            halves = [[*map(new, sizes)] for _ in range(2)]
+        else:
+            halves = [half.split(sizes) for half in room]
+        ends = list(accumulate(sizes, initial=0))
+        self.moments = dict(zip(front.tracked, zip(*halves, strict=True), strict=True))
+        self.places = dict(zip(front.tracked, pairwise(ends), strict=True))
 
     def of(self, group: Group, index: int) -> Moments:
         """What BatchNorm number `index` of a group needs; computing it leaves the batch's moments in it."""
@@ -73,7 +64,10 @@ class BatchStatistics:
 
     def of_pools(self, groups: Sequence[Group]) -> Moments | None:
         """What one BatchNorm for all these pools side by side needs, or None if they do not allow it."""
-        if self.apart or len({(len(group.norms), *(norms[0].eps for norms in group.norms)) for group in groups}) != 1:
+        if (
+            self.room is None
+            or len({(len(group.norms), *(norms[0].eps for norms in group.norms)) for group in groups}) != 1
+        ):
             return None
         if not groups[0].norms:
             return None
@@ -87,11 +81,11 @@ class BatchStatistics:
     def running(self) -> list[tuple[float, list[Tensor], list[Tensor]]]:
         """Momentum, running moments, and the batch's, of each BatchNorm."""
         found = []
-        halves = [] if not self.moments or self.apart else [half.split(self.channels) for half in self.room]
+        halves = [] if self.room is None or not self.moments else [half.split(self.channels) for half in self.room]
         for (group, index), moments in self.moments.items():
             norms, places = group.norms[index], group.positions if group.pooled else range(len(group.members))
             buffers, first = [vars(norm)["_buffers"] for norm in norms], self.places[group, index][0] // self.channels
-            if self.apart:
+            if self.room is None:
                 halves, first = [each.split(self.channels) for each in moments], 0
             means, variances = ([half[first + place] for place in places] for half in halves)
             if (biases := group.biases) is not None:  # which the batch's mean lacks, see `without_bias`
@@ -99,6 +93,18 @@ class BatchStatistics:
             old = [each[name] for name in ("running_mean", "running_var") for each in buffers]
             found.append((norms[0].momentum, old, [*means, *variances]))
         return found
+
+
+def make_room(fronts: Sequence[Front], channels: int, like: Tensor) -> list[Tensor]:
+    """Zeros for the statistics of each front, [2, T * C] each: one tensor for all of them."""
+    sizes = [sum(front.tracked.values()) * channels for front in fronts]
+    return list(torch.zeros(2, sum(sizes), dtype=_dtype(fronts), device=like.device).split(sizes, 1))
+
+
+def _dtype(fronts: Sequence[Front]) -> torch.dtype | None:
+    norms = (group.norms[index][0] for front in fronts for group, index in front.tracked)
+    first = next(norms, None)
+    return None if first is None else first.running_mean.dtype
 
 
 @torch.no_grad()
