@@ -98,7 +98,8 @@ class BatchStatistics:
 def make_room(fronts: Sequence[Front], channels: int, like: Tensor) -> list[Tensor]:
     """Zeros for the statistics of each front, [2, T * C] each: one tensor for all of them."""
     sizes = [sum(front.tracked.values()) * channels for front in fronts]
-    return list(torch.zeros(2, sum(sizes), dtype=_dtype(fronts), device=like.device).split(sizes, 1))
+    new = torch.zeros if any(sizes) else torch.empty  # an empty one needs no kernel
+    return list(new(2, sum(sizes), dtype=_dtype(fronts), device=like.device).split(sizes, 1))
 
 
 def _dtype(fronts: Sequence[Front]) -> torch.dtype | None:
