@@ -238,7 +238,7 @@ def _spread(run: Run, group: Group, x: Tensor, total: Tensor | None) -> Tensor:
 def _mixable(run: Run, bundle: Bundle) -> list[Group]:
     """Groups that `_mix` takes: those without a convolution on all edges of a batch."""
     count = len(run.front.edges)
-    if not run.front.batched or not run.source.times(run.front.positions):
+    if not run.front.joined or not run.source.times(run.front.positions):
         return []
     found = [group for group in bundle.groups if len(group.members) == count and group.narrow]
     return found if len(found) > 1 else []

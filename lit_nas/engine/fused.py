@@ -49,7 +49,7 @@ class Fused(Engine):
         Raises:
             TypeError: if an edge is of a kind that this engine does not know.
         """
-        plan = find_plan(cell, mixture.active, self._batched(cell, states[0]))
+        plan = find_plan(cell, mixture.active, *self._batched(cell, states[0]))
         layout = torch.channels_last if self._channels_last else torch.contiguous_format
         states = [state.contiguous(memory_format=layout) for state in states]
         nodes: dict[int, Tensor] = {}
@@ -79,12 +79,17 @@ class Fused(Engine):
     def _channels_last(self) -> bool:
         return self.layout != "contiguous"
 
-    def _batched(self, cell: MixedCell, state: Tensor) -> tuple[bool, ...]:
-        """For each state whether the edges that leave it run as one batch."""
+    def _batched(self, cell: MixedCell, state: Tensor) -> tuple[tuple[bool, ...], bool]:
+        """For each state whether the edges that leave it run as one batch, and whether batches are joined further.
+
+        Joining saves launches, which a CPU has for nothing, and needs larger tensors, which its caches do not hold.
+        """
+        inputs, states = cell.space.inputs, range(cell.space.targets[-1])
         if self.batch_edges is not None or state.device.type != "cpu":
-            return (self.batch_edges is not False,) * cell.space.targets[-1]
-        below = [state.numel() < BATCHED_BELOW, state.numel() // (4 if cell.space.reduction else 1) < BATCHED_BELOW]
-        return tuple(below[source >= cell.space.inputs] for source in range(cell.space.targets[-1]))
+            together = self.batch_edges is not False
+            return tuple(together for _ in states), together
+        size = state.numel() // (4 if cell.space.reduction else 1)
+        return tuple((state.numel() if source < inputs else size) < BATCHED_BELOW for source in states), False
 
 
 @dataclass(frozen=True, eq=False)

@@ -133,6 +133,8 @@ class Front:
     """Of all edges."""
     batched: bool
     """Whether the edges run as one batch of kernels."""
+    joined: bool
+    """Whether one product mixes what they share."""
     bundles: tuple[Bundle, ...]
     """What is computed."""
 
@@ -222,18 +224,20 @@ class Watch:
 _WATCHES: MutableMapping[Any, dict[Hashable, Watch]] = WeakKeyDictionary()
 
 
-def find_plan(cell: MixedCell, active: Active, batched: tuple[bool, ...]) -> Plan:
+def find_plan(cell: MixedCell, active: Active, batched: tuple[bool, ...], joined: bool) -> Plan:
     """The plan of a cell, made anew where candidates, modules, hooks or modes of BatchNorm have changed.
 
     Args:
         cell: The cell.
         active: For each edge the columns of the operations that are executed.
         batched: For each state but the last node whether the edges that leave it run as one batch of kernels.
+        joined: Whether few kernels count for more than small tensors: input states run as one batch, and one product
+            mixes what the edges of a batch share.
 
     Raises:
         TypeError: if an edge is not a `MixedEdge`.
     """
-    key, watches = (active, batched), _WATCHES.setdefault(cell, {})
+    key, watches = (active, batched, joined), _WATCHES.setdefault(cell, {})
     watch = watches.pop(key, None)
     if watch is None or not watch.holds:
         watch = _watch(cell, active)
@@ -244,7 +248,7 @@ def find_plan(cell: MixedCell, active: Active, batched: tuple[bool, ...]) -> Pla
     if modes not in watch.plans:
         while len(watch.plans) >= KEPT:
             del watch.plans[next(iter(watch.plans))]
-        watch.plans[modes] = Plan(tuple(_fronts(cell, active, batched)))
+        watch.plans[modes] = Plan(tuple(_fronts(cell, active, batched, joined)))
     return watch.plans[modes]
 
 
@@ -264,9 +268,9 @@ def _watch(cell: MixedCell, active: Active) -> Watch:
     )
 
 
-def _fronts(cell: MixedCell, active: Active, together: tuple[bool, ...]) -> Iterator[Front]:
+def _fronts(cell: MixedCell, active: Active, together: tuple[bool, ...], joined: bool) -> Iterator[Front]:
     space = cell.space
-    for sources in _moments(space, together):
+    for sources in _moments(space, joined and all(together)):
         sources = tuple(
             source
             for source in sources
@@ -287,14 +291,15 @@ def _fronts(cell: MixedCell, active: Active, together: tuple[bool, ...]) -> Iter
             modules = [cell.edges[edge].operations for edge in edges]
             yield Front(
                 sources, edges, targets, positions, space.stride(edges[0]), batched,
+                batched and joined,
                 tuple(_bundle(members, positions, columns, modules, space.operations) for members in bundles),
             )  # fmt: skip
 
 
-def _moments(space: CellSpace, together: tuple[bool, ...]) -> list[tuple[int, ...]]:
+def _moments(space: CellSpace, joined: bool) -> list[tuple[int, ...]]:
     """States that are complete at the same time: the inputs of a cell, and then one node after the other."""
     inputs = tuple(range(space.inputs))
-    first = [inputs] if all(together[source] for source in inputs) else [(source,) for source in inputs]
+    first = [inputs] if joined else [(source,) for source in inputs]
     return [*first, *((source,) for source in range(space.inputs, space.targets[-1]))]
 
 

@@ -21,6 +21,7 @@ from lit_nas.spaces import DARTS_OPERATIONS, CellSpace, DartsSpace, NasBench201S
 ENGINES = {
     "single": Fused(batch_edges=False),
     "batched": Fused(batch_edges=True),
+    "auto": Fused(),
     "checkpoint": Fused(checkpoint=True, batch_edges=True),
     "contiguous": Fused(layout="contiguous", batch_edges=True),
     "contiguous-single": Fused(layout="contiguous", batch_edges=False),

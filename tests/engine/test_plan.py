@@ -55,7 +55,7 @@ def test_a_first_order_step_launches_half_of_what_it_did():
 
 def watched(cell, active):
     """The plan of a cell in the batched mode."""
-    return plan.find_plan(cell, active, (True,) * cell.space.targets[-1])
+    return plan.find_plan(cell, active, (True,) * cell.space.targets[-1], True)
 
 
 def test_a_plan_is_kept_until_something_changes():
