@@ -10,7 +10,17 @@ from torch import Tensor, nn
 
 from lit_nas.inputs import ImageSpec
 
-__all__ = ("CheckedBatches", "Pair", "Prediction", "by_role", "check_images", "check_labels", "check_pair", "images_of", "predict")
+__all__ = (
+    "CheckedBatches",
+    "Pair",
+    "Prediction",
+    "by_role",
+    "check_images",
+    "check_labels",
+    "check_pair",
+    "images_of",
+    "predict",
+)
 
 Pair = tuple[Tensor, Tensor]
 """Images [B, C, H, W] and labels [B]."""

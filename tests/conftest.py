@@ -1,12 +1,21 @@
-"""Shared by all tests: one seed, and one thread unless OMP_NUM_THREADS asks for more."""
+"""Shared by all tests: one seed, one thread unless OMP_NUM_THREADS asks for more, and the marker of tests of kernels."""
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("WANDB_MODE", "disabled")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
 import torch
+
+KERNELS = [Path(__file__).parent / folder for folder in ("engine", "methods", "operations")]
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if any(folder in item.path.parents for folder in KERNELS):
+            item.add_marker("kernels")
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""A state and what the candidates that leave it have in common."""
+"""The states of a front and what the candidates that leave them have in common."""
 
 from __future__ import annotations
 
@@ -14,27 +14,32 @@ from lit_nas.engine.compiled import compiled
 from lit_nas.engine.depthwise import to_subgrids
 from lit_nas.operations import AvgPool, MaxPool
 
-__all__ = ("Source", "repeat")
+__all__ = ("Source",)
+
+Positions = tuple[int, ...]
+"""For each of K edges the place of its state among those of the front."""
 
 
 class Source:
-    """A state and what the candidates that leave it share.
+    """The S states of a front, side by side, and what the candidates that leave them share.
 
     Args:
-        x: The state, [B, C, H, W] in channels_last.
-        stride: Of all edges that leave it.
-        update: Whether running statistics are updated.
+        states: Each [B, C, H, W].
+        stride: Of all edges that leave them.
+        channels_last: Layout of the states; what is made of them keeps it.
         compiled: Whether convolutional candidates run as compiled code.
     """
 
-    def __init__(self, x: Tensor, stride: int, update: bool, compiled: bool = False) -> None:
-        self.x, self.stride, self.update, self.compiled = x, stride, update, compiled
-        on_cpu, height, width = x.device.type == "cpu", *x.shape[2:]
-        self.subgrids = stride == 1 and on_cpu and height % 2 == 0 and width % 2 == 0
+    def __init__(self, states: list[Tensor], stride: int, channels_last: bool, compiled: bool = False) -> None:
+        self.x = states[0] if len(states) == 1 else torch.cat(states, 1)
+        self.count, self.channels = len(states), states[0].shape[1]
+        self.stride, self.channels_last, self.compiled = stride, channels_last, compiled
+        self.layout = torch.channels_last if channels_last else torch.contiguous_format
+        on_cpu, height, width = self.x.device.type == "cpu", *self.x.shape[2:]
+        self.subgrids = stride == 1 and on_cpu and channels_last and height % 2 == 0 and width % 2 == 0
         """Whether dilated kernels run on the four interleaved grids."""
         self.pools: dict[tuple[type[nn.Module], int], Tensor] = {}
-        self.copies: dict[tuple[bool, int], Tensor] = {}
-        self.normalised: dict[tuple[type[nn.Module], int, float], tuple[Tensor, Tensor, Tensor]] = {}
+        self.copies: dict[tuple[int, Positions], tuple[Tensor, Tensor]] = {}
 
     @cached_property
     def relu(self) -> Tensor:
@@ -44,12 +49,12 @@ class Source:
     @cached_property
     def even(self) -> Tensor:
         """Its even rows and columns."""
-        return self.relu[:, :, ::2, ::2].contiguous(memory_format=torch.channels_last)
+        return self.relu[:, :, ::2, ::2].contiguous(memory_format=self.layout)
 
     @cached_property
     def odd(self) -> Tensor:
         """Its odd rows and columns."""
-        return self.relu[:, :, 1::2, 1::2].contiguous(memory_format=torch.channels_last)
+        return self.relu[:, :, 1::2, 1::2].contiguous(memory_format=self.layout)
 
     @cached_property
     def dilated(self) -> Tensor:
@@ -58,38 +63,40 @@ class Source:
             return self.even
         return to_subgrids(self.relu) if self.subgrids else self.relu
 
-    def wide(self, dilated: bool, times: int) -> Tensor:
-        """`dilated` or `relu`, [B, C, H, W] -> [B, times * C, H, W]; the kinds of convolutions share the copies."""
-        if (dilated, times) not in self.copies:
-            self.copies[dilated, times] = repeat(self.dilated if dilated else self.relu, times)
-        return self.copies[dilated, times]
-
-    def run(self, function: Callable[..., Tensor], *arguments: Any) -> Tensor:
-        """The function's value, from compiled code if that was asked for."""
-        return (compiled(function) if self.compiled else function)(*arguments)
-
     def pool(self, operation: MaxPool | AvgPool) -> Tensor:
-        """The pooled state, which all edges share."""
+        """The pooled states, which all edges share."""
         key = type(operation), operation.kernel_size
         if key not in self.pools:
             self.pools[key] = operation.pool(self.x)
         return self.pools[key]
 
-    def normalised_pool(self, operation: MaxPool | AvgPool) -> tuple[Tensor, Tensor, Tensor]:
-        """The pooled state normalised by the batch, with the mean and the variance for running statistics."""
-        key = type(operation), operation.kernel_size, operation.norm.eps
-        if key not in self.normalised:
-            x, like = self.pool(operation), operation.norm.running_mean
-            dtype = x.dtype if like is None else like.dtype
-            mean, variance = (torch.zeros(x.shape[1], dtype=dtype, device=x.device) for _ in range(2))
-            # with momentum 1 the running statistics become those of the batch
-            y = F.batch_norm(x, mean, variance, None, None, True, 1.0, operation.norm.eps)
-            self.normalised[key] = y, mean, variance
-        return self.normalised[key]
+    def wide(self, x: Tensor, positions: Positions) -> Tensor:
+        """For each edge a copy of its state: [B, S * C, H, W] -> [B, K * C, H, W]. Candidates share the copies."""
+        if self.count == len(positions) == 1:
+            return x
+        key = id(x), positions
+        if key not in self.copies:
+            if times := self.times(positions):
+                wide = self._repeat(x, times)
+            else:
+                parts = x.chunk(self.count, 1)
+                wide = torch.cat([parts[position] for position in positions], 1)
+            self.copies[key] = x, wide  # `x` as well, so that no other tensor takes its id
+        return self.copies[key][1]
 
+    def times(self, positions: Positions) -> int:
+        """How many of the edges leave each state, 0 if these numbers differ."""
+        times = len(positions) // self.count
+        return times if positions == tuple(place for place in range(self.count) for _ in range(times)) else 0
 
-def repeat(x: Tensor, times: int) -> Tensor:
-    """[B, C, H, W] -> [B, times * C, H, W], without leaving channels_last."""
-    if times == 1:
-        return x
-    return x.permute(0, 2, 3, 1).unsqueeze(3).expand(-1, -1, -1, times, -1).flatten(3).permute(0, 3, 1, 2)
+    def _repeat(self, x: Tensor, times: int) -> Tensor:
+        if times == 1:
+            return x
+        if self.channels_last:
+            x = x.permute(0, 2, 3, 1).unflatten(3, (self.count, 1, -1)).expand(-1, -1, -1, -1, times, -1)
+            return x.flatten(3).permute(0, 3, 1, 2)
+        return x.unflatten(1, (self.count, 1, -1)).expand(-1, -1, times, -1, -1, -1).flatten(1, 3)
+
+    def run(self, function: Callable[..., Tensor], *arguments: Any) -> Tensor:
+        """The function's value, from compiled code if that was asked for."""
+        return (compiled(function) if self.compiled else function)(*arguments)

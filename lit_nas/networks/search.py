@@ -5,29 +5,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lit_nas.architecture import CellMixture, Mixture
-from lit_nas.engine import Engine, Fused
+from lit_nas.engine import Engine, Fused, MixedEdge
 from lit_nas.inputs import ImageSpec
 from lit_nas.networks.skeleton import CellInputs, check_image_size
-from lit_nas.operations import ConvBN, OperationStyle, build_operation
+from lit_nas.operations import ConvBN, OperationStyle
 from lit_nas.spaces import CellSpace, DartsSpace
 
 __all__ = ("MixedEdge", "SearchCell", "SearchNetwork")
-
-
-class MixedEdge(nn.Module):
-    """The candidates of one edge; an engine decides how they run.
-
-    Args:
-        operations: O names.
-        channels: C.
-        stride: 1 or 2.
-        style: How the candidates are normalised.
-    """
-
-    def __init__(self, operations: tuple[str, ...], channels: int, stride: int, style: OperationStyle) -> None:
-        super().__init__()
-        self.stride = stride
-        self.operations = nn.ModuleDict({name: build_operation(name, channels, stride, style) for name in operations})
 
 
 class SearchCell(nn.Module):

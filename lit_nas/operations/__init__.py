@@ -10,8 +10,10 @@ from lit_nas.operations.convolution import (
     DilatedConv,
     FactorizedConv,
     FactorizedReduce,
+    PointwiseConv,
     ReLUConvBN,
     SeparableConv,
+    pointwise,
 )
 from lit_nas.operations.paths import Zero, drop_path
 from lit_nas.operations.pooling import AvgPool, MaxPool
@@ -30,6 +32,7 @@ __all__ = (
     "FactorizedReduce",
     "MaxPool",
     "OperationStyle",
+    "PointwiseConv",
     "ReLUConvBN",
     "SeparableConv",
     "SynchronisedBatchNorm",
@@ -38,6 +41,7 @@ __all__ = (
     "check_operations",
     "drop_path",
     "part_norms",
+    "pointwise",
     "synchronise_norms",
 )
 

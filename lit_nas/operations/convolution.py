@@ -4,7 +4,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ("BatchNorm", "ConvBN", "DilatedConv", "FactorizedConv", "FactorizedReduce", "ReLUConvBN", "SeparableConv")
+__all__ = (
+    "BatchNorm",
+    "ConvBN",
+    "DilatedConv",
+    "FactorizedConv",
+    "FactorizedReduce",
+    "PointwiseConv",
+    "ReLUConvBN",
+    "SeparableConv",
+    "pointwise",
+)
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -23,6 +33,34 @@ class BatchNorm(nn.BatchNorm2d):
         """Gives up running statistics: from now on the batch normalises, in evaluation, too."""
         self.track_running_stats = False
         self.running_mean = self.running_var = None
+
+
+def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1, groups: int = 1) -> Tensor:
+    """Convolution 1x1 in groups, [B, C, H, W] -> [B, C', H / stride, W / stride].
+
+    A stride leaves out pixels before the convolution instead of within it: on processors without AVX-512 oneDNN
+    computes wrong weight gradients of strided 1x1 convolutions of fewer than 8 channels in channels_last, or writes
+    where it must not (https://github.com/uxlfoundation/oneDNN/issues/6035).
+    """
+    return F.conv2d(x if stride == 1 else x[:, :, ::stride, ::stride], weight, bias, groups=groups)
+
+
+class PointwiseConv(nn.Conv2d):
+    """Convolution 1x1 with the parameters of `nn.Conv2d`, computed by `pointwise`.
+
+    Args:
+        in_channels: C of the input.
+        out_channels: C of the output.
+        stride: Step of the kernel.
+        bias: Whether there is a bias.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, bias: bool = False) -> None:
+        super().__init__(in_channels, out_channels, 1, stride, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, C', H / stride, W / stride]."""
+        return pointwise(x, self.weight, self.bias, self.stride[0])
 
 
 class ReLUConvBN(nn.Module):
@@ -47,7 +85,11 @@ class ReLUConvBN(nn.Module):
         bias: bool = False,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=bias)
+        self.conv = (
+            PointwiseConv(in_channels, out_channels, stride, bias)
+            if kernel_size == 1
+            else nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=bias)
+        )
         self.norm = BatchNorm(out_channels, affine)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -83,7 +125,7 @@ class DepthwiseStage(nn.Module):
         self.depthwise = nn.Conv2d(
             channels, channels, kernel_size, stride, padding, dilation, groups=channels, bias=False
         )
-        self.pointwise = nn.Conv2d(channels, channels, 1, bias=False)
+        self.pointwise = PointwiseConv(channels, channels)
         self.norm = BatchNorm(channels, affine)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -159,8 +201,8 @@ class FactorizedReduce(nn.Module):
         super().__init__()
         if out_channels % 2:
             raise ValueError(f"FactorizedReduce makes two equal halves, so out_channels={out_channels} must be even.")
-        self.conv_even = nn.Conv2d(in_channels, out_channels // 2, 1, 2, bias=False)
-        self.conv_odd = nn.Conv2d(in_channels, out_channels // 2, 1, 2, bias=False)
+        self.conv_even = PointwiseConv(in_channels, out_channels // 2, 2)
+        self.conv_odd = PointwiseConv(in_channels, out_channels // 2, 2)
         self.norm = BatchNorm(out_channels, affine)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -31,9 +31,9 @@ def frozen_statistics(norms: Iterable[nn.Module]) -> Iterator[None]:
     """
     tracking = [norm for norm in norms if isinstance(norm, _BatchNorm) and norm.track_running_stats]
     for norm in tracking:
-        norm.track_running_stats = False
+        vars(norm)["track_running_stats"] = False  # setting attributes of thousands of modules would show in each step
     try:
         yield
     finally:
         for norm in tracking:
-            norm.track_running_stats = True
+            vars(norm)["track_running_stats"] = True

@@ -21,7 +21,10 @@ from lit_nas.spaces import DARTS_OPERATIONS, CellSpace, DartsSpace, NasBench201S
 ENGINES = {
     "single": Fused(batch_edges=False),
     "batched": Fused(batch_edges=True),
+    "auto": Fused(),
     "checkpoint": Fused(checkpoint=True, batch_edges=True),
+    "contiguous": Fused(layout="contiguous", batch_edges=True),
+    "contiguous-single": Fused(layout="contiguous", batch_edges=False),
 }
 EDGES = tuple((source, target) for target in range(2, 5) for source in range(target))
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
@@ -175,6 +178,26 @@ def test_empty_nodes(kind, active):
         assert_equal(results(engine, cell, pairs), expected, 1e-10)
 
 
+def test_unknown_layouts_are_refused():
+    with pytest.raises(ValueError, match=r"engine\.layout must be auto, channels_last or contiguous, not 'nhwc'"):
+        Fused(layout="nhwc")
+
+
+@pytest.mark.parametrize(("layout", "kept"), [("auto", True), ("channels_last", True), ("contiguous", False)])
+def test_states_have_the_layout_that_was_asked_for(layout, kept):
+    cell = make_cell()
+    mixture = CellMixture(torch.ones(9, 8, dtype=torch.float64), everything(cell))
+    states = [torch.randn(3, 4, 8, 8, dtype=torch.float64) for _ in range(2)]
+    seen = []
+    cell.edges[-1].operations["skip_connect"].register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    for batched in (False, True):
+        Fused(layout=layout, batch_edges=batched)(cell, states, mixture)
+    assert len(seen) == 2
+    for state in seen:
+        assert state.is_contiguous(memory_format=torch.channels_last) == kept
+        assert state.is_contiguous() != kept
+
+
 def test_other_edges_are_refused():
     class PartialEdge(nn.Module):
         pass
@@ -275,7 +298,7 @@ def test_checkpoints_and_two_steps_of_a_network(engine, space):
         torch.testing.assert_close(ours, expected, rtol=1e-8, atol=1e-11)
 
 
-@pytest.mark.parametrize("engine", [ENGINES["single"], ENGINES["batched"]], ids=["single", "batched"])
+@pytest.mark.parametrize("engine", [ENGINES["single"], ENGINES["batched"], ENGINES["contiguous"]])
 @pytest.mark.parametrize("kind", ["normal", "reduce", "nas_bench_201"])
 def test_second_derivatives(engine, kind):
     cell = make_nas_bench_201_cell(2) if kind == "nas_bench_201" else make_cell(kind, channels=2)
