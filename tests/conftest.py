@@ -1,4 +1,4 @@
-"""Shared by all tests: one seed, one thread unless OMP_NUM_THREADS asks for more, and the marker of tests of kernels."""
+"""Shared by all tests: one seed, threads as OMP_NUM_THREADS says or one, and a marker of tests of kernels."""
 
 import os
 from pathlib import Path
