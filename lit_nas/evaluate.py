@@ -6,6 +6,7 @@ Paper: Liu, Simonyan, Yang, ICLR 2019, https://arxiv.org/abs/1806.09055, appendi
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
+from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Optimizer
@@ -16,7 +17,7 @@ from lit_nas.batches import CheckedBatches, Pair, Prediction, by_role, images_of
 from lit_nas.genotype import Genotype, load_genotype
 from lit_nas.inputs import ImageSpec
 from lit_nas.module import RecordedModule
-from lit_nas.networks.registry import EvaluationName, build_evaluation_network, default_kind
+from lit_nas.networks.registry import EvaluationName, build_evaluation_network, default_kind, find_kind
 from lit_nas.optim import CosineLR, DartsSGD, OptimizerCallable, SchedulerCallable, fit_to_run, is_spanning, make_part
 
 __all__ = ("EvaluationBatch", "EvaluationModule", "EvaluationOptim")
@@ -100,6 +101,7 @@ class EvaluationModule(CheckedBatches, RecordedModule):
             self.genotype = load_genotype(genotype)
             self.hparams["genotype"] = self.genotype.to_dict()  # the file may be gone when the checkpoint is read
         network = default_kind(self.genotype) if network is None else network
+        self.paper_batch_size = find_kind(network).batch_size
         self.network = build_evaluation_network(
             network, self.genotype, inputs, init_channels, num_cells, optim.auxiliary_weight > 0
         )
@@ -177,8 +179,16 @@ class EvaluationModule(CheckedBatches, RecordedModule):
         if stage != "fit":
             return
         searched, data = self.genotype.meta.get("held_out"), getattr(self.trainer, "datamodule", None)
-        if searched is not None and hasattr(data, "refuse_leak"):
-            data.refuse_leak(searched)
+        if hasattr(data, "refuse_leak"):
+            if searched is not None:
+                data.refuse_leak(searched)
+            elif (
+                "method" in self.genotype.meta
+            ):  # found by a search of an earlier release, or on data of the user's own
+                rank_zero_info(
+                    "The genotype does not say which images its search held out, so nothing is known of images that "
+                    "were trained on in the search and are tested on now."
+                )
         if self.trainer.max_epochs is None or self.trainer.max_epochs < 1:
             raise ValueError(
                 f"Retraining needs trainer.max_epochs >= 1, not {self.trainer.max_epochs}: learning rate and drop path "

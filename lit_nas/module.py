@@ -46,6 +46,8 @@ class RecordedModule(LightningModule, ABC):
 
     inputs: ImageSpec
     network: nn.Module
+    paper_batch_size: int | None = None
+    """Images of each batch in the paper, to which its learning rates belong; None where there is no paper."""
     free: Sequence[str] = ("model.engine", "model.optim.graphs")
     """Keys that may change when a run continues, because steps do not depend on them but for rounding."""
 

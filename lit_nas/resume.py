@@ -31,7 +31,14 @@ def run_settings(trainer: Trainer) -> dict[str, Any]:
     """
     seed, batches = os.environ.get("PL_GLOBAL_SEED"), float(trainer.num_training_batches)
     data: LightningDataModule | None = getattr(trainer, "datamodule", None)
-    recorded = {type(callback).__name__: callback for callback in trainer.callbacks if hasattr(callback, "record")}
+    recorded: dict[str, Any] = {}
+    for callback in trainer.callbacks:
+        if hasattr(callback, "record"):
+            name, count = type(callback).__name__, 1
+            while name in recorded:  # a second one of the same class
+                count += 1
+                name = f"{type(callback).__name__}-{count}"
+            recorded[name] = callback
     return {
         "seed_everything": None if seed is None else int(seed),
         "trainer": {
@@ -97,9 +104,13 @@ def compare_run(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Differen
         new: What `run_settings` gives now.
     """
     found = []
-    for key in ("seed_everything", "data"):
-        if old.get(key) is not None and new[key] is not None:  # a run from Python may have neither
-            found += differences({key: old[key]}, {key: new[key]})
+    if old.get("seed_everything") is not None and new["seed_everything"] is not None:  # Python needs none
+        found += differences({"seed_everything": old["seed_everything"]}, {"seed_everything": new["seed_everything"]})
+    if old.get("data") is not None and new["data"] is not None:
+        found += differences({"data": old["data"]}, {"data": new["data"]})
+    elif "data" in old and old["data"] != new["data"]:
+        sides = ("loaders of its own" if each is None else each["class_path"] for each in (old["data"], new["data"]))
+        found.append(Difference("data", *sides))
     known = old.get("trainer", {})
     found += differences(known, {key: new["trainer"].get(key) for key in known}, key="trainer")
     return [difference for difference in found if not _under(difference.key, *FREE_DATA)]

@@ -275,7 +275,6 @@ def test_a_genotype_knows_which_images_may_not_test_it(trainer, tmp_path):
         with pytest.raises(ValueError, match=r"test on images that the search trained on: .* that of the data set"):
             trainer(max_epochs=1).fit(module, data(split))
     trainer(max_epochs=1, limit_train_batches=1).fit(module, data("one-one-four"))
-    trainer(max_epochs=1, limit_train_batches=1).fit(module, SyntheticDataModule(36, 1, 8, 8, 6, batch_size=4))
 
 
 @pytest.mark.parametrize("split", ["half", "one-one-four", "all", {"weights": 0.5, "arch": 0.2, "val": 0.2}])

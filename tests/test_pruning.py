@@ -73,10 +73,10 @@ class Watch(Callback):
         self.active.append(trainer.callback_metrics["prune/active"].item() if trainer.callback_metrics else None)
 
 
-def fit(module, callbacks, epochs=3, steps=3):
+def fit(module, callbacks, epochs=3, steps=3, folder=None):
     trainer = Trainer(
         accelerator="cpu", max_epochs=epochs, logger=False, enable_progress_bar=False, enable_model_summary=False,
-        enable_checkpointing=False, callbacks=callbacks,
+        enable_checkpointing=False, callbacks=callbacks, default_root_dir=folder,
     )  # fmt: skip
     trainer.fit(module, loader(steps))
     return trainer
@@ -240,7 +240,7 @@ def test_a_cell_of_which_none_is_best_everywhere_may_recover(tmp_path):
     module = EntmaxDARTS(INPUTS, SPACE, pruning=None)
     logits = {name: torch.zeros(5, 8).index_fill(1, torch.tensor([0]), 3.0) for name in SPACE.cells}
     with pytest.warns(UserWarning, match=r"no genotype yet.*Search on, or keep `none` from being chosen"):
-        fit(module, [Watch(logits), LogAlphas()], epochs=1)
+        fit(module, [Watch(logits), LogAlphas()], epochs=1, folder=tmp_path)
     for parameter in module.architecture.parameters():
         parameter.data[:, 0] = -3.0
     assert module.derive_or_none() is not None

@@ -23,6 +23,10 @@ class WritePredictions(Callback):
     def __init__(self) -> None:
         self._found: list[tuple[int, float]] = []
 
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forgets what an earlier prediction found."""
+        self._found = []
+
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Prediction, batch: Any, batch_idx: int
     ) -> None:
@@ -41,11 +45,13 @@ class WritePredictions(Callback):
             return
         # data modules of others need not know either
         names = getattr(trainer.datamodule, "class_names", None)
-        files = getattr(trainer.datamodule, "predicted_names", None) or range(len(self._found))
+        files = list(getattr(trainer.datamodule, "predicted_names", None) or range(len(self._found)))
+        # `limit_predict_batches` leaves the last ones out
+        files = files[: len(self._found)]
         text = StringIO()
         rows = csv.writer(text, lineterminator="\n")
         rows.writerow(["file", "class", "class_index", "probability"])
-        for file, (label, probability) in zip(files, self._found, strict=False):
+        for file, (label, probability) in zip(files, self._found, strict=True):
             rows.writerow([file, label if names is None else names[label], label, f"{probability:.6f}"])
         path = run_folder(trainer) / "predictions.csv"
         write_text(path, text.getvalue())

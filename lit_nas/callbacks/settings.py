@@ -6,6 +6,7 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_info
 
+from lit_nas.names import public_name
 from lit_nas.recipe import plain
 
 __all__ = ("LogSettings",)
@@ -31,13 +32,21 @@ class LogSettings(Callback):
             settings = _known(trainer, pl_module) if self.configuration is None else self.configuration
             for logger in trainer.loggers:
                 logger.log_hyperparams({**settings, "global_batch": batches})
-        if batches and trainer.world_size > 1:
-            size, parts = trainer.datamodule.batch_size, trainer.accumulate_grad_batches
-            times = f" x {parts} accumulated" if parts > 1 else ""
-            rank_zero_info(
-                f"Global batch: {size} per process x {trainer.world_size} processes{times} = {batches['weights']} in "
-                f"each step; the papers' numbers are for {size}."
-            )
+        if batches:
+            _say_batch(trainer, batches["weights"], getattr(pl_module, "paper_batch_size", None))
+
+
+def _say_batch(trainer: Trainer, batch: int, paper: int | None) -> None:
+    """Says how large a batch is, where it is not the paper's or made by several processes."""
+    if trainer.world_size == 1 and paper in (None, batch):
+        return
+    times = f" x {trainer.world_size} processes" if trainer.world_size > 1 else ""
+    if trainer.accumulate_grad_batches > 1:
+        times += f" x {trainer.accumulate_grad_batches} accumulated"
+    size = trainer.datamodule.batch_size
+    how = f"{size} per process{times} = {batch}" if times else str(batch)
+    belongs = f"; the learning rates of the paper belong to {paper}" if paper not in (None, batch) else ""
+    rank_zero_info(f"Images in each step: {how}{belongs}.")
 
 
 def _global_batches(trainer: Trainer) -> dict[str, int]:
@@ -53,7 +62,7 @@ def _known(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
     seed = os.environ.get("PL_GLOBAL_SEED")
     return {
         "seed_everything": None if seed is None else int(seed),
-        "model": {"class_path": _path(module), "init_args": dict(module.hparams)},
+        "model": {"class_path": public_name(type(module)), "init_args": dict(module.hparams)},
         "data": None if trainer.datamodule is None else _data(trainer.datamodule),
         "trainer": {
             "max_epochs": trainer.max_epochs,
@@ -70,10 +79,6 @@ def _known(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
     }
 
 
-def _path(value: Any) -> str:
-    return f"{type(value).__module__}.{type(value).__qualname__}"
-
-
 def _data(data: Any) -> dict[str, Any]:
     """The public attributes of a data module that are plain; lit-nas keeps arguments under their names."""
     found = {}
@@ -83,7 +88,7 @@ def _data(data: Any) -> dict[str, Any]:
                 found[name] = plain(value)
         except TypeError:  # tensors and what else is no setting
             continue
-    return {"class_path": _path(data), "init_args": found}
+    return {"class_path": public_name(type(data)), "init_args": found}
 
 
 _OF_LIGHTNING = ("trainer", "prepare_data_per_node", "allow_zero_length_dataloader_with_multiple_devices", "parts")

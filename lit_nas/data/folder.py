@@ -1,5 +1,6 @@
 """Images in a folder for each class."""
 
+import hashlib
 import json
 from functools import cached_property
 from pathlib import Path
@@ -127,8 +128,13 @@ class ImageFolderDataModule(ImageDataModule):
 
     @property
     def origin(self) -> dict[str, Any]:
-        """Which images there are before they are divided."""
-        return {**super().origin, "root": str(self.root.resolve())}
+        """Which images there are before they are divided: a digest of the names of their files below the root."""
+        folders = [self.root / "train", *([self._test_folder] if self._test_folder else [])]
+        names = hashlib.sha256()
+        for folder in folders:
+            for path, _ in self._list(folder):
+                names.update(f"{path.relative_to(self.root).as_posix()}\n".encode())
+        return {**super().origin, "files": names.hexdigest()}
 
     @property
     def inputs(self) -> ImageSpec:

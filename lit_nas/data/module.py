@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningDataModule
 from pytorch_lightning.trainer.states import TrainerFn
+from pytorch_lightning.utilities import rank_zero_warn
 from pytorch_lightning.utilities.parsing import AttributeDict
 from torch import Tensor
 
@@ -188,7 +189,16 @@ class ImageDataModule(LightningDataModule, ABC):
         Raises:
             ValueError: if both use the same images but choose the test part by other rules.
         """
-        if search["images"] == self.origin and search["rule"] != self.test_rule:
+        ours, theirs = self.origin, search["images"]
+        if ours["class"] != theirs["class"] or not (self.test_rule or search["rule"]):
+            return  # other data, or the data set's own test part on both sides
+        if ours != theirs:
+            rank_zero_warn(
+                "The images are not those of the search (files were added, removed or renamed, or it is another data "
+                "set), and a test part is drawn from them: whether the retraining tests on images that the search "
+                "trained on cannot be told."
+            )
+        elif search["rule"] != self.test_rule:
             raise ValueError(
                 "The retraining would test on images that the search trained on: its test part is "
                 f"{_say(self.test_rule)}, that of the search is {_say(search['rule'])}. Give the retraining the "

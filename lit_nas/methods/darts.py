@@ -34,6 +34,8 @@ class DARTS(ImageSearchModule):
         engine: What computes the cells.
     """
 
+    paper_batch_size = 64
+
     def __init__(
         self,
         inputs: ImageSpec = ImageSpec(),

@@ -36,6 +36,8 @@ class EntmaxDARTS(ImageSearchModule):
         engine: What computes the cells.
     """
 
+    paper_batch_size = 64
+
     def __init__(
         self,
         inputs: ImageSpec = ImageSpec(),

@@ -43,14 +43,16 @@ class EvaluationKind:
     """K."""
     pixels: int
     """Height and width of an image."""
+    batch_size: int
+    """Images of a batch of the retraining."""
     auxiliary: bool = True
     """Whether it may have an auxiliary head."""
 
 
 EVALUATION_NETWORKS: Mapping[str, EvaluationKind] = {
-    "cifar": EvaluationKind(partial(EvaluationNetwork, stem="cifar"), 36, 20, 10, 32),
-    "imagenet": EvaluationKind(partial(EvaluationNetwork, stem="imagenet"), 48, 14, 1000, 224),
-    "nas_bench_201": EvaluationKind(NasBench201Network, 16, 15, 10, 32, auxiliary=False),
+    "cifar": EvaluationKind(partial(EvaluationNetwork, stem="cifar"), 36, 20, 10, 32, 96),
+    "imagenet": EvaluationKind(partial(EvaluationNetwork, stem="imagenet"), 48, 14, 1000, 224, 128),
+    "nas_bench_201": EvaluationKind(NasBench201Network, 16, 15, 10, 32, 256, auxiliary=False),
 }
 _BY_SPACE = {"darts": "cifar", "nas_bench_201": "nas_bench_201"}  # name of the space -> kind
 _SEARCH_NETWORKS: Mapping[type[SearchSpace], Callable[..., nn.Module]] = {

@@ -27,6 +27,8 @@ class SynchronisedBatchNorm(BatchNorm):
         """[B, C, H, W] -> [B, C, H, W]."""
         if not self.training or not torch.distributed.is_initialized():
             return super().forward(x)
+        if x.numel() == x.shape[1] and torch.distributed.get_world_size() == 1:
+            raise ValueError(f"Expected more than 1 value per channel when training, got input size {tuple(x.shape)}.")
         mean, variance, count = _statistics(x if x.dtype == torch.float64 else x.float())
         if self.track_running_stats and self.running_mean is not None:
             with torch.no_grad():

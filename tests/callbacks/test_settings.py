@@ -44,15 +44,26 @@ def test_python_logs_what_is_known(tmp_path):
     )  # fmt: skip
     trainer.fit(DARTS(data.inputs, SPACE), data)
     logged = yaml.safe_load((tmp_path / "tb" / "hparams.yaml").read_text())
-    assert logged["model"]["class_path"] == "lit_nas.methods.darts.DARTS"
+    assert logged["model"]["class_path"] == "lit_nas.methods.DARTS"
     assert logged["model"]["init_args"]["space"]["init_args"]["init_channels"] == 2
-    assert logged["data"]["class_path"] == "lit_nas.data.synthetic.SyntheticDataModule"
+    assert logged["data"]["class_path"] == "lit_nas.data.SyntheticDataModule"
     assert (logged["data"]["init_args"]["batch_size"], logged["data"]["init_args"]["seed"]) == (4, 0)
     assert (logged["trainer"]["max_epochs"], logged["trainer"]["limit_train_batches"]) == (1, 1)
 
 
-@pytest.mark.parametrize(("world", "accumulate", "total"), [(1, 1, 64), (2, 1, 128), (2, 3, 384)])
-def test_global_batch(world, accumulate, total, monkeypatch):
+@pytest.mark.parametrize(
+    ("world", "accumulate", "total", "paper", "words"),
+    [
+        (1, 1, 64, 64, ""),
+        (1, 1, 64, None, ""),
+        (1, 1, 64, 256, "64; the learning rates of the paper belong to 256"),
+        (1, 3, 192, 192, ""),
+        (2, 1, 128, 128, "64 per process x 2 processes = 128"),
+        (2, 1, 128, 64, "64 per process x 2 processes = 128; the learning rates of the paper belong to 64"),
+        (2, 3, 384, None, "64 per process x 2 processes x 3 accumulated = 384"),
+    ],
+)
+def test_global_batch(world, accumulate, total, paper, words, monkeypatch):
     logged, said = [], []
     monkeypatch.setattr("lit_nas.callbacks.settings.rank_zero_info", said.append)
     trainer = SimpleNamespace(
@@ -60,12 +71,9 @@ def test_global_batch(world, accumulate, total, monkeypatch):
         accumulate_grad_batches=accumulate, enable_autolog_hparams=True,
         loggers=[SimpleNamespace(log_hyperparams=logged.append)],
     )  # fmt: skip
-    LogSettings({"seed_everything": 1}).on_fit_start(trainer, None)
+    LogSettings({"seed_everything": 1}).on_fit_start(trainer, SimpleNamespace(paper_batch_size=paper))
     assert logged == [{"seed_everything": 1, "global_batch": {"weights": total, "arch": total}}]
-    assert len(said) == (world > 1)
-    if said:
-        assert said[0].startswith(f"Global batch: 64 per process x {world} processes")
-        assert said[0].endswith(f"= {total} in each step; the papers' numbers are for 64.")
+    assert said == ([f"Images in each step: {words}."] if words else [])
     trainer.enable_autolog_hparams = False
     LogSettings({}).on_fit_start(trainer, None)
     assert len(logged) == 1

@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import torch
 from PIL import Image
@@ -175,7 +177,12 @@ def test_held_out_images_may_not_have_trained_the_search(root):
         with pytest.raises(ValueError, match=r"would test on images that the search trained on"):
             make(split="all", **other).refuse_leak(make().held_out)
     make(split="all").refuse_leak(make().held_out)
-    ImageFolderDataModule(str(root / "other"), split_seed=1).refuse_leak(make().held_out)
+    copy = shutil.copytree(root, root.parent / "copy")
+    with pytest.raises(ValueError, match=r"would test on images that the search trained on"):
+        ImageFolderDataModule(str(copy), split_seed=1).refuse_leak(make().held_out)  # wherever they lie
+    next((copy / "train").rglob("*.png")).unlink()
+    with pytest.warns(UserWarning, match="are not those of the search .* cannot be told"):
+        ImageFolderDataModule(str(copy)).refuse_leak(make().held_out)  # which moves the permutation
     _write(root, "test", {"cat": 2, "dog": 2})  # a test part of its own
     make(split="all", split_seed=1).refuse_leak(make().held_out)
 

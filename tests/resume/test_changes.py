@@ -112,9 +112,14 @@ def test_other_data_are_refused(half, tmp_path):
     other = type("OtherDataModule", (SyntheticDataModule,), {})
     with pytest.raises(ValueError, match=r"data was 'lit_nas\.data\.SyntheticDataModule' and is '.*OtherDataModule'"):
         trainer(tmp_path).fit(search(), data(other, **IMAGES), ckpt_path=half)
+    with pytest.raises(ValueError, match=r"data was '.*SyntheticDataModule' and is 'loaders of its own'"):
+        trainer(tmp_path).fit(search(), loader(2), ckpt_path=half)
     # an epoch of loaders has a length, which is known when training starts
+    content = torch.load(half, weights_only=True)
+    content["lit_nas"]["run"]["data"] = None
+    torch.save(content, tmp_path / "loaders.ckpt")
     with pytest.raises(ValueError, match=r"made with 2 batches in each epoch, but there are 1"):
-        trainer(tmp_path).fit(search(), loader(1), ckpt_path=half)
+        trainer(tmp_path).fit(search(), loader(1), ckpt_path=tmp_path / "loaders.ckpt")
 
 
 def test_another_number_of_processes_is_refused_with_both(half, tmp_path):

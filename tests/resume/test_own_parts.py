@@ -35,8 +35,8 @@ class Tempered(Relaxation):
 
 @dataclass(frozen=True)
 class OneEdge(Deriver):
-    def __call__(self, space, probabilities):
-        return TopEdges(k=1)(space, probabilities)
+    def __call__(self, space, probabilities, masks=None):
+        return TopEdges(k=1)(space, probabilities, masks)
 
 
 class SlowSGD(SGD):
