@@ -38,7 +38,7 @@ def test_second_order_steps_leave_no_growth(product):
 
     step()
     before = bytes_in_use()
-    for _ in range(20):
+    for _ in range(8):
         step()
     assert bytes_in_use() == before
 

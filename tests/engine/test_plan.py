@@ -11,6 +11,7 @@ from lit_nas.architecture import Architecture, CellMixture
 from lit_nas.engine import Fused, Reference, plan
 from lit_nas.inputs import ImageSpec
 from lit_nas.networks import SearchNetwork
+from lit_nas.operations import part_norms, synchronise_norms
 from lit_nas.optim import frozen, frozen_statistics
 from lit_nas.relaxations import Softmax
 from lit_nas.spaces import DartsSpace
@@ -56,6 +57,16 @@ def test_a_first_order_step_launches_half_of_what_it_did():
 def watched(cell, active):
     """The plan of a cell in the batched mode."""
     return plan.find_plan(cell, active, (True,) * cell.space.targets[-1], True)
+
+
+def test_synchronised_norms_run_as_the_modules_they_are():
+    cell = make_cell()
+    before = watched(cell, everything(cell))  # made while each process normalised by itself
+    synchronise_norms(cell)
+    during = watched(cell, everything(cell))
+    assert {group.kind for group in before.groups} > {group.kind for group in during.groups} <= {nn.Identity}
+    part_norms(cell)
+    assert watched(cell, everything(cell)) is before
 
 
 def test_a_plan_is_kept_until_something_changes():
