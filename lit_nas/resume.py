@@ -11,10 +11,29 @@ from pytorch_lightning.utilities import rank_zero_info
 from lit_nas.names import public_name
 from lit_nas.recipe import Difference, differences, plain
 
-__all__ = ("compare_arguments", "compare_run", "refuse", "run_settings", "weights_differ")
+__all__ = ("compare_arguments", "compare_run", "refuse", "results_differ", "run_settings", "weights_differ")
 
 FREE_DATA = tuple(f"data.{name}" for name in ("root", "download", "in_memory", "num_workers", "eval_batch_size"))
 """Arguments of data modules that change neither a training batch nor its order."""
+FREE_TRAINER = (
+    "accelerator",
+    "barebones",
+    "benchmark",
+    "check_val_every_n_epoch",
+    "default_root_dir",
+    "detect_anomaly",
+    "enable_autolog_hparams",
+    "enable_checkpointing",
+    "enable_model_summary",
+    "enable_progress_bar",
+    "limit_val_batches",
+    "log_every_n_steps",
+    "logger",
+    "num_sanity_val_steps",
+    "profiler",
+    "val_check_interval",
+)
+"""Arguments of the Trainer that change no step."""
 TRAINING_ONLY = ("model.deriver", "model.engine", "model.optim", "model.order", "model.product", "model.pruning")
 """Arguments of modules that concern training alone."""
 
@@ -118,6 +137,18 @@ def compare_run(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Differen
 
 def _under(key: str, *prefixes: str) -> bool:
     return any(key == prefix or key.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def results_differ(found: Iterable[Difference], free: Sequence[str]) -> list[Difference]:
+    """Those differences of two configurations of a fit that change its result.
+
+    Args:
+        found: All differences.
+        free: Keys of the module that may change, with all that is below them.
+    """
+    data, trainer = (f"data.{name}" for name in FREE_DATA), (f"trainer.{name}" for name in FREE_TRAINER)
+    free = (*free, *data, *trainer, "ckpt_path")
+    return [difference for difference in found if not _under(difference.key, *free)]
 
 
 def weights_differ(found: Iterable[Difference]) -> list[Difference]:

@@ -45,6 +45,7 @@ class WriteGenotype(Callback):
             if genotype is not None:
                 self._write(genotype, path)
                 self._print(genotype, path)
+        trainer.strategy.barrier()  # what follows on any rank finds the file
 
     def _write(self, genotype: Genotype, path: Path) -> None:
         from lit_nas.drawing import draw_genotype  # matplotlib

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import platform
 import shlex
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 import yaml
+from pytorch_lightning import Trainer
 from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 
 import lit_nas
@@ -27,7 +29,8 @@ from lit_nas.evaluate import EvaluationModule
 from lit_nas.files import write_text
 from lit_nas.genotype import Genotype, load_genotype
 from lit_nas.names import import_class
-from lit_nas.recipe import differences
+from lit_nas.recipe import Difference, default_arguments, differences
+from lit_nas.resume import results_differ
 from lit_nas.search import SearchModule
 
 __all__ = ("run",)
@@ -66,15 +69,15 @@ def run(args: Sequence[str]) -> None:
         content = {"folder": str(job.folder), "seed_everything": job.seed, **configs}
         sys.stdout.write(yaml.safe_dump(content, sort_keys=False))
         return
-    # processes that the Trainer starts find the old stages moved already
-    redone = _from(job, given.redo if rank_zero_only.rank == 0 else None)
+    redone = _redone(job, configs, given.redo)
     _refuse_other_configs([stage for stage in job.stages if stage not in redone], configs, ["run", *args])
     with explained():
         _rehearse(job, redone)
         _set_aside(job, redone)
         _execute(job)
-    write_text(job.folder / "results.json", json.dumps(_results(job), indent=2) + "\n")
-    conclude_job(_summary(job.folder))
+    if rank_zero_only.rank == 0:
+        write_text(job.folder / "results.json", json.dumps(_results(job), indent=2) + "\n")
+        conclude_job(_summary(job.folder))
 
 
 # -- check -----------------------------------------------------------------------------------------------------------
@@ -109,34 +112,60 @@ def _parse(job: Job) -> tuple[Job, dict[str, Any]]:
 
 def _split_of_search(search: Any, retrain: Any, named: Collection[str]) -> list[str]:
     """Arguments that give a retraining the split of its search, except for keys that are named for it alone."""
+    if search.data.class_path != retrain.data.class_path:
+        return []
     searched, retrained = (config.data.get("init_args", {}) for config in (search, retrain))
     taken = []
     for key in ("split", "split_seed", "test_fraction"):
         if key in searched and key in retrained and key not in named and searched[key] != retrained[key]:
             value = searched[key]
+            if rank_zero_only.rank == 0:
+                sys.stderr.write(f"retrain: data.{key} is {value}, as in the search\n")
             taken += [f"--data.{key}", value if isinstance(value, str) else json.dumps(value)]
     return taken
 
 
-def _from(job: Job, first: str | None) -> list[Stage]:
-    """A stage and those behind it."""
+def _redone(job: Job, configs: Mapping[str, Any], first: str | None) -> list[Stage]:
+    """The stages to do again: the first one and those behind it, but for one that is being done already.
+
+    Raises:
+        ValueError: under a launcher, whose processes would move the same folders.
+    """
+    if first is None or rank_zero_only.rank != 0:  # processes that the Trainer starts find the old stages moved
+        return []
+    if "TORCHELASTIC_RUN_ID" in os.environ or "SLURM_STEP_ID" in os.environ:
+        raise ValueError(
+            "--redo moves folders and works in one process only. Start it without torchrun or srun "
+            "(trainer.devices starts the others), or move the old folders away by hand."
+        )
     names = [stage.name for stage in job.stages]
-    return [] if first is None else list(job.stages[names.index(first) :])
+    return [
+        stage
+        for stage in job.stages[names.index(first) :]
+        if stage.result.exists() or _changed(stage, configs[stage.name])
+    ]
 
 
 def _refuse_other_configs(stages: Sequence[Stage], configs: Mapping[str, Any], command: Sequence[str]) -> None:
     for stage in stages:
-        path = stage.folder / "config.yaml"
-        if not path.exists() or not (stage.folder / "checkpoints").exists():
-            continue
-        before = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if changed := differences(before, configs[stage.name]):
+        if changed := _changed(stage, configs[stage.name]):
             listed = "; ".join(str(difference) for difference in changed)
             raise FileExistsError(
                 f"The folder '{stage.folder}' holds a stage of another configuration: {listed}. Choose another "
                 "--folder, or do the stage again, which keeps the old one under another name: "
                 f"{shlex.join(['lit-nas', *command, '--redo', stage.name])}"
             )
+
+
+def _changed(stage: Stage, config: Mapping[str, Any]) -> list[Difference]:
+    """Where a stage has run with settings that lead to another result."""
+    path = stage.folder / "config.yaml"
+    if not path.exists() or not (stage.folder / "checkpoints").exists():
+        return []
+    before = yaml.safe_load(path.read_text(encoding="utf-8"))
+    defaults = {"trainer": default_arguments(Trainer)}  # of a release whose Trainer had fewer keys
+    free = import_class(config["model"]["class_path"]).free
+    return results_differ(differences(before, config, defaults), free)
 
 
 def _rehearse(job: Job, redone: Sequence[Stage]) -> None:
@@ -205,7 +234,8 @@ def _execute(job: Job) -> None:
     if not job.retrain.result.exists():
         cli = _start(job.retrain, job.retrain_arguments)
         (scores,) = cli.trainer.test(cli.model, datamodule=cli.datamodule)
-        write_text(job.retrain.result, json.dumps(scores, indent=2) + "\n")
+        if cli.trainer.is_global_zero:
+            write_text(job.retrain.result, json.dumps(scores, indent=2) + "\n")
 
 
 def _start(stage: Stage, arguments: Sequence[str]) -> TrainingCLI:

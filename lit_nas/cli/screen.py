@@ -1,11 +1,10 @@
 """What the command line prints around a run: headings, the box at its end, and commands to go on with."""
 
-import inspect
+import json
 import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
 
 import yaml
 from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
@@ -15,11 +14,13 @@ from lit_nas.callbacks import MeasureCost
 from lit_nas.callbacks.folder import run_folder, writes
 from lit_nas.callbacks.progress import duration
 from lit_nas.genotype import load_genotype
+from lit_nas.recipe import default_arguments
 from lit_nas.search import SearchModule
 
 __all__ = ("ConcludeFit", "conclude_job", "heading", "resume_command")
 
 RETRAIN = Path("configs") / "retrain"
+SPLIT = ("split", "split_seed", "test_fraction")
 FILES = {
     "cell": ("genotype.json", "genotype.svg", "genotype.png"),
     "curves": ("metrics.csv", "alphas.csv", "table.csv"),
@@ -51,7 +52,9 @@ def resume_command() -> str:
     """The shell command that continues the run of this process."""
     arguments = sys.argv[1:]
     if arguments[:1] == ["fit"]:
-        arguments = [*_without_checkpoint(arguments), "--ckpt_path", "last"]
+        arguments = [*_without("--ckpt_path", arguments), "--ckpt_path", "last"]
+    elif arguments[:1] == ["run"]:  # what was to be done again is under way
+        arguments = _without("--redo", arguments)
     launcher = "torchrun" if "TORCHELASTIC_RUN_ID" in os.environ else "srun" if "SLURM_STEP_ID" in os.environ else ""
     return _command(arguments) + (f"  # under {launcher}, as before" if launcher else "")
 
@@ -97,13 +100,15 @@ def _facts(trainer: Trainer, module: LightningModule, folder: Path) -> dict[str,
 def _next(trainer: Trainer, module: LightningModule, folder: Path) -> str | None:
     """What a user does next, and its command; None after a search that left no genotype."""
     if not isinstance(module, SearchModule):
-        return "Test it:\n  " + _command(["test", *_without_checkpoint(sys.argv[2:]), "--ckpt_path", "last"])
+        return "Test it:\n  " + _command(["test", *_without("--ckpt_path", sys.argv[2:]), "--ckpt_path", "last"])
     genotype, data = folder / "genotype.json", trainer.datamodule
     if not genotype.exists():
         return None
     name = ["--model.genotype", str(genotype)]
     if (path := _retraining(type(data).__name__, load_genotype(genotype).space)) is not None:
-        return "Retrain it:\n  " + _command(["fit", "-c", str(path), *name])
+        # the file trains on all training images, which a search that drew its test part has not kept apart
+        split = _split(data) if getattr(data, "test_rule", None) else []
+        return "Retrain it:\n  " + _command(["fit", "-c", str(path), *name, *split])
     model = ["--model", "EvaluationModule", *name]
     command = _command(["fit", *model, *_own_data(data), "--trainer.max_epochs", "600"])
     return f"Retrain it, for as many epochs as you like:\n  {command}"
@@ -121,23 +126,31 @@ def _retraining(data: str, space: str) -> Path | None:
 
 
 def _own_data(data: LightningDataModule) -> list[str]:
-    """The data of a search as arguments of a retraining on all training images."""
-    words = ["--data", type(data).__name__, "--data.split", "all"]
-    classes = reversed(type(data).__mro__)  # a final class hands most arguments on
-    parameters = {name: p for one in classes for name, p in inspect.signature(one.__init__).parameters.items()}
-    for name in ("root", "size", "channels", "batch_size"):
-        value: Any = getattr(data, name, None)
-        if name in parameters and value is not None and value != parameters[name].default:
-            words += [f"--data.{name}", str(value)]
+    """The data of a search as arguments of a retraining, which merges the parts that trained."""
+    words, defaults = ["--data", type(data).__name__, *_split(data)], default_arguments(type(data))
+    for name, value in data.hparams.items():
+        known = isinstance(value, (bool, int, float, str)) and name not in (*SPLIT, "limit", "validate_on_test")
+        if known and value != defaults.get(name):
+            words += [f"--data.{name}", value if isinstance(value, str) else json.dumps(value)]
     return words
 
 
-def _without_checkpoint(arguments: list[str]) -> list[str]:
+def _split(data: LightningDataModule) -> list[str]:
+    """How a search divided its data, as far as that is not the default."""
+    words, defaults = [], default_arguments(type(data))
+    for name in SPLIT:
+        value = data.hparams.get(name, defaults.get(name))
+        if value != defaults.get(name):
+            words += [f"--data.{name}", value if isinstance(value, str) else json.dumps(value)]
+    return words
+
+
+def _without(option: str, arguments: list[str]) -> list[str]:
     kept, words = [], iter(arguments)
     for word in words:
-        if word == "--ckpt_path":
+        if word == option:
             next(words, None)
-        elif not word.startswith("--ckpt_path="):
+        elif not word.startswith(f"{option}="):
             kept.append(word)
     return kept
 

@@ -358,3 +358,59 @@ def test_stages_are_announced_and_nothing_is_said_twice(tmp_path, capsys, caplog
     again = capsys.readouterr().out
     assert again.count("finished before") == 2
     assert "test accuracy" in again
+
+
+def test_what_does_not_change_the_result_may_change(tmp_path, capsys):
+    config, folder = job(tmp_path), tmp_path / "job"
+    assert main(["run", "-c", config]) == 0
+    written = folder / "search" / "config.yaml"
+    older = yaml.safe_load(written.read_text())
+    older["trainer"].pop("barebones")  # of a release whose Trainer had fewer keys
+    written.write_text(yaml.safe_dump(older))
+    free = [
+        "--trainer.log_every_n_steps",
+        "7",
+        "--search.model.engine",
+        "Reference",
+        "--retrain.trainer.logger",
+        "false",
+    ]
+    assert main(["run", "-c", config, *free]) == 0
+    assert main(["run", "-c", config, *free, "--search.model.optim.clip", "1"]) == 2
+    error = capsys.readouterr().err
+    assert "another configuration: model.optim.clip: 5.0 -> 1.0. Choose" in error
+
+
+def test_a_stage_that_is_being_done_again_is_continued_by_the_printed_command(tmp_path, monkeypatch, capsys):
+    config, folder = job(tmp_path), tmp_path / "job"
+    assert main(["run", "-c", config]) == 0
+    changed = ["--retrain.model.init_channels", "6", "--retrain.trainer.callbacks", "StopOnSignal"]
+    command = ["run", "-c", config, *changed, "--redo", "retrain"]
+    monkeypatch.setattr("sys.argv", ["lit-nas", *command])
+    with monkeypatch.context() as patch:
+        step = EvaluationModule.training_step
+
+        def interrupted(self, batch, index):
+            os.kill(os.getpid(), signal.SIGINT)
+            return step(self, batch, index)
+
+        patch.setattr(EvaluationModule, "training_step", interrupted)
+        patch.setattr(os, "write", lambda number, text: None)  # the hint, which tests cannot capture
+        with pytest.raises(SystemExit):
+            main(command)
+    printed = capsys.readouterr().err.split("Continue with:")[1]
+    assert "--redo" not in printed
+    begun = (folder / "retrain" / "checkpoints" / "last.ckpt").stat().st_ino
+    for again in (["run", "-c", config, *changed], command):  # the second one finds it finished, and repeats it
+        assert main(again) == 0
+        kept = sorted(entry.name for entry in folder.iterdir())
+        assert kept == ["results.json", "retrain", "retrain-1", *(["retrain-2"] if again is command else []), "search"]
+    assert begun
+
+
+@pytest.mark.parametrize("launcher", ["TORCHELASTIC_RUN_ID", "SLURM_STEP_ID"])
+def test_redo_is_refused_under_a_launcher(launcher, tmp_path, monkeypatch, capsys):
+    config = job(tmp_path)
+    monkeypatch.setenv(launcher, "1")
+    assert main(["run", "-c", config, "--redo", "search"]) == 2
+    assert "--redo moves folders and works in one process only" in capsys.readouterr().err

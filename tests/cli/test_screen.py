@@ -1,5 +1,6 @@
 """What a run prints at its end, and the commands that it names."""
 
+import json
 import logging
 import re
 import shlex
@@ -51,7 +52,21 @@ def test_a_search_ends_with_its_cell_its_files_and_the_retraining(tmp_path, monk
     plan = TrainingCLI(command[2:], run=False, parse_only=True).config
     assert plan.model.init_args.genotype == str(tmp_path / "genotype.json")
     assert plan.data.class_path.endswith("SyntheticDataModule")
-    assert (plan.data.init_args.split, plan.data.init_args.batch_size) == ("all", 4)
+    assert (plan.data.init_args.split, plan.data.init_args.batch_size) == ("half", 4)
+
+
+@pytest.mark.parametrize("split", ["one-one-four", '{"weights": 0.5, "arch": 0.3, "val": 0.1}'])
+def test_the_printed_retraining_does_not_test_on_what_the_search_trained_on(split, tmp_path, monkeypatch, capsys):
+    arguments = [*TINY_SEARCH, *folder(tmp_path / "search"), "--data.split", split, "--data.split_seed", "3"]
+    assert call(["fit", *arguments], monkeypatch) == 0
+    command = command_after(capsys.readouterr().out, "Retrain it")
+    small = ["--model.init_channels", "4", "--model.num_cells", "3", "--trainer.max_epochs", "1"]
+    assert main([*command[1:], *small, *folder(tmp_path / "retrain")]) == 0
+    search, retrain = (
+        json.loads((tmp_path / name / "split.json").read_text())["parts"] for name in ("search", "retrain")
+    )
+    assert retrain["test"] == search["test"]
+    assert sorted(retrain["weights"]) == sorted(search["weights"] + search["arch"])
 
 
 def test_a_retraining_ends_with_the_command_of_the_test(tmp_path, monkeypatch, capsys):

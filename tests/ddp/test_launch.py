@@ -4,6 +4,7 @@ import socket
 
 import pytest
 import torch
+import yaml
 
 from tests.methods.tiny import TINY
 from tests.resume.job import differences, final_state, run_ranks, write_config
@@ -101,3 +102,17 @@ def test_a_search_with_synchronised_norms_continues_bit_identically(name, tmp_pa
     assert fit(config, tmp_path / "part", bomb="SIGTERM", at=5, sync=True) == [143] * RANKS
     assert fit(config, tmp_path / "part", last=True, sync=True) == [0] * RANKS
     assert differences(final_state(tmp_path / "whole"), final_state(tmp_path / "part")) == []
+
+
+def test_a_job_on_two_processes_searches_and_retrains(tmp_path):
+    """Every process waits for the genotype that the first one writes."""
+    config = yaml.safe_load(write_config("DARTS-first-order", tmp_path / "in.yaml").read_text())
+    trainer = {**config.pop("trainer"), "devices": RANKS, "strategy": "ddp", "max_epochs": 1, "callbacks": None}
+    config.pop("seed_everything")
+    small = {"init_channels": 2, "num_cells": 3, "optim": {"auxiliary_weight": 0.0}}
+    retrain = {"model": {"class_path": "EvaluationModule", "init_args": small}}
+    job = {"trainer": trainer, "data": config.pop("data"), "search": config, "retrain": retrain}
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
+    arguments = ["run", "-c", str(tmp_path / "job.yaml"), "--folder", str(tmp_path / "job")]
+    assert run_ranks(arguments, environments("torchrun")) == [0] * RANKS
+    assert (tmp_path / "job" / "results.json").exists()

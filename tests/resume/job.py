@@ -89,7 +89,8 @@ def _child(arguments: list[str], bomb: str, at: int, environment: dict[str, str]
     finally:
         if "wandb" in sys.modules:  # another process does this by itself when it exits
             sys.modules["wandb"].finish()
-    folder = Path(arguments[arguments.index("--trainer.default_root_dir") + 1])
+    option = "--folder" if "--folder" in arguments else "--trainer.default_root_dir"  # of a job, of a fit
+    folder = Path(arguments[arguments.index(option) + 1])
     rank = environment.get("RANK", environment.get("SLURM_PROCID", ""))
     (folder / f"steps{rank}.txt").write_text(str(len(steps)))
     sys.exit(status)
