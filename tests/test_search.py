@@ -300,3 +300,10 @@ def test_the_mean_of_an_epoch_weighs_batches_by_their_images():
     )  # fmt: skip
     trainer.fit(module, torch.utils.data.DataLoader(batches, batch_size=None))
     assert trainer.callback_metrics["weights/loss"].item() == pytest.approx((6 * 1.0 + 2 * 4.0) / 8)
+
+
+def test_without_a_deriver_the_rule_of_the_space_holds():
+    module = DARTS(INPUTS, SPACE)
+    expected = module.derive()
+    module.deriver = None
+    assert module.derive() == expected

@@ -18,7 +18,7 @@ from torchmetrics import MeanMetric
 
 from lit_nas.architecture import Architecture
 from lit_nas.batches import Pair, by_role
-from lit_nas.derivation import Deriver, EmptyCellError
+from lit_nas.derivation import Deriver, EmptyCellError, default_deriver
 from lit_nas.engine import Engine
 from lit_nas.genotype import Genotype
 from lit_nas.module import RecordedModule
@@ -57,14 +57,15 @@ class SearchBatch(TypedDict, total=False):
 class SearchModule(RecordedModule, ABC):
     """Verbs of a search; the algorithm is the final class's `training_step`.
 
-    A final class assigns `network`, `architecture`, `deriver`, `optim` and `inputs` in its constructor. The verbs take
-    a loss as a function, because they freeze the other level before the forward pass, and cut the batch into
-    `optim.accumulate` parts.
+    A final class assigns `network`, `architecture`, `optim`, `inputs` and, if it has one, `deriver` in its constructor.
+    The verbs take a loss as a function, because they freeze the other level before the forward pass, and cut the batch
+    into `optim.accumulate` parts.
     """
 
     network: nn.Module
     architecture: Architecture
-    deriver: Deriver
+    deriver: Deriver | None = None
+    """How the architecture is made discrete; None is the rule of the space."""
     optim: SearchOptim
     order: int = 1
     """Order of the architecture gradient; 2 restricts the optimiser of the weights."""
@@ -238,8 +239,9 @@ class SearchModule(RecordedModule, ABC):
         """
         architecture = self.architecture
         masks = {name: architecture.mask(name).cpu() for name in architecture.space.cells}
+        rule = default_deriver(architecture.space) if self.deriver is None else self.deriver
         try:
-            genotype = self.deriver(architecture.space, architecture.probabilities(), masks)
+            genotype = rule(architecture.space, architecture.probabilities(), masks)
         except EmptyCellError as error:
             advice = (
                 "Search again with milder pruning (a smaller threshold or alpha, a later from_epoch, or guard: true): "
@@ -248,7 +250,7 @@ class SearchModule(RecordedModule, ABC):
                 else "Search on, or keep `none` from being chosen (model.deriver.exclude: [none])."
             )
             raise EmptyCellError(f"{error} {advice}") from error
-        genotype.meta.update(method=type(self).__name__, rule=repr(self.deriver))
+        genotype.meta.update(method=type(self).__name__, rule=repr(rule))
         if self._trainer is not None:
             seed, accuracy = os.environ.get("PL_GLOBAL_SEED"), self.trainer.callback_metrics.get("val/accuracy")
             genotype.meta.update(
