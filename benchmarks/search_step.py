@@ -26,12 +26,12 @@ from torch.nn import functional as F
 
 from lit_nas.architecture import Architecture
 from lit_nas.engine import Engine, Fused, Reference
-from lit_nas.inputs import ImageSpec
-from lit_nas.memory import held_for_backward
+from lit_nas.held_memory import held_for_backward
 from lit_nas.networks import SearchNetwork
 from lit_nas.optim import DartsAdam, DartsSGD, frozen, frozen_statistics, unrolled_gradient
 from lit_nas.relaxations import Entmax, Relaxation, Softmax
 from lit_nas.spaces import DartsSpace
+from lit_nas.specs import ImageSpec
 
 ENGINES: dict[str, Engine] = {
     "reference": Reference(),

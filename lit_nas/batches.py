@@ -8,7 +8,7 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
-from lit_nas.inputs import ImageSpec
+from lit_nas.specs import ImageSpec
 
 __all__ = (
     "CheckedBatches",

@@ -7,8 +7,8 @@ from torch.utils._pytree import tree_leaves
 
 from lit_nas.precision import _widest
 from lit_nas.search.health import Health
-from tests.device import autocast_anywhere
-from tests.methods.tiny import INPUTS, TINY
+from tests.support.meta_device import autocast_anywhere
+from tests.support.tiny import INPUTS, TINY
 
 
 class WithoutFloat64(TorchDispatchMode):

@@ -8,11 +8,11 @@ from torch.utils.data import DataLoader
 
 from lit_nas.batches import Prediction, check_pair
 from lit_nas.data import SyntheticDataModule
-from lit_nas.evaluate import EvaluationModule, EvaluationOptim
-from lit_nas.inputs import ImageSpec
 from lit_nas.methods import DARTS
+from lit_nas.retrain import EvaluationModule, EvaluationOptim
 from lit_nas.search import SearchOptim
 from lit_nas.spaces import DartsSpace
+from lit_nas.specs import ImageSpec
 
 INPUTS = ImageSpec(1, 8, 8, 4)
 SPACE = DartsSpace(init_channels=2, num_cells=3, nodes=2)

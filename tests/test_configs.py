@@ -7,7 +7,7 @@ import yaml
 from PIL import Image
 
 from lit_nas.cli import main
-from tests.tables.fake import make_table
+from tests.support.fake_table import make_table
 
 ROOT = Path(__file__).parent.parent / "configs"
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.yaml"))

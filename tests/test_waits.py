@@ -12,10 +12,10 @@ from pytorch_lightning.strategies import SingleDeviceStrategy
 
 from lit_nas.callbacks import Prune
 from lit_nas.cli.training import default_callbacks
-from lit_nas.evaluate import EvaluationModule
 from lit_nas.pruning import Pruning
-from tests.device import META, waits
-from tests.methods.tiny import INPUTS, TINY, pair
+from lit_nas.retrain import EvaluationModule
+from tests.support.meta_device import META, waits
+from tests.support.tiny import INPUTS, TINY, pair
 
 STEPS = 2
 

@@ -1,19 +1,17 @@
 """Callbacks: what a run logs and writes."""
 
-from lit_nas.callbacks.alphas import LogAlphas
-from lit_nas.callbacks.checkpoints import SaveCheckpoints, find_last
-from lit_nas.callbacks.cost import MeasureCost
-from lit_nas.callbacks.genotype import WriteGenotype
-from lit_nas.callbacks.memory import ExplainMemory
-from lit_nas.callbacks.predictions import WritePredictions
-from lit_nas.callbacks.progress import ShowProgress, SummariseModel
+from lit_nas.callbacks.log_alphas import LogAlphas
+from lit_nas.callbacks.log_learning_rates import LogLearningRates
+from lit_nas.callbacks.log_settings import LogSettings
+from lit_nas.callbacks.measure_cost import MeasureCost
+from lit_nas.callbacks.out_of_memory import ExplainMemory
 from lit_nas.callbacks.prune import Prune
-from lit_nas.callbacks.random_state import KeepRandomState
-from lit_nas.callbacks.rates import LogLearningRates
-from lit_nas.callbacks.results import ShowResults
-from lit_nas.callbacks.settings import LogSettings
-from lit_nas.callbacks.signals import StopOnSignal
-from lit_nas.callbacks.table import QueryTable
+from lit_nas.callbacks.query_table import QueryTable
+from lit_nas.callbacks.show_progress import ShowProgress, SummariseModel
+from lit_nas.callbacks.show_results import ShowResults
+from lit_nas.callbacks.write_genotype import WriteGenotype
+from lit_nas.callbacks.write_predictions import WritePredictions
+from lit_nas.resume import KeepRandomState, SaveCheckpoints, StopOnSignal, find_last
 
 __all__ = (
     "ExplainMemory",

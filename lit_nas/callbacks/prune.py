@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from pytorch_lightning import Callback, Trainer
 
-from lit_nas.memory import WatchHeld
+from lit_nas.held_memory import WatchHeld
 from lit_nas.pruning import Pruning
-from lit_nas.recipe import plain
+from lit_nas.record.plain import plain
 
 if TYPE_CHECKING:
     from lit_nas.search import SearchModule

@@ -37,8 +37,8 @@ def describe(args: Sequence[str]) -> None:
     parser.add_argument("--format", choices=("table", "json"), default="table", help="what is printed")
     given = parser.parse_args(args)
 
-    from lit_nas.describe import describe as describe_one
-    from lit_nas.describe import format_table
+    from lit_nas.report.describe import describe as describe_one
+    from lit_nas.report.describe import format_table
 
     rows = [
         describe_one(source, given.network, given.init_channels, given.num_cells, given.num_classes)
@@ -63,8 +63,8 @@ def draw(args: Sequence[str]) -> None:
     parser.add_argument("-o", "--output", required=True, type=Path, help="picture to write, .svg or .png")
     given = parser.parse_args(args)
 
-    from lit_nas.drawing import draw_genotype
     from lit_nas.genotype import load_genotype
+    from lit_nas.report.draw import draw_genotype
 
     draw_genotype(load_genotype(given.genotype), given.output)
     sys.stdout.write(f"{given.output}\n")

@@ -12,8 +12,8 @@ from pytorch_lightning import LightningDataModule, Trainer
 
 from lit_nas.cli.known import classes_of, guess, known_classes, parameters_of
 from lit_nas.cli.pattern import Pattern, translate
-from lit_nas.module import RecordedModule
-from lit_nas.names import import_class
+from lit_nas.record.names import import_class
+from lit_nas.record.recorded_module import RecordedModule
 
 __all__ = ("PARSER", "translate_parser")
 

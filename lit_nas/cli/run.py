@@ -18,6 +18,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 
 import lit_nas
+from lit_nas.atomic_write import write_text
 from lit_nas.callbacks import find_last
 from lit_nas.cli.explain import explained
 from lit_nas.cli.job import EPILOG, STAGES, Job, Stage, plan
@@ -25,12 +26,11 @@ from lit_nas.cli.screen import conclude_job, heading
 from lit_nas.cli.training import TrainingCLI
 from lit_nas.data import ImageDataModule
 from lit_nas.derivation import EmptyCellError, default_deriver
-from lit_nas.evaluate import EvaluationModule
-from lit_nas.files import write_text
 from lit_nas.genotype import Genotype, load_genotype
-from lit_nas.names import import_class
-from lit_nas.recipe import Difference, default_arguments, differences
-from lit_nas.resume import results_differ
+from lit_nas.record.changes import results_differ
+from lit_nas.record.names import import_class
+from lit_nas.record.plain import Difference, default_arguments, differences
+from lit_nas.retrain import EvaluationModule
 from lit_nas.search import SearchModule
 
 __all__ = ("run",)

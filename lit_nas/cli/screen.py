@@ -11,10 +11,10 @@ from pytorch_lightning import Callback, LightningDataModule, LightningModule, Tr
 from pytorch_lightning.utilities import rank_zero_only
 
 from lit_nas.callbacks import MeasureCost
-from lit_nas.callbacks.folder import run_folder, writes
-from lit_nas.callbacks.progress import duration
+from lit_nas.callbacks.show_progress import duration
 from lit_nas.genotype import load_genotype
-from lit_nas.recipe import default_arguments
+from lit_nas.record.plain import default_arguments
+from lit_nas.record.run_folder import run_folder, writes
 from lit_nas.search import SearchModule
 
 __all__ = ("ConcludeFit", "conclude_job", "heading", "resume_command")

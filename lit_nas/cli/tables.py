@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lit_nas.cli.genotypes import SOURCE
 from lit_nas.genotype import load_genotype
-from lit_nas.tables import BASELINES, DATASETS, read_table, run_baseline
+from lit_nas.tabular import BASELINES, DATASETS, read_table, run_baseline
 
 __all__ = ("baseline", "query")
 

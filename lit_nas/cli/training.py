@@ -25,9 +25,10 @@ from pytorch_lightning.utilities import rank_zero_warn
 import lit_nas.data
 import lit_nas.derivation
 import lit_nas.engine
-import lit_nas.evaluate
 import lit_nas.methods
+import lit_nas.retrain
 import lit_nas.spaces  # noqa: F401
+from lit_nas.atomic_write import write_text
 from lit_nas.callbacks import (
     ExplainMemory,
     KeepRandomState,
@@ -44,15 +45,14 @@ from lit_nas.callbacks import (
     WritePredictions,
     find_last,
 )
-from lit_nas.callbacks.folder import run_folder, writes
 from lit_nas.cli.explain import explained
 from lit_nas.cli.layers import config_files, read_layer, refuse_inputs
 from lit_nas.cli.screen import ConcludeFit, resume_command
 from lit_nas.cli.trainer_messages import check_trainer
-from lit_nas.files import write_text
-from lit_nas.loggers import RewindCurves, RunLogger
-from lit_nas.module import RecordedModule, read_checkpoint
-from lit_nas.recipe import default_arguments, differences
+from lit_nas.record.plain import default_arguments, differences
+from lit_nas.record.recorded_module import RecordedModule, read_checkpoint
+from lit_nas.record.run_folder import run_folder, writes
+from lit_nas.resume.curves import RewindCurves, RunLogger
 from lit_nas.search import SearchModule
 
 __all__ = ("TrainingCLI", "default_callbacks", "train")

@@ -2,13 +2,13 @@
 
 from lit_nas.data.augment import Augmentation
 from lit_nas.data.digits import DigitsDataModule
-from lit_nas.data.files import FileLoader
-from lit_nas.data.folder import ImageFolderDataModule
-from lit_nas.data.loader import ImageBatch, TensorLoader
-from lit_nas.data.module import ImageDataModule
+from lit_nas.data.file_loader import FileLoader
+from lit_nas.data.image_data_module import ImageDataModule
+from lit_nas.data.image_folder import ImageFolderDataModule
 from lit_nas.data.order import Order
 from lit_nas.data.split import Split
 from lit_nas.data.synthetic import SyntheticDataModule
+from lit_nas.data.tensor_loader import ImageBatch, TensorLoader
 from lit_nas.data.vision import CIFAR10DataModule, CIFAR100DataModule, FashionMNISTDataModule, SVHNDataModule
 
 __all__ = (

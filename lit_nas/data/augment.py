@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lit_nas.data.order import generator
-from lit_nas.inputs import ImageSpec
+from lit_nas.specs import ImageSpec
 
 __all__ = ("Augmentation", "fork_generator", "normalise")
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from lit_nas.data.augment import Augmentation
-from lit_nas.data.module import ImageDataModule, Pixels
-from lit_nas.inputs import ImageSpec
+from lit_nas.data.image_data_module import ImageDataModule, Pixels
+from lit_nas.specs import ImageSpec
 
 __all__ = ("CIFAR10DataModule", "CIFAR100DataModule", "FashionMNISTDataModule", "SVHNDataModule")
 

@@ -12,11 +12,11 @@ from lit_nas.architecture import Architecture
 from lit_nas.batches import by_role
 from lit_nas.derivation import Deriver, default_deriver
 from lit_nas.engine import Engine, Fused
-from lit_nas.inputs import ImageSpec
 from lit_nas.networks import build_search_network
 from lit_nas.relaxations import Softmax
 from lit_nas.search import ImageSearchModule, SearchBatch, SearchOptim
 from lit_nas.spaces import DartsSpace, SearchSpace
+from lit_nas.specs import ImageSpec
 
 __all__ = ("DARTS",)
 

@@ -13,12 +13,12 @@ from lit_nas.architecture import Architecture
 from lit_nas.callbacks import Prune
 from lit_nas.derivation import ArgmaxPerEdge, Deriver
 from lit_nas.engine import Engine, Fused
-from lit_nas.inputs import ImageSpec
 from lit_nas.networks import build_search_network
 from lit_nas.pruning import Pruning
 from lit_nas.relaxations import Entmax, Relaxation
 from lit_nas.search import ImageSearchModule, SearchBatch, SearchOptim
 from lit_nas.spaces import DartsSpace, SearchSpace
+from lit_nas.specs import ImageSpec
 
 __all__ = ("EntmaxDARTS",)
 

@@ -1,11 +1,11 @@
 """Networks: a search network of a space, an evaluation network of a genotype."""
 
-from lit_nas.networks.cost import count_multiply_adds, count_weights
-from lit_nas.networks.evaluation import EvaluationNetwork, FixedCell
+from lit_nas.networks.cell_inputs import CellInputs, check_image_size
+from lit_nas.networks.complexity import count_multiply_adds, count_weights
+from lit_nas.networks.darts_evaluation import EvaluationNetwork, FixedCell
+from lit_nas.networks.darts_search import MixedEdge, SearchCell, SearchNetwork
 from lit_nas.networks.nas_bench_201 import NasBench201Network, NasBench201SearchNetwork
 from lit_nas.networks.registry import build_evaluation_network, build_search_network
-from lit_nas.networks.search import MixedEdge, SearchCell, SearchNetwork
-from lit_nas.networks.skeleton import CellInputs, check_image_size
 
 __all__ = (
     "CellInputs",

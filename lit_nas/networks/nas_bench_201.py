@@ -11,11 +11,11 @@ from torch.nn import functional as F
 from lit_nas.architecture import CellMixture, Mixture
 from lit_nas.engine import Engine, Fused
 from lit_nas.genotype import CellGenotype, Genotype
-from lit_nas.inputs import ImageSpec
-from lit_nas.networks.search import MixedEdge
-from lit_nas.networks.skeleton import check_image_size
+from lit_nas.networks.cell_inputs import check_image_size
+from lit_nas.networks.darts_search import MixedEdge
 from lit_nas.operations import EVALUATION, BatchNorm, ConvBN, OperationStyle, ReLUConvBN, build_operation, drop_path
 from lit_nas.spaces import CellSpace, NasBench201Space, Position
+from lit_nas.specs import ImageSpec
 
 __all__ = (
     "NasBench201Cell",

@@ -9,11 +9,11 @@ from torch import nn
 
 from lit_nas.engine import Engine
 from lit_nas.genotype import Genotype
-from lit_nas.inputs import ImageSpec
-from lit_nas.networks.evaluation import EvaluationNetwork
+from lit_nas.networks.darts_evaluation import EvaluationNetwork
+from lit_nas.networks.darts_search import SearchNetwork
 from lit_nas.networks.nas_bench_201 import NasBench201Network, NasBench201SearchNetwork
-from lit_nas.networks.search import SearchNetwork
 from lit_nas.spaces import MOST_CELLS, DartsSpace, NasBench201Space, SearchSpace
+from lit_nas.specs import ImageSpec
 
 __all__ = (
     "EVALUATION_NETWORKS",

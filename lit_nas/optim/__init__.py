@@ -1,7 +1,7 @@
 """Optimisers and schedules with the papers' numbers, second order, and holding a level still."""
 
-from lit_nas.optim.levels import frozen, frozen_statistics
-from lit_nas.optim.recipes import (
+from lit_nas.optim.freezing import frozen, frozen_statistics
+from lit_nas.optim.paper_defaults import (
     CosineLR,
     DartsAdam,
     DartsImageNetSGD,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from lit_nas.optim.levels import frozen
+from lit_nas.optim.freezing import frozen
 
 __all__ = ("accumulate", "check_unrollable", "unrolled_gradient", "virtual_step")
 

@@ -1,7 +1,7 @@
 """What all searches share: the verbs of both levels, their settings, health, and the networks that classify images."""
 
-from lit_nas.search.images import ImageSearchModule
-from lit_nas.search.module import Loss, Pair, SearchBatch, SearchModule
-from lit_nas.search.settings import SearchOptim
+from lit_nas.search.image_search import ImageSearchModule
+from lit_nas.search.search_module import Loss, Pair, SearchBatch, SearchModule
+from lit_nas.search.search_optim import SearchOptim
 
 __all__ = ("ImageSearchModule", "Loss", "Pair", "SearchBatch", "SearchModule", "SearchOptim")

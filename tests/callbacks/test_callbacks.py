@@ -11,10 +11,10 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 from lit_nas.callbacks import LogAlphas, MeasureCost, WriteGenotype
-from lit_nas.callbacks.alphas import entropy, margin
+from lit_nas.callbacks.log_alphas import entropy, margin
 from lit_nas.genotype import load_genotype
 from tests.methods.test_contract import loader
-from tests.methods.tiny import TINY
+from tests.support.tiny import TINY
 
 
 def search(folder, epochs=2, logger=False, callbacks=(), **arguments):

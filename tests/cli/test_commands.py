@@ -11,7 +11,7 @@ import torch
 from lit_nas.cli import main
 from lit_nas.data import SyntheticDataModule
 from lit_nas.genotype import load_genotype
-from lit_nas.module import load_module
+from lit_nas.record.recorded_module import load_module
 
 TINY_SEARCH = [
     "--model", "DARTS", "--model.space.init_channels", "2", "--model.space.num_cells", "3", "--model.space.nodes", "2",

@@ -10,8 +10,8 @@ import lit_nas.methods
 from lit_nas.cli.known import classes_of, guess, known_classes, parameters_of
 from lit_nas.data import CIFAR10DataModule, ImageDataModule
 from lit_nas.derivation import Deriver
-from lit_nas.module import RecordedModule
 from lit_nas.optim import DartsAdam, OptimizerCallable
+from lit_nas.record.recorded_module import RecordedModule
 from lit_nas.spaces import SearchSpace
 
 

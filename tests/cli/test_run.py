@@ -11,7 +11,7 @@ import yaml
 
 from lit_nas.cli import main
 from lit_nas.data import SyntheticDataModule
-from lit_nas.evaluate import EvaluationModule
+from lit_nas.retrain import EvaluationModule
 from lit_nas.search import SearchModule
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice about tiny runs

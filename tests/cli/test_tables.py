@@ -10,7 +10,7 @@ import yaml
 from lit_nas.cli import main
 from lit_nas.genotype import load_genotype
 from tests.cli.test_commands import TINY_SEARCH
-from tests.tables.fake import make_table
+from tests.support.fake_table import make_table
 
 BEST = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|"
 SKIPS = BEST.replace("nor_conv_3x3", "skip_connect")

@@ -1,7 +1,7 @@
 import torch
 
 from lit_nas.data import Augmentation, DigitsDataModule
-from lit_nas.inputs import ImageSpec
+from lit_nas.specs import ImageSpec
 
 
 def test_digits_are_complete_stratified_and_normalised():

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from tests.ddp.job import run
-from tests.methods.tiny import TINY
-from tests.resume.job import differences
+from tests.support.ddp_job import run
+from tests.support.resume_job import differences
+from tests.support.tiny import TINY
 
 
 @pytest.mark.parametrize("name", TINY)

@@ -6,8 +6,8 @@ import pytest
 import torch
 import yaml
 
-from tests.methods.tiny import TINY
-from tests.resume.job import differences, final_state, run_ranks, write_config
+from tests.support.resume_job import differences, final_state, run_ranks, write_config
+from tests.support.tiny import TINY
 
 RANKS = 2
 SLOW = pytest.mark.slow

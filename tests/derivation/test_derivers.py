@@ -7,7 +7,7 @@ import torch
 from lit_nas import derivation
 from lit_nas.derivation import ArgmaxPerEdge, Deriver, EmptyCellError, TopEdges
 from lit_nas.genotype import Edge
-from lit_nas.recipe import plain
+from lit_nas.record.plain import plain
 from lit_nas.spaces import DARTS_OPERATIONS, DartsSpace, NasBench201Space
 
 SPACE = DartsSpace()

@@ -10,13 +10,13 @@ from torch import nn
 
 from lit_nas.architecture import Architecture, CellMixture
 from lit_nas.engine import Fused, Reference
-from lit_nas.inputs import ImageSpec
 from lit_nas.networks import SearchCell, build_search_network
 from lit_nas.networks.nas_bench_201 import NasBench201SearchCell
 from lit_nas.operations import EVALUATION, OPERATIONS, SEARCH
 from lit_nas.optim import frozen, frozen_statistics
 from lit_nas.relaxations import Softmax
 from lit_nas.spaces import DARTS_OPERATIONS, CellSpace, DartsSpace, NasBench201Space
+from lit_nas.specs import ImageSpec
 
 ENGINES = {
     "single": Fused(batch_edges=False),

@@ -5,10 +5,10 @@ import torch
 
 from lit_nas.architecture import Architecture, CellMixture
 from lit_nas.engine import Reference
-from lit_nas.inputs import ImageSpec
 from lit_nas.networks import SearchCell, SearchNetwork
 from lit_nas.relaxations import Softmax
 from lit_nas.spaces import DartsSpace
+from lit_nas.specs import ImageSpec
 
 
 def cell_of(kind: str, channels: int = 4) -> SearchCell:

@@ -11,10 +11,10 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 import lit_nas.methods
-from lit_nas.evaluate import EvaluationModule, EvaluationOptim
 from lit_nas.genotype import Genotype
-from lit_nas.module import load_module
-from tests.methods.tiny import INPUTS, TINY, pair
+from lit_nas.record.recorded_module import load_module
+from lit_nas.retrain import EvaluationModule, EvaluationOptim
+from tests.support.tiny import INPUTS, TINY, pair
 
 METHODS = pytest.mark.parametrize("name", TINY)
 

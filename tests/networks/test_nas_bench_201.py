@@ -8,10 +8,7 @@ from torch.nn import functional as F
 from lit_nas.architecture import Architecture, CellMixture
 from lit_nas.derivation import ArgmaxPerEdge, TopEdges, default_deriver
 from lit_nas.engine import Fused, Reference
-from lit_nas.evaluate import EvaluationModule
 from lit_nas.genotype import Genotype, load_genotype
-from lit_nas.inputs import ImageSpec
-from lit_nas.nas_bench_201 import CELL_EDGES, CELL_OPERATIONS, format_architecture
 from lit_nas.networks import SearchNetwork, build_evaluation_network, build_search_network, count_weights
 from lit_nas.networks.nas_bench_201 import (
     NasBench201Cell,
@@ -20,7 +17,10 @@ from lit_nas.networks.nas_bench_201 import (
     ResidualBlock,
 )
 from lit_nas.relaxations import Softmax
+from lit_nas.retrain import EvaluationModule
 from lit_nas.spaces import DartsSpace, NasBench201Space, SearchSpace
+from lit_nas.spaces.nas_bench_201_strings import CELL_EDGES, CELL_OPERATIONS, format_architecture
+from lit_nas.specs import ImageSpec
 
 SMALL = ImageSpec(height=8, width=8)
 MIXED = load_genotype("|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|")

@@ -9,11 +9,11 @@ from pytorch_lightning.plugins import TorchSyncBatchNorm
 from torch import nn
 
 from lit_nas.engine import Fused
-from lit_nas.layer_sync import SynchroniseNorms, replace_layer_sync
 from lit_nas.methods import DARTS
 from lit_nas.operations import BatchNorm, SynchronisedBatchNorm, part_norms, synchronise_norms
-from tests.device import META, waits
-from tests.methods.tiny import INPUTS, SPACE
+from lit_nas.record.layer_sync import SynchroniseNorms, replace_layer_sync
+from tests.support.meta_device import META, waits
+from tests.support.tiny import INPUTS, SPACE
 
 
 @pytest.fixture

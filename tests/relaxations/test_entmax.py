@@ -5,7 +5,7 @@ import torch
 from entmax import entmax_bisect
 
 from lit_nas.relaxations import Entmax, Sigmoid, Softmax
-from tests.device import META, waits
+from tests.support.meta_device import META, waits
 
 PROGRESS = torch.tensor(0.5)
 ALPHAS = pytest.mark.parametrize("alpha", [1.0, 1.5, 1.7, 2.0, 3.0, 4.0])

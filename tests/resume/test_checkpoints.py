@@ -15,10 +15,10 @@ import torch
 
 from lit_nas.callbacks import SaveCheckpoints, StopOnSignal, find_last
 from lit_nas.cli import main
-from lit_nas.module import load_module, read_checkpoint
+from lit_nas.record.recorded_module import load_module, read_checkpoint
 from tests.methods.test_contract import fit
-from tests.methods.tiny import TINY
-from tests.resume.job import PROCESSES, _child, differences, final_state, run, write_config
+from tests.support.resume_job import PROCESSES, _child, differences, final_state, run, write_config
+from tests.support.tiny import TINY
 
 ROOT = Path(__file__).parent.parent.parent
 

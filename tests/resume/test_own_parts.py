@@ -7,8 +7,8 @@ import torch
 import yaml
 
 from lit_nas.cli import main
-from lit_nas.module import load_module, read_checkpoint
-from tests.resume.job import differences, final_state, run, write_config
+from lit_nas.record.recorded_module import load_module, read_checkpoint
+from tests.support.resume_job import differences, final_state, run, write_config
 
 PACKAGE = """
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from torch.optim import SGD
 from lit_nas.architecture import Architecture
 from lit_nas.derivation import Deriver, TopEdges
 from lit_nas.engine import Fused
-from lit_nas.inputs import ImageSpec
+from lit_nas.specs import ImageSpec
 from lit_nas.networks import build_search_network
 from lit_nas.relaxations import Relaxation
 from lit_nas.search import ImageSearchModule, SearchOptim

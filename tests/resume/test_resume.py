@@ -4,8 +4,8 @@ import shlex
 
 import pytest
 
-from tests.methods.tiny import TINY
-from tests.resume.job import differences, final_state, run, write_config
+from tests.support.resume_job import differences, final_state, run, write_config
+from tests.support.tiny import TINY
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from tests.resume.job import differences, final_state, run, write_config
+from tests.support.resume_job import differences, final_state, run, write_config
 
 MODEL = {
     "class_path": "EvaluationModule",

@@ -6,7 +6,7 @@ import struct
 import yaml
 from wandb.proto import wandb_internal_pb2
 
-from tests.resume.job import run, write_config
+from tests.support.resume_job import run, write_config
 
 QUIET = {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "WANDB_DISABLE_GIT": "true", "WANDB_CONSOLE": "off"}
 

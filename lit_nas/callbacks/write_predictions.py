@@ -1,0 +1,58 @@
+"""Writing what a network says of images."""
+
+import csv
+import sys
+from io import StringIO
+from typing import Any
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from lit_nas.atomic_write import write_text
+from lit_nas.batches import Prediction
+from lit_nas.record.run_folder import run_folder, writes
+
+__all__ = ("WritePredictions",)
+
+
+class WritePredictions(Callback):
+    """Writes `predictions.csv` into the run folder: file, name and number of the predicted class, its probability.
+
+    For images that have no files, `file` is the index of the image in the data set, counted as in `split.json`.
+    """
+
+    def __init__(self) -> None:
+        self._found: list[tuple[int, float]] = []
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forgets what an earlier prediction found."""
+        self._found = []
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Prediction, batch: Any, batch_idx: int
+    ) -> None:
+        """Collects a batch.
+
+        Raises:
+            ValueError: over several processes, whose shares of the images are interleaved.
+        """
+        if trainer.world_size > 1:
+            raise ValueError("lit-nas predict runs in one process: set trainer.devices to 1.")
+        self._found += zip(outputs.classes.tolist(), outputs.probabilities.tolist(), strict=True)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes the file and says where it is."""
+        if not writes(trainer):
+            return
+        # data modules of others need not know either
+        names = getattr(trainer.datamodule, "class_names", None)
+        files = list(getattr(trainer.datamodule, "predicted_names", None) or range(len(self._found)))
+        # `limit_predict_batches` leaves the last ones out
+        files = files[: len(self._found)]
+        text = StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(["file", "class", "class_index", "probability"])
+        for file, (label, probability) in zip(files, self._found, strict=True):
+            rows.writerow([file, label if names is None else names[label], label, f"{probability:.6f}"])
+        path = run_folder(trainer) / "predictions.csv"
+        write_text(path, text.getvalue())
+        sys.stdout.write(f"{path}\n")

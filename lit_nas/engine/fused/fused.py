@@ -1,0 +1,163 @@
+"""The fast engine: what the candidates that leave a state have in common is computed once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from lit_nas.architecture import CellMixture
+from lit_nas.engine.engine import Engine, MixedCell, empty_node
+from lit_nas.engine.fused.candidates import Run, Weights, add, weighted_sums
+from lit_nas.engine.fused.plan import Front, Group, Plan, find_plan
+from lit_nas.engine.fused.source import Source
+from lit_nas.engine.fused.statistics import BatchStatistics, make_room, update_running
+
+__all__ = ("Fused",)
+
+BATCHED_BELOW = 2**19
+"""On a CPU the edges of a state of fewer elements run as one batch of kernels."""
+
+
+@dataclass(frozen=True)
+class Fused(Engine):
+    """Shares work between the edges that leave a state and folds the mixing weights into BatchNorm.
+
+    Raises:
+        ValueError: if the layout is unknown.
+    """
+
+    checkpoint: bool = False
+    """Whether to keep only the states of a cell for the backward pass and compute the rest a second time."""
+    compile: bool = False
+    """Whether the convolutional candidates run as compiled code; the first steps then take minutes."""
+    batch_edges: bool | None = None
+    """Whether the edges that leave a state run as one batch of kernels; None decides by device and size."""
+    layout: Literal["auto", "channels_last", "contiguous"] = "auto"
+    """Layout of the states in memory; `auto` is channels_last, on a CPU by far the faster one."""
+
+    def __post_init__(self) -> None:
+        if self.layout not in ("auto", "channels_last", "contiguous"):
+            raise ValueError(f"engine.layout must be auto, channels_last or contiguous, not {self.layout!r}.")
+
+    @property
+    def recomputes(self) -> bool:
+        """See `Engine`."""
+        return self.checkpoint
+
+    def __call__(self, cell: MixedCell, states: list[Tensor], mixture: CellMixture) -> list[Tensor]:
+        """See `Engine`.
+
+        Raises:
+            TypeError: if an edge is of a kind that this engine does not know.
+        """
+        plan = find_plan(cell, mixture.active, *self._batched(cell, states[0]))
+        layout = torch.channels_last if self._channels_last else torch.contiguous_format
+        states = [state.contiguous(memory_format=layout) for state in states]
+        nodes: dict[int, Tensor] = {}
+        channels, statistics = states[0].shape[1], []
+        shared = _Shared(plan, _weights(plan), self._channels_last, self.compile)
+        rooms = [None] * len(plan.fronts) if self.compile else make_room(plan.fronts, channels, states[0])
+        scales = _scales(plan, mixture.weights, channels)
+        for front, room, factors, wide in zip(plan.fronts, rooms, *scales, strict=True):
+            while len(states) <= front.sources[-1]:
+                node = nodes[len(states)] if len(states) in nodes else empty_node(cell, states)
+                states.append(node.contiguous(memory_format=layout))  # a node with one term is a part of a wide map
+            leaves = _Leaves(front, shared, room)
+            inputs = factors, wide, *(states[source] for source in front.sources)
+            if self.checkpoint and torch.is_grad_enabled():
+                terms = checkpoint(leaves, *inputs, use_reentrant=False)
+            else:
+                terms = leaves(*inputs)
+            statistics.append(leaves.runs[0])
+            for targets, term in terms:
+                parts = [term] if len(targets) == 1 else term.split(term.shape[1] // len(targets), 1)
+                for target, part in zip(targets, parts, strict=True):
+                    nodes[target] = add(nodes.get(target), part)
+        update_running(statistics)
+        return [nodes[target] if target in nodes else empty_node(cell, states) for target in cell.space.targets]
+
+    @property
+    def _channels_last(self) -> bool:
+        return self.layout != "contiguous"
+
+    def _batched(self, cell: MixedCell, state: Tensor) -> tuple[tuple[bool, ...], bool]:
+        """For each state whether the edges that leave it run as one batch, and whether batches are joined further.
+
+        Joining saves launches, which a CPU has for nothing, and needs larger tensors, which its caches do not hold.
+        """
+        inputs, states = cell.space.inputs, range(cell.space.targets[-1])
+        if self.batch_edges is not None or state.device.type != "cpu":
+            together = self.batch_edges is not False
+            return tuple(together for _ in states), together
+        size = state.numel() // (4 if cell.space.reduction else 1)
+        return tuple((state.numel() if source < inputs else size) < BATCHED_BELOW for source in states), False
+
+
+@dataclass(frozen=True, eq=False)
+class _Shared:
+    """What all fronts of a cell share."""
+
+    plan: Plan
+    weights: Weights
+    channels_last: bool
+    compiled: bool
+
+
+class _Leaves:
+    """Computes what leaves a front; `checkpoint` calls it a second time, which must not update statistics again.
+
+    Args:
+        front: What is computed.
+        shared: With all fronts of the cell.
+        room: For statistics of the first run.
+    """
+
+    def __init__(self, front: Front, shared: _Shared, room: Tensor | None) -> None:
+        self.front, self.shared, self.room = front, shared, room
+        self.runs: list[BatchStatistics] = []
+        """Moments of the batch, of each run; all are the same."""
+
+    def __call__(
+        self, factors: Tensor, scales: tuple[Tensor, ...], *states: Tensor
+    ) -> list[tuple[tuple[int, ...], Tensor]]:
+        front, shared, again = self.front, self.shared, bool(self.runs)
+        source = Source(list(states), front.stride, shared.channels_last, shared.compiled)
+        room = torch.zeros_like(self.room) if again and self.room is not None else self.room
+        statistics = BatchStatistics(front, source.channels, room, source.x)
+        by_column = dict(enumerate(scales, shared.plan.scaled.start))
+        plain = shared.plan.plain.start, factors
+        self.runs.append(statistics)
+        return weighted_sums(Run(front, source, plain, by_column, shared.weights, statistics, again))
+
+
+def _scales(plan: Plan, weights: Tensor, channels: int) -> tuple[tuple[Tensor, ...], tuple[tuple[Tensor, ...], ...]]:
+    """For each front the mixing weights of `plan.plain`, [O', K], and those of `plan.scaled`, O' times [K, C]."""
+    if not plan.fronts:
+        return (), ()
+    rows, sizes = weights.unbind(), [len(front.edges) for front in plan.fronts]
+    stacked = torch.stack([rows[edge] for edge in plan.edges], 1)
+    scaled = stacked[plan.scaled].unsqueeze(2).expand(-1, -1, channels).flatten(0, 1)  # copied: kernels ignore strides
+    pieces = scaled.contiguous().split(sizes * (len(scaled) // len(plan.edges)))
+    wide = tuple(pieces[place :: len(sizes)] for place in range(len(sizes)))
+    return stacked[plan.plain].split(sizes, 1), wide
+
+
+def _weights(plan: Plan) -> dict[Group, list[Tensor]]:
+    """The kernels of each group, those of its edges side by side: one copy for all groups of a cell."""
+    found: dict[Group, list[Tensor]] = {
+        group: [parameters[0]["weight"] for parameters in group.weights]
+        for front in plan.fronts
+        for bundle in front.bundles
+        for group in bundle.groups
+    }
+    for shared in plan.shared:
+        lists = [[parameters["weight"] for parameters in group.weights[index]] for group, index in shared]
+        sizes = [sum(weight.shape[0] for weight in each) for each in lists]
+        parts = torch.cat([weight for each in lists for weight in each]).split(sizes)
+        for (group, index), part in zip(shared, parts, strict=True):
+            found[group][index] = part
+    return found

@@ -1,0 +1,89 @@
+"""The search network: all candidates of all edges, mixed by an architecture that is handed in."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lit_nas.architecture import CellMixture, Mixture
+from lit_nas.engine import Engine, Fused, MixedEdge
+from lit_nas.networks.cell_inputs import CellInputs, check_image_size
+from lit_nas.operations import ConvBN, OperationStyle
+from lit_nas.spaces import CellSpace, DartsSpace
+from lit_nas.specs import ImageSpec
+
+__all__ = ("MixedEdge", "SearchCell", "SearchNetwork")
+
+
+class SearchCell(nn.Module):
+    """A cell of a search network.
+
+    Args:
+        space: Its DAG and candidates.
+        channels_before: C of the output of the cell before the last one.
+        channels_last: C of the output of the last cell.
+        channels: C of its nodes.
+        reduced: Whether the last cell was a reduction cell.
+        style: How the candidates are normalised.
+        engine: What computes the nodes.
+    """
+
+    def __init__(
+        self,
+        space: CellSpace,
+        channels_before: int,
+        channels_last: int,
+        channels: int,
+        reduced: bool,
+        style: OperationStyle,
+        engine: Engine,
+    ) -> None:
+        super().__init__()
+        self.space, self.engine = space, engine
+        self.inputs = CellInputs(channels_before, channels_last, channels, reduced, affine=style.affine)
+        self.edges = nn.ModuleList(
+            MixedEdge(space.operations, channels, space.stride(edge), style) for edge in range(len(space.edges))
+        )
+
+    def forward(self, before: Tensor, last: Tensor, mixture: CellMixture) -> Tensor:
+        """Outputs of cells k - 2 and k - 1 -> [B, N * C, H', W'], all nodes concatenated."""
+        return torch.cat(self.engine(self, self.inputs(before, last), mixture), 1)
+
+
+class SearchNetwork(nn.Module):
+    """Search network of the DARTS space: stem, cells, global average pooling, linear classifier.
+
+    It holds network weights only; the architecture is an argument of the forward pass.
+
+    Args:
+        space: What is searched.
+        inputs: Images and labels.
+        engine: What computes the nodes of the cells.
+
+    Raises:
+        ValueError: if the images are too small for the reductions.
+    """
+
+    def __init__(self, space: DartsSpace, inputs: ImageSpec, engine: Engine | None = None) -> None:
+        super().__init__()
+        layout, cells = space.layout, space.cells
+        check_image_size(inputs, sum(cells[position.cell].reduction for position in layout))
+        channels = space.stem_multiplier * space.init_channels
+        self.stem = ConvBN(inputs.channels, channels)
+        self.types = tuple(position.cell for position in layout)
+        self.cells = nn.ModuleList()
+        before = last = channels
+        reduced = False
+        for position in layout:
+            cell = cells[position.cell]
+            self.cells.append(
+                SearchCell(cell, before, last, position.channels, reduced, space.style, engine or Fused())
+            )
+            before, last, reduced = last, len(cell.targets) * position.channels, cell.reduction
+        self.classifier = nn.Linear(last, inputs.classes)
+
+    def forward(self, images: Tensor, mixture: Mixture) -> Tensor:
+        """[B, 3, H, W] and a mixture -> logits [B, K]."""
+        before = last = self.stem(images)
+        for cell, kind in zip(self.cells, self.types, strict=True):
+            before, last = last, cell(before, last, mixture[kind])
+        return self.classifier(F.adaptive_avg_pool2d(last, 1).flatten(1))

@@ -1,0 +1,1 @@
+"""What a genotype costs and looks like."""

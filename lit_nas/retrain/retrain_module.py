@@ -1,0 +1,234 @@
+"""Retraining: a genotype trained from scratch, with the papers' recipe.
+
+Paper: Liu, Simonyan, Yang, ICLR 2019, https://arxiv.org/abs/1806.09055, appendix A.2 and A.3.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict
+
+from pytorch_lightning.utilities import rank_zero_info
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim import Optimizer
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from lit_nas.batches import CheckedBatches, Pair, Prediction, by_role, images_of, predict
+from lit_nas.genotype import Genotype, load_genotype
+from lit_nas.networks.registry import EvaluationName, build_evaluation_network, default_kind, find_kind
+from lit_nas.optim import CosineLR, DartsSGD, OptimizerCallable, SchedulerCallable, fit_to_run, is_spanning, make_part
+from lit_nas.record.recorded_module import RecordedModule
+from lit_nas.specs import ImageSpec
+
+__all__ = ("EvaluationBatch", "EvaluationModule", "EvaluationOptim")
+
+
+class EvaluationBatch(TypedDict):
+    """A training batch; retraining has a single role."""
+
+    weights: Pair
+
+
+@dataclass(frozen=True)
+class EvaluationOptim:
+    """How the weights descend. The defaults are those of DARTS on CIFAR (appendix A.2).
+
+    For ImageNet the paper has `DartsImageNetSGD`, `EpochDecayLR`, `drop_path` 0 and `label_smoothing` 0.1.
+
+    Raises:
+        ValueError: if a number is out of range.
+    """
+
+    weights: OptimizerCallable = DartsSGD
+    """Optimiser."""
+    schedule: SchedulerCallable = CosineLR
+    """Learning rate over the run."""
+    schedule_every: Literal["epoch", "step"] = "epoch"
+    """When the schedule moves."""
+    clip: float = 5.0
+    """Largest norm of the gradient of all weights together; 0 does not clip."""
+    drop_path: float = 0.2
+    """Chance of dropping a path at the end of the run; it rises linearly from 0 with the epoch."""
+    auxiliary_weight: float = 0.4
+    """Weight of the auxiliary head's loss; 0 means that there is no such head."""
+    label_smoothing: float = 0.0
+    """Part of the target that is spread over all classes."""
+
+    def __post_init__(self) -> None:
+        for name in ("clip", "auxiliary_weight"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"model.optim.{name} must not be negative, but is {getattr(self, name)}.")
+        for name in ("drop_path", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"model.optim.{name} must be in [0, 1), but is {getattr(self, name)}.")
+
+
+class EvaluationModule(CheckedBatches, RecordedModule):
+    """Trains the network of a genotype from scratch.
+
+    Data of lit-nas that are split for a search come with the parts `weights` and `arch` merged, and with the test part
+    of the search. A plain DataLoader over (image, label) tuples serves as well.
+
+    Args:
+        genotype: A published name, a genotype file, a checkpoint of a search, an architecture string of
+            NAS-Bench-201, or the dict form of a genotype.
+        inputs: Images and labels; flows in from the data on the command line.
+        network: `cifar` for small images, `imagenet` for large ones, `nas_bench_201` (without auxiliary head) for
+            cells of that space. None means `nas_bench_201` for cells of that space, else `cifar`.
+        init_channels: C of the first cell; None means the paper's: 36, 48 for `imagenet`, 16 for `nas_bench_201`.
+        num_cells: Depth; None means the paper's: 20, 14 for `imagenet`, 15 for `nas_bench_201`.
+        optim: Optimiser and regularisation.
+    """
+
+    roles = frozenset({"weights"})
+    merges_roles: bool = True
+    """Asks the data for the parts of a search that train as one part."""
+
+    def __init__(
+        self,
+        genotype: str | dict[str, Any] = "DARTS_V2",
+        inputs: ImageSpec = ImageSpec(),
+        network: EvaluationName | None = None,
+        init_channels: int | None = None,
+        num_cells: int | None = None,
+        optim: EvaluationOptim = EvaluationOptim(),
+    ) -> None:
+        super().__init__()
+        self.inputs, self.optim = inputs, optim
+        if isinstance(genotype, dict):
+            self.genotype = Genotype.from_dict(genotype, "model.genotype")
+        else:
+            self.genotype = load_genotype(genotype)
+            self.hparams["genotype"] = self.genotype.to_dict()  # the file may be gone when the checkpoint is read
+        network = default_kind(self.genotype) if network is None else network
+        self.paper_batch_size = find_kind(network).batch_size
+        self.network = build_evaluation_network(
+            network, self.genotype, inputs, init_channels, num_cells, optim.auxiliary_weight > 0
+        )
+        self.train_accuracy, self.val_accuracy, self.test_accuracy = (_accuracy(inputs.classes, 1) for _ in range(3))
+        self.test_top5_accuracy = _accuracy(inputs.classes, 5) if inputs.classes > 5 else None
+        self.train_loss = MeanMetric(nan_strategy="disable")
+        for metric in (self.train_loss, self.train_accuracy):  # so that an interruption within an epoch loses nothing
+            metric.persistent(True)
+
+    def training_step(self, batch: EvaluationBatch | Pair, batch_idx: int) -> Tensor:
+        """Cross entropy of both heads, with paths dropped at random."""
+        images, labels = by_role(batch)["weights"]
+        logits, auxiliary = self.network(images, self.drop_probability)
+        loss = self._smoothed_loss(logits, labels)
+        if auxiliary is not None:
+            loss = loss + self.optim.auxiliary_weight * self._smoothed_loss(auxiliary, labels)
+        # one value per image: without its checks, which wait for the device, the metric ignores weights
+        self.train_loss.update(loss.detach().expand(len(labels)))
+        self.train_accuracy.update(logits.detach(), labels)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Logs the means of the epoch."""
+        metrics = {"train/loss": self.train_loss, "train/accuracy": self.train_accuracy}
+        self.log_now({name: metric.compute() for name, metric in metrics.items()}, prog_bar=True)
+        for metric in metrics.values():
+            metric.reset()
+
+    @property
+    def drop_probability(self) -> float:
+        """Chance of dropping a path in this epoch."""
+        return self.optim.drop_path * self.current_epoch / self.trainer.max_epochs
+
+    def spans_run(self) -> str:
+        """Dropped paths, and a schedule without a length of its own."""
+        optimizer = self.optim.weights(self.network.parameters())
+        spanning = is_spanning(self.optim.schedule(optimizer))
+        parts = [*(["model.optim.drop_path"] if self.optim.drop_path else []), *(["model.optim.schedule"] * spanning)]
+        return f"{' and '.join(parts)} span the run" if parts else ""
+
+    def run_settings(self) -> dict[str, Any]:
+        """Adds the number of steps, if the schedule may span it."""
+        settings = super().run_settings()
+        if self.optim.schedule_every == "step":
+            settings["trainer"]["max_steps"] = self.trainer.max_steps
+        return settings
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] -> logits [B, K]."""
+        return self.network(images)[0]
+
+    def validation_step(self, batch: Pair, batch_idx: int) -> None:
+        """Loss and accuracy."""
+        self._evaluate(batch, "val", self.val_accuracy)
+
+    def test_step(self, batch: Pair, batch_idx: int) -> None:
+        """Loss, accuracy and, with more than five classes, top-5 accuracy."""
+        logits = self._evaluate(batch, "test", self.test_accuracy)
+        if self.test_top5_accuracy is not None:
+            self.test_top5_accuracy.update(logits, batch[1])
+            self.log("test/top5_accuracy", self.test_top5_accuracy, batch_size=len(logits))
+
+    def predict_step(self, batch: Pair | Tensor, batch_idx: int) -> Prediction:
+        """Class of each image and its probability."""
+        return predict(self(images_of(batch)))
+
+    def setup(self, stage: str) -> None:
+        """Checks the data and the Trainer.
+
+        Raises:
+            ValueError: if the images differ from the module's, a key of the Trainer contradicts `optim`, or the test
+                part has images that the search trained on.
+        """
+        super().setup(stage)
+        if stage != "fit":
+            return
+        searched, data = self.genotype.meta.get("held_out"), getattr(self.trainer, "datamodule", None)
+        if hasattr(data, "refuse_leak"):
+            if searched is not None:
+                data.refuse_leak(searched)
+            elif (
+                "method" in self.genotype.meta
+            ):  # found by a search of an earlier release, or on data of the user's own
+                rank_zero_info(
+                    "The genotype does not say which images its search held out, so nothing is known of images that "
+                    "were trained on in the search and are tested on now."
+                )
+        if self.trainer.max_epochs is None or self.trainer.max_epochs < 1:
+            raise ValueError(
+                f"Retraining needs trainer.max_epochs >= 1, not {self.trainer.max_epochs}: learning rate and drop path "
+                "span the run."
+            )
+        if self.trainer.gradient_clip_val or self.trainer.gradient_clip_algorithm is not None:
+            raise ValueError(
+                f"trainer.gradient_clip_val is {self.trainer.gradient_clip_val}, but model.optim.clip clips already. "
+                f"Set model.optim.clip (now {self.optim.clip}) and leave trainer.gradient_clip_val out."
+            )
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """The optimiser, and its learning rate by epochs or steps."""
+        optimizer = make_part(self.optim.weights, self.network.parameters(), "model.optim.weights")
+        every = self.optim.schedule_every
+        length = self.trainer.max_epochs if every == "epoch" else int(self.trainer.estimated_stepping_batches)
+        schedule = fit_to_run(make_part(self.optim.schedule, optimizer, "model.optim.schedule"), length)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": every}}
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Clips the weights, whose gradients are unscaled here."""
+        if self.optim.clip:
+            self.clip_gradients(optimizer, self.optim.clip, "norm")
+
+    def record(self) -> dict[str, Any]:
+        """Adds the genotype, so that tools find it where the checkpoints of searches have it."""
+        return {"genotype": self.genotype.to_dict()}
+
+    def _smoothed_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels, label_smoothing=self.optim.label_smoothing)
+
+    def _evaluate(self, batch: Pair, stage: str, accuracy: MulticlassAccuracy) -> Tensor:
+        images, labels = batch
+        logits = self(images)
+        accuracy.update(logits, labels)
+        self.log(f"{stage}/loss", F.cross_entropy(logits, labels), batch_size=len(labels), sync_dist=True)
+        self.log(f"{stage}/accuracy", accuracy, prog_bar=True, batch_size=len(labels))
+        return logits
+
+
+def _accuracy(classes: int, top_k: int) -> MulticlassAccuracy:
+    # checking the arguments would wait for the device in each step
+    return MulticlassAccuracy(classes, top_k=top_k, average="micro", validate_args=False)

@@ -1,0 +1,514 @@
+"""The verbs of a search: how both levels step, what is logged, what is derived."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+import torch
+from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.utilities import rank_zero_warn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Optimizer
+from torchmetrics import MeanMetric
+
+from lit_nas.architecture import Architecture
+from lit_nas.batches import Pair, by_role
+from lit_nas.derivation import Deriver, EmptyCellError, default_deriver
+from lit_nas.engine import Engine
+from lit_nas.genotype import Genotype
+from lit_nas.optim import (
+    accumulate,
+    check_unrollable,
+    fit_to_run,
+    frozen,
+    frozen_statistics,
+    make_part,
+    unrolled_gradient,
+)
+from lit_nas.record.plain import commit
+from lit_nas.record.recorded_module import RecordedModule
+from lit_nas.search.cuda_graphs import CapturedGradient
+from lit_nas.search.health import Health
+from lit_nas.search.loss_scale import LossScale
+from lit_nas.search.search_optim import SearchOptim
+
+__all__ = ("Loss", "Pair", "SearchBatch", "SearchModule")
+
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
+"""Precisions of the Trainer in which a search computes correctly."""
+Loss = Callable[[Pair], Tensor]
+"""Mean loss of a batch."""
+
+
+class SearchBatch(TypedDict, total=False):
+    """A batch of each role of the split."""
+
+    weights: Pair
+    """Moves the weights."""
+    arch: Pair
+    """Moves the architecture; bilevel methods only."""
+
+
+class SearchModule(RecordedModule, ABC):
+    """Verbs of a search; the algorithm is the final class's `training_step`.
+
+    A final class assigns `network`, `architecture`, `optim`, `inputs` and, if it has one, `deriver` in its constructor.
+    The verbs take a loss as a function, because they freeze the other level before the forward pass, and cut the batch
+    into `optim.accumulate` parts.
+    """
+
+    network: nn.Module
+    architecture: Architecture
+    deriver: Deriver | None = None
+    """How the architecture is made discrete; None is the rule of the space."""
+    optim: SearchOptim
+    order: int = 1
+    """Order of the architecture gradient; 2 restricts the optimiser of the weights."""
+    leaves_weights_unused: bool = False
+    """Whether a step may leave weights without a gradient, those of pruned or sampled candidates for example."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        # their states are in the checkpoint, so that the mean of an epoch survives an interruption within it
+        self.losses = nn.ModuleDict({level: MeanMetric(nan_strategy="disable") for level in ("weights", "arch")})
+        for metric in self.losses.values():
+            metric.persistent(True)
+        self._batch = 0
+        self._health = Health()
+        self._told_of_empty_cell = False
+        self._captured: dict[str, tuple[Any, CapturedGradient]] = {}
+
+    @abstractmethod
+    def training_step(self, batch: SearchBatch, batch_idx: int) -> None:
+        """One iteration of the paper's algorithm."""
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """Parts of the split that the search cannot do without."""
+        return frozenset({"weights", "arch"} if self.optim.level == "bilevel" else {"weights"})
+
+    def spans_run(self) -> str:
+        """The clock, and with it whatever a method does over the run."""
+        return "the clock and the schedules of a search span the run"
+
+    # -- verbs ---------------------------------------------------------------------------------------------------
+
+    def step_weights(self, loss: Loss, pair: Pair) -> Tensor:
+        """One step of the weights; the architecture stays bit-equal.
+
+        Args:
+            loss: Mean loss of a batch; evaluated with the architecture frozen.
+            pair: The batch.
+
+        Returns:
+            The loss, detached.
+        """
+        optimizer = self.optimizers()[0]
+        optimizer.zero_grad()
+        with frozen(self.architecture.parameters()):
+            value = self._backward("weights", loss, pair, self._weights)
+        value = self._log_loss("weights", value, pair)
+        optimizer.step()
+        return value
+
+    def step_levels(self, loss: Loss, batch: SearchBatch) -> None:
+        """One step of both levels by the first order, on the data and in the way that `optim.level` says.
+
+        Args:
+            loss: Mean loss of a batch.
+            batch: The batch of each role; a bare pair is that of the weights.
+        """
+        batch = by_role(batch)
+        if self.optim.level == "single":
+            self.step_both(loss, batch["weights"])
+        else:
+            self.step_arch(loss, batch["arch" if self.optim.level == "bilevel" else "weights"])
+            self.step_weights(loss, batch["weights"])
+
+    def step_both(self, loss: Loss, pair: Pair) -> Tensor:
+        """One step of both levels along the gradient of one loss at the same point (single-level optimisation).
+
+        Before epoch `optim.arch_from_epoch` only the weights move.
+
+        Args:
+            loss: Mean loss of a batch.
+            pair: The batch.
+
+        Returns:
+            The loss, detached.
+        """
+        if not self.arch_moves:
+            return self.step_weights(loss, pair)
+        optimizer, logits = self.optimizers()[0], list(self.architecture.parameters())
+        optimizer.zero_grad()
+        scale = self._loss_scale()
+        value = self._backward("both", loss, pair, [*self._weights, *logits])
+        gradient = [torch.zeros_like(p) if p.grad is None else p.grad for p in logits]
+        for parameter in logits:  # nothing of this step may reach the next one, least of all an overflow
+            parameter.grad = None
+        value = self._log_loss("weights", value, pair)
+        gradient = scale.unscale(self._mean_over_ranks(gradient))
+        optimizer.step()
+        self._apply_or_lower(gradient, scale)
+        return value
+
+    def step_arch(self, loss: Loss, pair: Pair) -> Tensor | None:
+        """One step of the architecture; weights and running statistics stay bit-equal.
+
+        Args:
+            loss: Mean loss of a batch; evaluated with the weights frozen.
+            pair: The batch.
+
+        Returns:
+            The loss, detached, or None before epoch `optim.arch_from_epoch`.
+        """
+        if not self.arch_moves:
+            return None
+        scale, logits = self._loss_scale(), list(self.architecture.parameters())
+        with frozen(self._weights), frozen_statistics(self._norms):
+            if self.optim.graphs:
+                found, value = self._replay("arch", loss, pair, logits)
+                gradient = [torch.zeros_like(p) if g is None else g for p, g in zip(logits, found, strict=True)]
+            else:
+                losses = (share * scale.value * loss(part) for part, share in self._parts(pair))
+                gradient, value = accumulate(losses, logits)
+        self._apply_or_lower(scale.unscale(self._mean_over_ranks(gradient)), scale)
+        return self._log_loss("arch", value / scale.value, pair)
+
+    def step_arch_unrolled(
+        self, loss: Loss, validation: Pair, training: Pair, product: Literal["finite_difference", "exact"]
+    ) -> Tensor | None:
+        """One step of the architecture along the second-order gradient; weights and statistics stay bit-equal.
+
+        Args:
+            loss: Mean loss of a batch.
+            validation: The architecture's batch.
+            training: The weights' batch.
+            product: How the Hessian-vector product is computed, see `unrolled_gradient`.
+
+        Returns:
+            The validation loss after the virtual step, detached, or None before epoch `optim.arch_from_epoch`.
+        """
+        if not self.arch_moves:
+            return None
+        # differences of losses need float32, whatever the precision of the run
+        with torch.autocast(self.device.type, enabled=False), frozen_statistics(self._norms):
+            gradient, value = unrolled_gradient(
+                lambda: (share * loss(part) for part, share in self._parts(validation)),
+                lambda: (share * loss(part) for part, share in self._parts(training)),
+                self._weights,
+                list(self.architecture.parameters()),
+                self.optimizers()[0].optimizer,
+                product,
+                reduce=self._mean_over_ranks,
+            )
+        self.apply_arch_gradient(gradient, reduced=True)
+        return self._log_loss("arch", value, validation)
+
+    def apply_arch_gradient(self, gradient: Iterable[Tensor], reduced: bool = False) -> None:
+        """Steps the architecture along a gradient that the method computed itself.
+
+        Args:
+            gradient: One tensor a parameter of the architecture, in its order.
+            reduced: Whether it is the mean over processes already.
+        """
+        gradient = list(gradient) if reduced else self._mean_over_ranks(list(gradient))
+        # the raw optimiser, so that `global_step` counts steps of the weights only
+        optimizer = self.optimizers()[1].optimizer
+        for parameter, value in zip(self.architecture.parameters(), gradient, strict=True):
+            parameter.grad = value
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    @property
+    def arch_moves(self) -> bool:
+        """Whether the architecture moves in this epoch."""
+        return self.current_epoch >= self.optim.arch_from_epoch
+
+    def derive(self) -> Genotype:
+        """The discrete cells that the architecture stands for now.
+
+        Raises:
+            EmptyCellError: if no operation of a cell is left.
+        """
+        architecture = self.architecture
+        masks = {name: architecture.mask(name).cpu() for name in architecture.space.cells}
+        rule = default_deriver(architecture.space) if self.deriver is None else self.deriver
+        try:
+            genotype = rule(architecture.space, architecture.probabilities(), masks)
+        except EmptyCellError as error:
+            advice = (
+                "Search again with milder pruning (a smaller threshold or alpha, a later from_epoch, or guard: true): "
+                "what has been pruned does not come back."
+                if not all(bool(mask.all()) for mask in masks.values())
+                else "Search on, or keep `none` from being chosen (model.deriver.exclude: [none])."
+            )
+            raise EmptyCellError(f"{error} {advice}") from error
+        genotype.meta.update(method=type(self).__name__, rule=repr(rule))
+        if self._trainer is not None:
+            seed, accuracy = os.environ.get("PL_GLOBAL_SEED"), self.trainer.callback_metrics.get("val/accuracy")
+            genotype.meta.update(
+                seed=None if seed is None else int(seed),
+                epoch=min(self.current_epoch, (self.trainer.max_epochs or 1) - 1),
+                commit=commit(),
+                validation_accuracy=None if accuracy is None else float(accuracy),
+            )
+            if (held_out := getattr(self.trainer.datamodule, "held_out", None)) is not None:
+                genotype.meta.update(held_out=held_out)  # a retraining must not test on what the search trained on
+        return genotype
+
+    def derive_or_none(self) -> Genotype | None:
+        """The discrete cells, or None if no operation of a cell is left, which is said once; a search goes on."""
+        try:
+            return self.derive()
+        except EmptyCellError as error:
+            if not self._told_of_empty_cell:
+                self._told_of_empty_cell = True
+                rank_zero_warn(f"There is no genotype yet. {error} The run goes on without one.")
+            return None
+
+    # -- hooks ---------------------------------------------------------------------------------------------------
+
+    def configure_callbacks(self) -> list[Any]:
+        """Checks the Trainer before Lightning does, which names neither our keys nor the reason.
+
+        Raises:
+            ValueError: for keys of the Trainer that alternating steps cannot obey.
+        """
+        trainer = self.trainer
+        if trainer.precision not in PRECISIONS:
+            raise ValueError(
+                f"trainer.precision {trainer.precision} does not work for a search: weights, schedules and the clock "
+                f"need more than 16 bits. Choose one of {', '.join(PRECISIONS)}."
+            )
+        if trainer.gradient_clip_val:
+            raise ValueError(
+                "trainer.gradient_clip_val does not work for a search, because two optimisers alternate. Set "
+                f"model.optim.clip (now {self.optim.clip}) and leave trainer.gradient_clip_val out."
+            )
+        if trainer.accumulate_grad_batches != 1:
+            raise ValueError(
+                "trainer.accumulate_grad_batches does not work for a search, because two optimisers alternate. "
+                f"Leave it at 1 and set model.optim.accumulate (now {self.optim.accumulate}), which cuts each batch of "
+                "data.batch_size images into that many parts."
+            )
+        if trainer.gradient_clip_algorithm is not None:
+            raise ValueError(
+                "trainer.gradient_clip_algorithm does not work for a search; model.optim.clip clips the norm of the "
+                "gradient of all weights."
+            )
+        return []
+
+    def setup(self, stage: str) -> None:
+        """Checks the data and keeps the architecture out of the synchronisation of the weights."""
+        super().setup(stage)
+        if stage == "fit":
+            if self.trainer.max_epochs is None or self.trainer.max_epochs < 1:
+                raise ValueError("A search needs trainer.max_epochs >= 1: its schedules span the run.")
+            roles = getattr(getattr(self.trainer, "datamodule", None), "roles", self.roles)
+            if missing := sorted(self.roles - roles):
+                raise ValueError(
+                    f"{type(self).__name__} (model.optim.level {self.optim.level}) needs a split with the parts "
+                    f"{sorted(self.roles)}, but data.split gives {sorted(roles)} without {missing}. Use `half`, "
+                    "`one-one-four`, or a mapping such as {weights: 0.5, arch: 0.5}."
+                )
+            if self.optim.arch_from_epoch >= self.trainer.max_epochs:
+                raise ValueError(
+                    f"model.optim.arch_from_epoch is {self.optim.arch_from_epoch}, but the run ends after "
+                    f"trainer.max_epochs {self.trainer.max_epochs}: the architecture would never move."
+                )
+            size = getattr(getattr(self.trainer, "datamodule", None), "batch_size", None)
+            if isinstance(size, int) and self.optim.accumulate > size:
+                raise ValueError(
+                    f"model.optim.accumulate is {self.optim.accumulate}, but data.batch_size is {size}: a batch cannot "
+                    "be cut into more parts than it has images. Use a smaller accumulate or a larger batch_size."
+                )
+            with suppress(EmptyCellError):
+                self.derive()  # a rule that cannot choose among the candidates says so now
+            if self.leaves_weights_unused and isinstance(self.trainer.strategy, DDPStrategy):
+                self.trainer.strategy._ddp_kwargs["find_unused_parameters"] = True
+            # DDP must not wait for gradients of the architecture in a backward pass of the weights
+            self._ddp_params_and_buffers_to_ignore = [
+                f"architecture.{name}" for name in self.architecture.state_dict(keep_vars=True)
+            ]
+
+    def configure_optimizers(self) -> list[Any]:
+        """Weights first, architecture second."""
+        # with their names, which are in the checkpoint and compared when it is loaded
+        weights = make_part(self.optim.weights, self.network.named_parameters(), "model.optim.weights")
+        if self.order == 2:
+            check_unrollable(weights)
+        schedule = make_part(self.optim.schedule, weights, "model.optim.schedule")
+        schedule = fit_to_run(schedule, self.trainer.max_epochs)
+        arch = make_part(self.optim.arch, self.architecture.named_parameters(), "model.optim.arch")
+        return [{"optimizer": weights, "lr_scheduler": schedule}, {"optimizer": arch}]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses optimiser states that belong to other parameters, or to the same ones in another order.
+
+        Raises:
+            ValueError: if names differ.
+        """
+        super().on_load_checkpoint(checkpoint)
+        states = checkpoint.get("optimizer_states", [])
+        for level, owner, state in zip(("weights", "arch"), (self.network, self.architecture), states, strict=False):
+            saved = [name for group in state["param_groups"] for name in group.get("param_names", [])]
+            if saved != [name for name, _ in owner.named_parameters()]:
+                raise ValueError(
+                    f"The optimiser state of the level '{level}' in the checkpoint belongs to other parameters than "
+                    "the model has, or to another order of them."
+                )
+
+    def on_fit_start(self) -> None:
+        """Makes the architecture equal on all ranks, which DDP does only for what it synchronises.
+
+        Raises:
+            ValueError: if gradients cannot be captured as asked for.
+        """
+        if self.optim.graphs:
+            self._check_graphs()
+        if self.trainer.world_size > 1:
+            for tensor in self.architecture.state_dict(keep_vars=True).values():
+                torch.distributed.broadcast(tensor.data, 0)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Sets the clock."""
+        done = (self.current_epoch + batch_idx / self.trainer.num_training_batches) / self.trainer.max_epochs
+        self.architecture.progress.fill_(done)
+        self._batch = batch_idx
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Clips the weights, whose gradients are unscaled here."""
+        if self.optim.clip and optimizer is self.trainer.optimizers[0]:
+            nn.utils.clip_grad_norm_(self._weights, self.optim.clip)
+
+    def on_train_epoch_end(self) -> None:
+        """Logs the means of the epoch and moves the learning rate."""
+        self._check_health()
+        moved = {name: metric for name, metric in self.losses.items() if metric.update_called}
+        self.log_now({f"{name}/loss": metric.compute() for name, metric in moved.items()}, prog_bar=True)
+        for metric in moved.values():
+            metric.reset()
+        self.lr_schedulers().step()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the record; a search that is not finite any more is not saved."""
+        self._check_health()
+        super().on_save_checkpoint(checkpoint)
+
+    def record(self) -> dict[str, Any]:
+        """Adds the genotype, so that a checkpoint can be retrained; None where no operation of a cell is left."""
+        genotype = self.derive_or_none()
+        return {"genotype": None if genotype is None else genotype.to_dict()}
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    # cached, because walking thousands of modules several times a step would show
+    @cached_property
+    def _weights(self) -> list[nn.Parameter]:
+        return list(self.network.parameters())
+
+    @cached_property
+    def _norms(self) -> list[nn.Module]:
+        return [module for module in self.network.modules() if isinstance(module, _BatchNorm)]
+
+    def _parts(self, pair: Pair) -> list[tuple[Pair, float]]:
+        images, labels = pair
+        if self.optim.accumulate == 1:
+            return [(pair, 1.0)]
+        parts = zip(images.chunk(self.optim.accumulate), labels.chunk(self.optim.accumulate), strict=True)
+        return [((x, y), len(y) / len(labels)) for x, y in parts]
+
+    def _without_synchronisation(self) -> AbstractContextManager[None]:
+        """Keeps DDP from averaging gradients of a part before the last one."""
+        return getattr(self.trainer.strategy, "block_backward_sync", nullcontext)()
+
+    def _backward(self, level: str, loss: Loss, pair: Pair, parameters: list[nn.Parameter]) -> Tensor:
+        """Puts the gradient of the weights, averaged over processes, and of what else moves where optimisers look."""
+        if self.optim.graphs:
+            gradient, total = self._replay(level, loss, pair, parameters)
+            for parameter, value in zip(parameters, gradient, strict=True):
+                parameter.grad = value
+            return total
+        terms, parts = [], self._parts(pair)
+        for index, (part, share) in enumerate(parts):
+            last = index == len(parts) - 1
+            with nullcontext() if last else self._without_synchronisation():
+                value = share * loss(part)
+                self.manual_backward(value)
+            terms.append(value.detach())
+        return sum(terms[1:], terms[0])
+
+    def _replay(
+        self, level: str, loss: Loss, pair: Pair, parameters: list[nn.Parameter]
+    ) -> tuple[list[Tensor | None], Tensor]:
+        """Gradient and loss from the CUDA graph of a level, which is captured anew when its kernels change."""
+        active = [self.architecture.active(cell) for cell in self.architecture.space.cells]
+        key = active, self.network.training, *((each.shape, each.dtype, each.device) for each in pair)
+        if level not in self._captured or self._captured[level][0] != key:
+            self._captured.pop(level, None)  # its memory first
+            state = [buffer for norm in self._norms for buffer in norm.buffers()]
+            pool = next((other.pool for _, other in self._captured.values()), None)
+            self._captured[level] = key, CapturedGradient(loss, pair, parameters, state, pool)
+        return self._captured[level][1](pair)
+
+    def _apply_or_lower(self, gradient: list[Tensor] | None, scale: LossScale) -> None:
+        """Updates the architecture, or lowers the scale if its gradient has overflowed, as it does in a long run."""
+        if gradient is None:
+            scale.lower(self.device)
+        else:
+            self.apply_arch_gradient(gradient, reduced=True)
+
+    def _check_graphs(self) -> None:
+        engines = {getattr(module, "engine", None) for module in self.network.modules()}
+        recomputes = any(isinstance(engine, Engine) and engine.recomputes for engine in engines)
+        for wrong, reason in (
+            (recomputes, "model.engine.checkpoint false, because recomputation reads random states on the host"),
+            (self.device.type != "cuda", f"a GPU, but runs on {self.device.type}"),
+            (self.order != 1, "the first order: order 2 moves the weights within a step"),
+            (self.trainer.world_size > 1, "one process"),
+            (self._loss_scale().value != 1.0, "precision 32-true or bf16-mixed: the scale of 16-mixed changes"),
+        ):
+            if wrong:
+                raise ValueError(f"model.optim.graphs needs {reason}. Set model.optim.graphs to false.")
+
+    def _check_health(self) -> None:
+        if (first := self._health.first_bad()) is None:
+            return
+        epoch, batch = divmod(first, int(self.trainer.num_training_batches))
+        last = Path(self.trainer.default_root_dir) / "checkpoints" / "last.ckpt"
+        raise FloatingPointError(
+            f"Loss or architecture is not finite since epoch {epoch}, batch {batch} (after {self.global_step} steps "
+            f"of the weights). The last good checkpoint is {last if last.exists() else 'none'}. A smaller lr "
+            "(model.optim.weights.lr, model.optim.arch.lr) or a smaller model.optim.clip may help."
+        )
+
+    def _loss_scale(self) -> LossScale:
+        return LossScale(getattr(self.trainer.precision_plugin, "scaler", None))
+
+    def _mean_over_ranks(self, tensors: list[Tensor]) -> list[Tensor]:
+        if self.trainer.world_size == 1:
+            return tensors
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        flat = self.trainer.strategy.reduce(flat, reduce_op="mean")
+        return [part.view_as(t) for part, t in zip(flat.split([t.numel() for t in tensors]), tensors, strict=True)]
+
+    def _log_loss(self, level: str, value: Tensor, pair: Pair) -> Tensor:
+        value = value.detach()
+        every = self.trainer.log_every_n_steps  # 0 logs means of epochs only
+        logs = every > 0 and (self._batch + 1) % every == 0
+        step = self.current_epoch * self.trainer.num_training_batches + self._batch
+        self._health.watch([value, *self.architecture.parameters()], step)
+        if logs or value.device.type == "cpu":  # elsewhere looking means waiting for the device
+            self._check_health()
+        # one value per image: without its checks, which wait for the device, the metric ignores weights
+        self.losses[level].update(value.expand(len(pair[1])))
+        if logs:
+            self.log_now({f"{level}/loss_step": value})
+        return value

@@ -1,0 +1,140 @@
+"""Gradients from CUDA graphs: what is refused, when a graph is captured anew, and (on a GPU) that nothing changes."""
+
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from pytorch_lightning import Callback, Trainer
+
+import lit_nas.search.search_module
+from lit_nas.engine import Fused
+from lit_nas.methods import DARTS
+from lit_nas.search import SearchModule, SearchOptim
+from tests.methods.test_contract import loader, snapshot
+from tests.support.tiny import INPUTS, SPACE, TINY
+
+FIRST_ORDER = pytest.mark.parametrize("name", [name for name, make in TINY.items() if make().order == 1])
+
+
+class Eager:
+    """Stands for a captured gradient: computes what a replay would."""
+
+    captures = 0
+    pool = None
+
+    def __init__(self, loss, pair, parameters, state, pool):
+        type(self).captures += 1
+        self.loss, self.parameters = loss, parameters
+        self.moving = [parameter.requires_grad for parameter in parameters]
+        assert all(self.moving)
+
+    def __call__(self, pair):
+        value = self.loss(pair)
+        return list(torch.autograd.grad(value, self.parameters, allow_unused=True)), value.detach()
+
+
+class Prune(Callback):
+    """Takes the first operation of the first edge out before a batch."""
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if batch_idx == 2:
+            cell = next(iter(pl_module.architecture.space.cells))
+            keep = torch.ones_like(pl_module.architecture.mask(cell))
+            keep[0, 1] = False
+            pl_module.architecture.prune(cell, keep)
+
+
+def fit(module, callbacks=(), accelerator="cpu", **arguments):
+    trainer = Trainer(
+        accelerator=accelerator, devices=1, max_epochs=1, logger=False, enable_progress_bar=False,
+        enable_model_summary=False, enable_checkpointing=False, callbacks=list(callbacks), **arguments,
+    )  # fmt: skip
+    trainer.fit(module, loader(4))
+
+
+def with_graphs(module):
+    module.optim = replace(module.optim, graphs=True)
+    return module
+
+
+@FIRST_ORDER
+def test_replayed_gradients_take_the_same_steps(name, monkeypatch):
+    monkeypatch.setattr(lit_nas.search.search_module, "CapturedGradient", Eager)
+    monkeypatch.setattr(SearchModule, "_check_graphs", lambda self: None)
+    monkeypatch.setattr(Eager, "captures", 0)
+    plain, graphs = TINY[name](), with_graphs(TINY[name]())
+    graphs.load_state_dict(plain.state_dict())
+    fit(plain, [Prune()])
+    fit(graphs, [Prune()])
+    before = snapshot(plain)
+    for key, value in snapshot(graphs).items():
+        assert torch.equal(value, before[key]), key
+    levels = len(graphs._captured)
+    assert Eager.captures >= 2 * levels  # at the start, and after pruning
+    if not plain.leaves_weights_unused:  # the method itself prunes nothing
+        assert Eager.captures == 2 * levels
+
+
+@pytest.fixture
+def captures(monkeypatch):
+    """Stands for CUDA: what each capture was asked for, in order."""
+    asked, handles = [], iter(range(100))
+
+    @contextmanager
+    def graph(graph, **arguments):
+        asked.append(arguments)
+        yield
+
+    stream = SimpleNamespace(wait_stream=lambda other: None)
+    monkeypatch.setattr(SearchModule, "_check_graphs", lambda self: None)
+    monkeypatch.setattr(torch.random, "fork_rng", lambda devices: nullcontext())
+    for name, value in {
+        "CUDAGraph": lambda: SimpleNamespace(replay=lambda: None), "Stream": lambda: stream, "graph": graph,
+        "current_device": lambda: 0, "current_stream": lambda: stream, "graph_pool_handle": lambda: next(handles),
+        "stream": lambda stream: nullcontext(),
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, value)
+    return asked
+
+
+def test_graphs_that_exist_together_share_a_pool(captures):
+    fit(with_graphs(DARTS(INPUTS, SPACE)), [Prune()])
+    # both levels at the start and after pruning: one of them always exists while the other is captured anew
+    assert captures == [{"pool": 0, "capture_error_mode": "thread_local"}] * 4
+
+
+def test_the_pool_of_a_graph_that_is_gone_is_not_used_again(captures):
+    fit(with_graphs(DARTS(INPUTS, SPACE, optim=SearchOptim(level="single"))), [Prune()])
+    assert [asked["pool"] for asked in captures] == [0, 1]
+
+
+def test_graphs_and_recomputation_exclude_each_other():
+    assert not Fused().recomputes
+    with pytest.raises(ValueError, match=r"graphs needs model\.engine\.checkpoint false.*random"):
+        fit(with_graphs(DARTS(INPUTS, SPACE, engine=Fused(checkpoint=True))))
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_graphs_are_refused_where_they_cannot_be_right(name):
+    with pytest.raises(ValueError, match=r"graphs needs a GPU, but runs on cpu"):
+        fit(with_graphs(TINY[name]()))
+
+
+def test_graphs_and_parts_of_batches_exclude_each_other():
+    with pytest.raises(ValueError, match="accumulate at 1"):
+        SearchOptim(graphs=True, accumulate=2)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+@FIRST_ORDER
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_graphs_equal_eager_steps_on_a_gpu(name, precision):
+    plain, graphs = TINY[name](), with_graphs(TINY[name]())
+    graphs.load_state_dict(plain.state_dict())
+    fit(plain, [Prune()], "cuda", precision=precision)
+    fit(graphs, [Prune()], "cuda", precision=precision)
+    before = snapshot(plain)
+    for key, value in snapshot(graphs).items():
+        torch.testing.assert_close(value, before[key], rtol=1e-4, atol=1e-6, msg=key)

@@ -1,0 +1,36 @@
+"""Every method at a size that takes seconds. Cross-cutting tests walk over `TINY`: list a new method here."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lit_nas.methods import DARTS, EntmaxDARTS
+from lit_nas.pruning import Pruning
+from lit_nas.relaxations import Entmax
+from lit_nas.search import SearchModule, SearchOptim
+from lit_nas.spaces import DartsSpace, NasBench201Space
+from lit_nas.specs import ImageSpec
+
+INPUTS = ImageSpec(channels=2, height=8, width=8, classes=3)
+SPACE = DartsSpace(init_channels=2, num_cells=3, nodes=2)
+# with running statistics, which the test of two processes needs: statistics of half a batch are other ones
+NAS_BENCH_201 = NasBench201Space(init_channels=2, cells_per_stage=1, track_running_stats=True)
+
+TINY: dict[str, Callable[[], SearchModule]] = {
+    "DARTS-first-order": lambda: DARTS(INPUTS, SPACE),
+    "DARTS-second-order": lambda: DARTS(INPUTS, SPACE, order=2),
+    "DARTS-second-order-exact": lambda: DARTS(INPUTS, SPACE, order=2, product="exact"),
+    "DARTS-alternating": lambda: DARTS(INPUTS, SPACE, optim=SearchOptim(level="alternating")),
+    "EntmaxDARTS": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(8.0), Pruning(every="step")),
+    "EntmaxDARTS-bilevel": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(6.0, start=1.0), optim=SearchOptim()),
+    "DARTS-nas-bench-201": lambda: DARTS(INPUTS, NAS_BENCH_201),
+    "EntmaxDARTS-nas-bench-201": lambda: EntmaxDARTS(INPUTS, NAS_BENCH_201, Entmax(5.0), Pruning(every="step")),
+}
+
+
+def pair(seed: int, size: int = 6) -> tuple[Tensor, Tensor]:
+    """Images and labels of the tiny shape."""
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(size, INPUTS.channels, INPUTS.height, INPUTS.width, generator=generator)
+    return images, torch.randint(INPUTS.classes, (size,), generator=generator)
