@@ -2,8 +2,8 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypedDict
@@ -19,10 +19,8 @@ from torchmetrics import MeanMetric
 from lit_nas.architecture import Architecture
 from lit_nas.batches import Pair, by_role
 from lit_nas.derivation import Deriver, EmptyCellError, default_deriver
-from lit_nas.engine import Engine
 from lit_nas.genotype import Genotype
 from lit_nas.optim import (
-    accumulate,
     check_unrollable,
     fit_to_run,
     frozen,
@@ -32,17 +30,13 @@ from lit_nas.optim import (
 )
 from lit_nas.record.plain import commit
 from lit_nas.record.recorded_module import RecordedModule
-from lit_nas.search.cuda_graphs import CapturedGradient
+from lit_nas.search.gradients import Gradients, Loss
 from lit_nas.search.health import Health
 from lit_nas.search.loss_scale import LossScale
 from lit_nas.search.search_optim import SearchOptim
+from lit_nas.search.trainer_checks import check_graphs, check_run, check_trainer
 
 __all__ = ("Loss", "Pair", "SearchBatch", "SearchModule")
-
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
-"""Precisions of the Trainer in which a search computes correctly."""
-Loss = Callable[[Pair], Tensor]
-"""Mean loss of a batch."""
 
 
 class SearchBatch(TypedDict, total=False):
@@ -82,7 +76,7 @@ class SearchModule(RecordedModule, ABC):
         self._batch = 0
         self._health = Health()
         self._told_of_empty_cell = False
-        self._captured: dict[str, tuple[Any, CapturedGradient]] = {}
+        self.gradients = Gradients(self)
 
     @abstractmethod
     def training_step(self, batch: SearchBatch, batch_idx: int) -> None:
@@ -112,7 +106,7 @@ class SearchModule(RecordedModule, ABC):
         optimizer = self.optimizers()[0]
         optimizer.zero_grad()
         with frozen(self.architecture.parameters()):
-            value = self._backward("weights", loss, pair, self._weights)
+            value = self.gradients.put("weights", loss, pair, self._weights)
         value = self._log_loss("weights", value, pair)
         optimizer.step()
         return value
@@ -147,13 +141,13 @@ class SearchModule(RecordedModule, ABC):
             return self.step_weights(loss, pair)
         optimizer, logits = self.optimizers()[0], list(self.architecture.parameters())
         optimizer.zero_grad()
-        scale = self._loss_scale()
-        value = self._backward("both", loss, pair, [*self._weights, *logits])
+        scale = self.gradients.scale()
+        value = self.gradients.put("both", loss, pair, [*self._weights, *logits])
         gradient = [torch.zeros_like(p) if p.grad is None else p.grad for p in logits]
         for parameter in logits:  # nothing of this step may reach the next one, least of all an overflow
             parameter.grad = None
         value = self._log_loss("weights", value, pair)
-        gradient = scale.unscale(self._mean_over_ranks(gradient))
+        gradient = scale.unscale(self.gradients.mean_over_ranks(gradient))
         optimizer.step()
         self._apply_or_lower(gradient, scale)
         return value
@@ -170,15 +164,10 @@ class SearchModule(RecordedModule, ABC):
         """
         if not self.arch_moves:
             return None
-        scale, logits = self._loss_scale(), list(self.architecture.parameters())
-        with frozen(self._weights), frozen_statistics(self._norms):
-            if self.optim.graphs:
-                found, value = self._replay("arch", loss, pair, logits)
-                gradient = [torch.zeros_like(p) if g is None else g for p, g in zip(logits, found, strict=True)]
-            else:
-                losses = (share * scale.value * loss(part) for part, share in self._parts(pair))
-                gradient, value = accumulate(losses, logits)
-        self._apply_or_lower(scale.unscale(self._mean_over_ranks(gradient)), scale)
+        scale, logits = self.gradients.scale(), list(self.architecture.parameters())
+        with frozen(self._weights), frozen_statistics(self.norms):
+            gradient, value = self.gradients.take("arch", loss, pair, logits, scale)
+        self._apply_or_lower(scale.unscale(self.gradients.mean_over_ranks(gradient)), scale)
         return self._log_loss("arch", value / scale.value, pair)
 
     def step_arch_unrolled(
@@ -198,15 +187,15 @@ class SearchModule(RecordedModule, ABC):
         if not self.arch_moves:
             return None
         # differences of losses need float32, whatever the precision of the run
-        with torch.autocast(self.device.type, enabled=False), frozen_statistics(self._norms):
+        with torch.autocast(self.device.type, enabled=False), frozen_statistics(self.norms):
             gradient, value = unrolled_gradient(
-                lambda: (share * loss(part) for part, share in self._parts(validation)),
-                lambda: (share * loss(part) for part, share in self._parts(training)),
+                lambda: (share * loss(part) for part, share in self.gradients.parts(validation)),
+                lambda: (share * loss(part) for part, share in self.gradients.parts(training)),
                 self._weights,
                 list(self.architecture.parameters()),
                 self.optimizers()[0].optimizer,
                 product,
-                reduce=self._mean_over_ranks,
+                reduce=self.gradients.mean_over_ranks,
             )
         self.apply_arch_gradient(gradient, reduced=True)
         return self._log_loss("arch", value, validation)
@@ -218,7 +207,7 @@ class SearchModule(RecordedModule, ABC):
             gradient: One tensor a parameter of the architecture, in its order.
             reduced: Whether it is the mean over processes already.
         """
-        gradient = list(gradient) if reduced else self._mean_over_ranks(list(gradient))
+        gradient = list(gradient) if reduced else self.gradients.mean_over_ranks(list(gradient))
         # the raw optimiser, so that `global_step` counts steps of the weights only
         optimizer = self.optimizers()[1].optimizer
         for parameter, value in zip(self.architecture.parameters(), gradient, strict=True):
@@ -281,54 +270,14 @@ class SearchModule(RecordedModule, ABC):
         Raises:
             ValueError: for keys of the Trainer that alternating steps cannot obey.
         """
-        trainer = self.trainer
-        if trainer.precision not in PRECISIONS:
-            raise ValueError(
-                f"trainer.precision {trainer.precision} does not work for a search: weights, schedules and the clock "
-                f"need more than 16 bits. Choose one of {', '.join(PRECISIONS)}."
-            )
-        if trainer.gradient_clip_val:
-            raise ValueError(
-                "trainer.gradient_clip_val does not work for a search, because two optimisers alternate. Set "
-                f"model.optim.clip (now {self.optim.clip}) and leave trainer.gradient_clip_val out."
-            )
-        if trainer.accumulate_grad_batches != 1:
-            raise ValueError(
-                "trainer.accumulate_grad_batches does not work for a search, because two optimisers alternate. "
-                f"Leave it at 1 and set model.optim.accumulate (now {self.optim.accumulate}), which cuts each batch of "
-                "data.batch_size images into that many parts."
-            )
-        if trainer.gradient_clip_algorithm is not None:
-            raise ValueError(
-                "trainer.gradient_clip_algorithm does not work for a search; model.optim.clip clips the norm of the "
-                "gradient of all weights."
-            )
+        check_trainer(self.trainer, self.optim)
         return []
 
     def setup(self, stage: str) -> None:
         """Checks the data and keeps the architecture out of the synchronisation of the weights."""
         super().setup(stage)
         if stage == "fit":
-            if self.trainer.max_epochs is None or self.trainer.max_epochs < 1:
-                raise ValueError("A search needs trainer.max_epochs >= 1: its schedules span the run.")
-            roles = getattr(getattr(self.trainer, "datamodule", None), "roles", self.roles)
-            if missing := sorted(self.roles - roles):
-                raise ValueError(
-                    f"{type(self).__name__} (model.optim.level {self.optim.level}) needs a split with the parts "
-                    f"{sorted(self.roles)}, but data.split gives {sorted(roles)} without {missing}. Use `half`, "
-                    "`one-one-four`, or a mapping such as {weights: 0.5, arch: 0.5}."
-                )
-            if self.optim.arch_from_epoch >= self.trainer.max_epochs:
-                raise ValueError(
-                    f"model.optim.arch_from_epoch is {self.optim.arch_from_epoch}, but the run ends after "
-                    f"trainer.max_epochs {self.trainer.max_epochs}: the architecture would never move."
-                )
-            size = getattr(getattr(self.trainer, "datamodule", None), "batch_size", None)
-            if isinstance(size, int) and self.optim.accumulate > size:
-                raise ValueError(
-                    f"model.optim.accumulate is {self.optim.accumulate}, but data.batch_size is {size}: a batch cannot "
-                    "be cut into more parts than it has images. Use a smaller accumulate or a larger batch_size."
-                )
+            check_run(self)
             with suppress(EmptyCellError):
                 self.derive()  # a rule that cannot choose among the candidates says so now
             if self.leaves_weights_unused and isinstance(self.trainer.strategy, DDPStrategy):
@@ -372,7 +321,7 @@ class SearchModule(RecordedModule, ABC):
             ValueError: if gradients cannot be captured as asked for.
         """
         if self.optim.graphs:
-            self._check_graphs()
+            check_graphs(self)
         if self.trainer.world_size > 1:
             for tensor in self.architecture.state_dict(keep_vars=True).values():
                 torch.distributed.broadcast(tensor.data, 0)
@@ -415,48 +364,9 @@ class SearchModule(RecordedModule, ABC):
         return list(self.network.parameters())
 
     @cached_property
-    def _norms(self) -> list[nn.Module]:
+    def norms(self) -> list[nn.Module]:
+        """All BatchNorms of the network."""
         return [module for module in self.network.modules() if isinstance(module, _BatchNorm)]
-
-    def _parts(self, pair: Pair) -> list[tuple[Pair, float]]:
-        images, labels = pair
-        if self.optim.accumulate == 1:
-            return [(pair, 1.0)]
-        parts = zip(images.chunk(self.optim.accumulate), labels.chunk(self.optim.accumulate), strict=True)
-        return [((x, y), len(y) / len(labels)) for x, y in parts]
-
-    def _without_synchronisation(self) -> AbstractContextManager[None]:
-        """Keeps DDP from averaging gradients of a part before the last one."""
-        return getattr(self.trainer.strategy, "block_backward_sync", nullcontext)()
-
-    def _backward(self, level: str, loss: Loss, pair: Pair, parameters: list[nn.Parameter]) -> Tensor:
-        """Puts the gradient of the weights, averaged over processes, and of what else moves where optimisers look."""
-        if self.optim.graphs:
-            gradient, total = self._replay(level, loss, pair, parameters)
-            for parameter, value in zip(parameters, gradient, strict=True):
-                parameter.grad = value
-            return total
-        terms, parts = [], self._parts(pair)
-        for index, (part, share) in enumerate(parts):
-            last = index == len(parts) - 1
-            with nullcontext() if last else self._without_synchronisation():
-                value = share * loss(part)
-                self.manual_backward(value)
-            terms.append(value.detach())
-        return sum(terms[1:], terms[0])
-
-    def _replay(
-        self, level: str, loss: Loss, pair: Pair, parameters: list[nn.Parameter]
-    ) -> tuple[list[Tensor | None], Tensor]:
-        """Gradient and loss from the CUDA graph of a level, which is captured anew when its kernels change."""
-        active = [self.architecture.active(cell) for cell in self.architecture.space.cells]
-        key = active, self.network.training, *((each.shape, each.dtype, each.device) for each in pair)
-        if level not in self._captured or self._captured[level][0] != key:
-            self._captured.pop(level, None)  # its memory first
-            state = [buffer for norm in self._norms for buffer in norm.buffers()]
-            pool = next((other.pool for _, other in self._captured.values()), None)
-            self._captured[level] = key, CapturedGradient(loss, pair, parameters, state, pool)
-        return self._captured[level][1](pair)
 
     def _apply_or_lower(self, gradient: list[Tensor] | None, scale: LossScale) -> None:
         """Updates the architecture, or lowers the scale if its gradient has overflowed, as it does in a long run."""
@@ -464,19 +374,6 @@ class SearchModule(RecordedModule, ABC):
             scale.lower(self.device)
         else:
             self.apply_arch_gradient(gradient, reduced=True)
-
-    def _check_graphs(self) -> None:
-        engines = {getattr(module, "engine", None) for module in self.network.modules()}
-        recomputes = any(isinstance(engine, Engine) and engine.recomputes for engine in engines)
-        for wrong, reason in (
-            (recomputes, "model.engine.checkpoint false, because recomputation reads random states on the host"),
-            (self.device.type != "cuda", f"a GPU, but runs on {self.device.type}"),
-            (self.order != 1, "the first order: order 2 moves the weights within a step"),
-            (self.trainer.world_size > 1, "one process"),
-            (self._loss_scale().value != 1.0, "precision 32-true or bf16-mixed: the scale of 16-mixed changes"),
-        ):
-            if wrong:
-                raise ValueError(f"model.optim.graphs needs {reason}. Set model.optim.graphs to false.")
 
     def _check_health(self) -> None:
         if (first := self._health.first_bad()) is None:
@@ -488,16 +385,6 @@ class SearchModule(RecordedModule, ABC):
             f"of the weights). The last good checkpoint is {last if last.exists() else 'none'}. A smaller lr "
             "(model.optim.weights.lr, model.optim.arch.lr) or a smaller model.optim.clip may help."
         )
-
-    def _loss_scale(self) -> LossScale:
-        return LossScale(getattr(self.trainer.precision_plugin, "scaler", None))
-
-    def _mean_over_ranks(self, tensors: list[Tensor]) -> list[Tensor]:
-        if self.trainer.world_size == 1:
-            return tensors
-        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        flat = self.trainer.strategy.reduce(flat, reduce_op="mean")
-        return [part.view_as(t) for part, t in zip(flat.split([t.numel() for t in tensors]), tensors, strict=True)]
 
     def _log_loss(self, level: str, value: Tensor, pair: Pair) -> Tensor:
         value = value.detach()

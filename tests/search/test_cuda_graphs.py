@@ -8,10 +8,9 @@ import pytest
 import torch
 from pytorch_lightning import Callback, Trainer
 
-import lit_nas.search.search_module
 from lit_nas.engine import Fused
 from lit_nas.methods import DARTS
-from lit_nas.search import SearchModule, SearchOptim
+from lit_nas.search import SearchOptim, gradients, search_module
 from tests.methods.test_contract import loader, snapshot
 from tests.support.tiny import INPUTS, SPACE, TINY
 
@@ -61,8 +60,8 @@ def with_graphs(module):
 
 @FIRST_ORDER
 def test_replayed_gradients_take_the_same_steps(name, monkeypatch):
-    monkeypatch.setattr(lit_nas.search.search_module, "CapturedGradient", Eager)
-    monkeypatch.setattr(SearchModule, "_check_graphs", lambda self: None)
+    monkeypatch.setattr(gradients, "CapturedGradient", Eager)
+    monkeypatch.setattr(search_module, "check_graphs", lambda module: None)
     monkeypatch.setattr(Eager, "captures", 0)
     plain, graphs = TINY[name](), with_graphs(TINY[name]())
     graphs.load_state_dict(plain.state_dict())
@@ -71,7 +70,7 @@ def test_replayed_gradients_take_the_same_steps(name, monkeypatch):
     before = snapshot(plain)
     for key, value in snapshot(graphs).items():
         assert torch.equal(value, before[key]), key
-    levels = len(graphs._captured)
+    levels = len(graphs.gradients._captured)
     assert Eager.captures >= 2 * levels  # at the start, and after pruning
     if not plain.leaves_weights_unused:  # the method itself prunes nothing
         assert Eager.captures == 2 * levels
@@ -88,7 +87,7 @@ def captures(monkeypatch):
         yield
 
     stream = SimpleNamespace(wait_stream=lambda other: None)
-    monkeypatch.setattr(SearchModule, "_check_graphs", lambda self: None)
+    monkeypatch.setattr(search_module, "check_graphs", lambda module: None)
     monkeypatch.setattr(torch.random, "fork_rng", lambda devices: nullcontext())
     for name, value in {
         "CUDAGraph": lambda: SimpleNamespace(replay=lambda: None), "Stream": lambda: stream, "graph": graph,

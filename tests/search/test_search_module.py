@@ -270,7 +270,7 @@ def test_accumulate_must_be_positive():
 def test_images_of_the_pair_are_cut_in_order():
     module = DARTS(INPUTS, SPACE, optim=SearchOptim(accumulate=4))
     images, labels = pair(0)
-    parts = module._parts((images, labels))
+    parts = module.gradients.parts((images, labels))
     assert torch.equal(torch.cat([x for (x, _), _ in parts]), images)
     assert torch.equal(torch.cat([y for (_, y), _ in parts]), labels)
     assert sum(share for _, share in parts) == pytest.approx(1.0)

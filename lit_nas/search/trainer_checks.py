@@ -1,0 +1,96 @@
+"""What a search refuses before its first step: keys of the Trainer, splits and settings that cannot take effect."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytorch_lightning import Trainer
+
+from lit_nas.engine import Engine
+from lit_nas.search.search_optim import SearchOptim
+
+if TYPE_CHECKING:
+    from lit_nas.search.search_module import SearchModule
+
+__all__ = ("PRECISIONS", "check_graphs", "check_run", "check_trainer")
+
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
+"""Precisions of the Trainer in which a search computes correctly."""
+
+
+def check_trainer(trainer: Trainer, optim: SearchOptim) -> None:
+    """Refuses keys of the Trainer that alternating steps cannot obey.
+
+    Raises:
+        ValueError: naming the key, and the one to use instead.
+    """
+    if trainer.precision not in PRECISIONS:
+        raise ValueError(
+            f"trainer.precision {trainer.precision} does not work for a search: weights, schedules and the clock "
+            f"need more than 16 bits. Choose one of {', '.join(PRECISIONS)}."
+        )
+    if trainer.gradient_clip_val:
+        raise ValueError(
+            "trainer.gradient_clip_val does not work for a search, because two optimisers alternate. Set "
+            f"model.optim.clip (now {optim.clip}) and leave trainer.gradient_clip_val out."
+        )
+    if trainer.accumulate_grad_batches != 1:
+        raise ValueError(
+            "trainer.accumulate_grad_batches does not work for a search, because two optimisers alternate. "
+            f"Leave it at 1 and set model.optim.accumulate (now {optim.accumulate}), which cuts each batch of "
+            "data.batch_size images into that many parts."
+        )
+    if trainer.gradient_clip_algorithm is not None:
+        raise ValueError(
+            "trainer.gradient_clip_algorithm does not work for a search; model.optim.clip clips the norm of the "
+            "gradient of all weights."
+        )
+
+
+def check_run(module: SearchModule) -> None:
+    """Refuses a run or data that a search cannot do with.
+
+    Raises:
+        ValueError: naming the key and what is known of it.
+    """
+    trainer, optim = module.trainer, module.optim
+    if trainer.max_epochs is None or trainer.max_epochs < 1:
+        raise ValueError("A search needs trainer.max_epochs >= 1: its schedules span the run.")
+    data = getattr(trainer, "datamodule", None)
+    roles = getattr(data, "roles", module.roles)
+    if missing := sorted(module.roles - roles):
+        raise ValueError(
+            f"{type(module).__name__} (model.optim.level {optim.level}) needs a split with the parts "
+            f"{sorted(module.roles)}, but data.split gives {sorted(roles)} without {missing}. Use `half`, "
+            "`one-one-four`, or a mapping such as {weights: 0.5, arch: 0.5}."
+        )
+    if optim.arch_from_epoch >= trainer.max_epochs:
+        raise ValueError(
+            f"model.optim.arch_from_epoch is {optim.arch_from_epoch}, but the run ends after "
+            f"trainer.max_epochs {trainer.max_epochs}: the architecture would never move."
+        )
+    size = getattr(data, "batch_size", None)
+    if isinstance(size, int) and optim.accumulate > size:
+        raise ValueError(
+            f"model.optim.accumulate is {optim.accumulate}, but data.batch_size is {size}: a batch cannot "
+            "be cut into more parts than it has images. Use a smaller accumulate or a larger batch_size."
+        )
+
+
+def check_graphs(module: SearchModule) -> None:
+    """Refuses to capture gradients in CUDA graphs where they would compute something else.
+
+    Raises:
+        ValueError: naming what graphs need.
+    """
+    engines = {getattr(part, "engine", None) for part in module.network.modules()}
+    recomputes = any(isinstance(engine, Engine) and engine.recomputes for engine in engines)
+    for unsupported, requirement in (
+        (recomputes, "model.engine.checkpoint false, because recomputation reads random states on the host"),
+        (module.device.type != "cuda", f"a GPU, but runs on {module.device.type}"),
+        (module.order != 1, "the first order: order 2 moves the weights within a step"),
+        (module.trainer.world_size > 1, "one process"),
+        (module.gradients.scale().value != 1.0, "precision 32-true or bf16-mixed: the scale of 16-mixed changes"),
+    ):
+        if unsupported:
+            raise ValueError(f"model.optim.graphs needs {requirement}. Set model.optim.graphs to false.")
