@@ -17,7 +17,7 @@ from lit_nas.record.recorded_module import load_module, read_checkpoint
 from lit_nas.retrain import EvaluationModule
 from tests.support.resume_job import differences, final_state, run
 
-FOLDER = Path(__file__).parent / "checkpoints"
+FOLDER = Path(__file__).parents[1] / "resume" / "checkpoints"
 KINDS = pytest.mark.parametrize("kind", ["search", "retraining"])
 
 
