@@ -96,14 +96,15 @@ _ROOMS = {
     "specs": ("ImageSpec",),
     "tabular": ("read_table",),
 }
-_HOMES = {name: f"lit_nas.{room}" for room, names in _ROOMS.items() for name in names}
+HOMES = {name: f"lit_nas.{room}" for room, names in _ROOMS.items() for name in names}
+"""Public name -> the module that has it."""
 
 
 def __getattr__(name: str) -> Any:
     """Imports a public name at its first use; it is not kept here, so that each class has one public name in files."""
-    if name not in _HOMES:
+    if name not in HOMES:
         raise AttributeError(f"module 'lit_nas' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

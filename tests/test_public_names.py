@@ -17,14 +17,14 @@ def test_each_name_leads_to_what_its_room_defines(name):
     assert found is not None
     if isinstance(found, type):
         assert found.__name__ == name
-        assert public_name(found) == f"{lit_nas._HOMES[name]}.{name}"  # files keep the name of the room
+        assert public_name(found) == f"{lit_nas.HOMES[name]}.{name}"  # files keep the name of the room
 
 
 def test_type_checkers_see_the_same_names():
     tree = ast.parse(Path(lit_nas.__file__).read_text(encoding="utf-8"))
     (block,) = (node for node in tree.body if isinstance(node, ast.If))
     seen = {alias.name: node.module for node in block.body for alias in node.names}
-    assert seen == lit_nas._HOMES
+    assert seen == lit_nas.HOMES
     assert {*seen, "__version__"} == set(lit_nas.__all__)
     assert set(lit_nas.__all__) <= set(dir(lit_nas))
 

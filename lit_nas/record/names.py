@@ -4,6 +4,8 @@ import importlib
 import sys
 from typing import Any
 
+import lit_nas
+
 __all__ = ("MOVED", "current_name", "import_class", "public_name")
 
 MOVED: dict[str, str] = {
@@ -83,6 +85,9 @@ def _held(module: str, name: str) -> Any:
 
 
 def _moved(path: str) -> str:
+    package, _, name = path.rpartition(".")
+    if package == "lit_nas" and name in lit_nas.HOMES:  # one of the names that people import
+        return f"{lit_nas.HOMES[name]}.{name}"
     parts = path.split(".")
     for length in range(len(parts), 0, -1):
         if (found := MOVED.get(".".join(parts[:length]))) is not None:
