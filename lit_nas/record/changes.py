@@ -8,6 +8,7 @@ from typing import Any
 from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_info
 
+from lit_nas.internals import data_of, layer_sync_of
 from lit_nas.record.names import public_name
 from lit_nas.record.plain import Difference, differences, plain
 
@@ -49,7 +50,7 @@ def run_settings(trainer: Trainer) -> dict[str, Any]:
         several of them. A data module tells its arguments by `save_hyperparameters`, a callback by a method `record`.
     """
     seed, batches = os.environ.get("PL_GLOBAL_SEED"), float(trainer.num_training_batches)
-    data: LightningDataModule | None = getattr(trainer, "datamodule", None)
+    data = data_of(trainer)
     recorded: dict[str, Any] = {}
     for callback in trainer.callbacks:
         if hasattr(callback, "record"):
@@ -65,7 +66,7 @@ def run_settings(trainer: Trainer) -> dict[str, Any]:
             "limit_train_batches": trainer.limit_train_batches,
             "accumulate_grad_batches": trainer.accumulate_grad_batches,
             "precision": str(trainer.precision),
-            "sync_batchnorm": getattr(trainer.strategy, "_layer_sync", None) is not None,
+            "sync_batchnorm": layer_sync_of(trainer.strategy) is not None,
             "callbacks": {name: callback.record() for name, callback in recorded.items()},
         },
         "data": None if data is None else {"class_path": public_name(type(data)), "init_args": _data_arguments(data)},

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning import LightningDataModule, LightningModule
+from pytorch_lightning import LightningModule
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities import rank_zero_warn
-from pytorch_lightning.utilities.parsing import AttributeDict
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 from torchmetrics import Metric
 
 from lit_nas import __version__
+from lit_nas.internals import NormKind, batches_that_stepped, data_of, is_attached, record_arguments
 from lit_nas.record.archive import read_archive
 from lit_nas.record.changes import compare_arguments, compare_run, refuse, run_settings, weights_differ
 from lit_nas.record.layer_sync import replace_layer_sync
@@ -57,9 +56,7 @@ class RecordedModule(LightningModule, ABC):
         if arguments is None:
             self.save_hyperparameters()
             arguments = plain({key: value for key, value in self.hparams.items() if not key.startswith("_")})
-        self._hparams = AttributeDict(arguments)
-        self._hparams_initial = AttributeDict(arguments)
-        self._log_hyperparams = True
+        record_arguments(self, arguments)
         self._batches: int | None = None  # in each epoch of the run that is continued
 
     def record(self) -> dict[str, Any]:
@@ -84,7 +81,7 @@ class RecordedModule(LightningModule, ABC):
             values: By name.
             prog_bar: Whether the progress bar shows them.
         """
-        step = self.trainer.fit_loop.epoch_loop._batches_that_stepped
+        step = batches_that_stepped(self.trainer)
         numbers = {name: float(value) for name, value in values.items()}
         for logger in self.trainer.loggers:
             logger.log_metrics({**numbers, "epoch": self.current_epoch}, step)
@@ -96,7 +93,7 @@ class RecordedModule(LightningModule, ABC):
         Raises:
             ValueError: if the two differ.
         """
-        data: LightningDataModule | None = getattr(self.trainer, "datamodule", None)
+        data = data_of(self.trainer)
         if data is not None and getattr(data, "inputs", self.inputs) != self.inputs:
             raise ValueError(
                 f"The network was built for {self.inputs}, but {type(data).__name__} hands over {data.inputs}. "
@@ -121,7 +118,7 @@ class RecordedModule(LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the record, and the metrics of all ranks: means of an epoch are taken over shards. All ranks call it."""
         metrics: list[dict[str, Tensor]] = []
-        if self._trainer is not None and self.trainer.world_size > 1:
+        if is_attached(self) and self.trainer.world_size > 1:
             metrics = [{} for _ in range(self.trainer.world_size)]
             torch.distributed.all_gather_object(metrics, self._metrics())
         checkpoint["lit_nas"] = {
@@ -129,7 +126,7 @@ class RecordedModule(LightningModule, ABC):
             "release": __version__,
             "class_path": public_name(type(self)),
             "init_args": dict(self.hparams),
-            "run": {} if self._trainer is None else self.run_settings(),
+            "run": {} if not is_attached(self) else self.run_settings(),
             "metrics": metrics,
             **self.record(),
         }
@@ -167,7 +164,7 @@ class RecordedModule(LightningModule, ABC):
         self._refuse_changes(checkpoint)
         self._complete_state(checkpoint["state_dict"])
         metrics = record.get("metrics", ())
-        if metrics and self._trainer is not None and self.trainer.world_size == len(metrics):
+        if metrics and is_attached(self) and self.trainer.world_size == len(metrics):
             checkpoint["state_dict"].update(metrics[self.trainer.global_rank])
 
     def on_train_start(self) -> None:
@@ -186,7 +183,7 @@ class RecordedModule(LightningModule, ABC):
 
     def _refuse_changes(self, checkpoint: dict[str, Any]) -> None:
         record, found = checkpoint["lit_nas"], compare_arguments(checkpoint["lit_nas"]["init_args"], self)
-        if self._trainer is None or self.trainer.state.fn != TrainerFn.FITTING:
+        if not is_attached(self) or self.trainer.state.fn != TrainerFn.FITTING:
             refuse(weights_differ(found))
             return
         run, reason = record.get("run") or {}, self.spans_run()
@@ -208,7 +205,7 @@ class RecordedModule(LightningModule, ABC):
         parameters and running statistics, whose initial values are none that a trained network could have.
         """
         ours, parameters = self.state_dict(), [name for name, _ in self.named_parameters()]
-        norms = [(name, module) for name, module in self.named_modules() if isinstance(module, _NormBase)]
+        norms = [(name, module) for name, module in self.named_modules() if isinstance(module, NormKind)]
         learnt = {*parameters, *(f"{name}.{buffer}" for name, norm in norms for buffer, _ in norm.named_buffers())}
         if new := sorted(ours.keys() - theirs.keys() - learnt):
             rank_zero_warn(

@@ -15,6 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from lit_nas.batches import CheckedBatches, Pair, Prediction, by_role, images_of, predict
 from lit_nas.genotype import Genotype, load_genotype
+from lit_nas.internals import data_of
 from lit_nas.networks.registry import EvaluationName, build_evaluation_network, default_kind, find_kind
 from lit_nas.optim import CosineLR, DartsSGD, OptimizerCallable, SchedulerCallable, fit_to_run, is_spanning, make_part
 from lit_nas.record.recorded_module import RecordedModule
@@ -178,7 +179,7 @@ class EvaluationModule(CheckedBatches, RecordedModule):
         super().setup(stage)
         if stage != "fit":
             return
-        searched, data = self.genotype.meta.get("held_out"), getattr(self.trainer, "datamodule", None)
+        searched, data = self.genotype.meta.get("held_out"), data_of(self.trainer)
         if hasattr(data, "refuse_leak"):
             if searched is not None:
                 data.refuse_leak(searched)
