@@ -57,7 +57,7 @@ def data_of(trainer: Trainer) -> LightningDataModule | None:
 
 def is_trial(trainer: Trainer) -> bool:
     """Whether a run is a trial of a few batches that leaves nothing behind (`fast_dev_run`)."""
-    return bool(vars(trainer)["fast_dev_run"])
+    return bool(trainer.fast_dev_run)  # type: ignore[attr-defined]
 
 
 def is_rank_zero() -> bool:
