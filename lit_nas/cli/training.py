@@ -46,7 +46,7 @@ from lit_nas.callbacks import (
     find_last,
 )
 from lit_nas.cli.explain import explained
-from lit_nas.cli.layers import config_files, read_layer, refuse_inputs
+from lit_nas.cli.layers import config_files, read_layer, refuse_spec
 from lit_nas.cli.screen import ConcludeFit, resume_command
 from lit_nas.cli.trainer_messages import check_trainer
 from lit_nas.record.plain import default_arguments, differences
@@ -133,7 +133,7 @@ class TrainingCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Lets the shape of the images flow from the data into the model."""
-        parser.link_arguments("data.inputs", "model.init_args.inputs", compute_fn=asdict, apply_on="instantiate")
+        parser.link_arguments("data.spec", "model.init_args.spec", compute_fn=asdict, apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Sequence[str]) -> None:
         """Parses what `main` was given, which need not be the arguments of the process."""
@@ -323,10 +323,10 @@ def check_arguments(args: Sequence[str]) -> None:
         ValueError: if a configuration cannot be read, a key has no value, or one is set that the data hand over.
     """
     for path in config_files(args):
-        refuse_inputs(read_layer(path), f"'{path}'")
+        refuse_spec(read_layer(path), f"'{path}'")
     for word, following in zip(args, [*args[1:], "--"], strict=True):
-        if re.match(r"--model\.(init_args\.)?inputs\b", word):
-            refuse_inputs({"model": {"init_args": {"inputs": following}}}, word)
+        if re.match(r"--model\.(init_args\.)?spec\b", word):
+            refuse_spec({"model": {"init_args": {"spec": following}}}, word)
         name, equals, value = word.partition("=")
         alone = name in ("--print_config", "--help") or name.endswith(".help")
         if alone or not (name.startswith("--") or name == "-c"):
