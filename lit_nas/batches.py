@@ -46,12 +46,12 @@ def by_role(batch: Any) -> Mapping[str, Pair]:
     return batch if isinstance(batch, Mapping) else {"weights": batch}
 
 
-def check_pair(pair: Any, inputs: ImageSpec, weights: Tensor, origin: str) -> None:
+def check_pair(pair: Any, spec: ImageSpec, weights: Tensor, origin: str) -> None:
     """Refuses what a network for images cannot compute with; looks at labels on the CPU only.
 
     Args:
         pair: What should be images and labels.
-        inputs: What the network was built for.
+        spec: What the network was built for.
         weights: A tensor of the network, for its type of numbers.
         origin: Where the pair comes from, at the beginning of the message.
 
@@ -64,7 +64,7 @@ def check_pair(pair: Any, inputs: ImageSpec, weights: Tensor, origin: str) -> No
             "DataLoader over (image, label) tuples makes it."
         )
     images, labels = pair
-    check_images(images, inputs, weights, origin)
+    check_images(images, spec, weights, origin)
     if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
         raise ValueError(
             f"{origin} has labels of shape {list(labels.shape)} and type {labels.dtype}, but {len(images)} images need "
@@ -72,34 +72,34 @@ def check_pair(pair: Any, inputs: ImageSpec, weights: Tensor, origin: str) -> No
             "labels."
         )
     if labels.device.type == "cpu":  # looking at others would wait for their device
-        check_labels(labels, inputs, origin)
+        check_labels(labels, spec, origin)
 
 
-def check_labels(labels: Tensor, inputs: ImageSpec, origin: str) -> None:
+def check_labels(labels: Tensor, spec: ImageSpec, origin: str) -> None:
     """Refuses labels that are not those of the network's classes.
 
     Raises:
         ValueError: naming the labels and the classes.
     """
-    if len(labels) and (int(labels.min()) < 0 or int(labels.max()) >= inputs.classes):
+    if len(labels) and (int(labels.min()) < 0 or int(labels.max()) >= spec.classes):
         raise ValueError(
             f"{origin} has labels from {int(labels.min())} to {int(labels.max())}, but the network tells "
-            f"{inputs.classes} classes apart, whose labels are 0 to {inputs.classes - 1}. Build the model with "
-            f"`inputs=ImageSpec({inputs.channels}, {inputs.height}, {inputs.width}, classes=...)`, or renumber the "
+            f"{spec.classes} classes apart, whose labels are 0 to {spec.classes - 1}. Build the model with "
+            f"`spec=ImageSpec({spec.channels}, {spec.height}, {spec.width}, classes=...)`, or renumber the "
             "labels."
         )
 
 
-def check_images(images: Tensor, inputs: ImageSpec, weights: Tensor, origin: str) -> None:
+def check_images(images: Tensor, spec: ImageSpec, weights: Tensor, origin: str) -> None:
     """Refuses images of another shape or type than the network takes; looks at no value.
 
     Raises:
         ValueError: naming what is wrong and what is wanted.
     """
-    if tuple(images.shape[1:]) != (inputs.channels, inputs.height, inputs.width):
+    if tuple(images.shape[1:]) != (spec.channels, spec.height, spec.width):
         raise ValueError(
-            f"{origin} has images of shape {list(images.shape)}, but the network was built for {inputs}, which is "
-            f"[B, {inputs.channels}, {inputs.height}, {inputs.width}]. Build the model with the `inputs` of the data, "
+            f"{origin} has images of shape {list(images.shape)}, but the network was built for {spec}, which is "
+            f"[B, {spec.channels}, {spec.height}, {spec.width}]. Build the model with the `spec` of the data, "
             "or resize the images and convert their channels."
         )
     if not images.is_floating_point():
@@ -120,7 +120,7 @@ class CheckedBatches(LightningModule):
     Nothing of this waits for a device: labels that are to be moved to one are looked at before.
     """
 
-    inputs: ImageSpec
+    spec: ImageSpec
     network: nn.Module
     roles: frozenset[str]
 
@@ -140,7 +140,7 @@ class CheckedBatches(LightningModule):
         for pair in batch.values() if isinstance(batch, Mapping) else (batch,):
             labels = pair[1] if type(pair) in (tuple, list) and len(pair) == 2 else None
             if isinstance(labels, Tensor) and labels.dtype == torch.int64 and labels.device.type == "cpu":
-                check_labels(labels, self.inputs, "A batch")
+                check_labels(labels, self.spec, "A batch")
         return batch
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
@@ -181,14 +181,14 @@ class CheckedBatches(LightningModule):
                 f"A batch to predict is {_say(batch)}, but images [B, C, H, W] are wanted, or a pair of them and "
                 "labels, which are ignored."
             )
-        check_images(images, self.inputs, self._some_weights, "A batch to predict")
+        check_images(images, self.spec, self._some_weights, "A batch to predict")
 
     @property
     def _some_weights(self) -> Tensor:
         return next(self.network.parameters())
 
     def _check(self, pair: Any, origin: str) -> None:
-        check_pair(pair, self.inputs, self._some_weights, origin)
+        check_pair(pair, self.spec, self._some_weights, origin)
 
 
 def images_of(batch: Any) -> Any:

@@ -9,7 +9,7 @@ __all__ = ("ImageSpec",)
 class ImageSpec:
     """Shape of the images and number of their labels.
 
-    Every data module has it as `inputs`, every image model takes it as `inputs`; on the command line the one
+    Every data module has it as `spec`, every image model takes it as `spec`; on the command line the one
     flows into the other by itself.
 
     Raises:
@@ -28,6 +28,6 @@ class ImageSpec:
     def __post_init__(self) -> None:
         for name in ("channels", "height", "width", "classes"):
             if getattr(self, name) < 1:
-                raise ValueError(f"inputs.{name} must be at least 1, not {getattr(self, name)}.")
+                raise ValueError(f"spec.{name} must be at least 1, not {getattr(self, name)}.")
         if self.classes == 1:
-            raise ValueError("inputs.classes is 1, but a network needs at least 2 classes to tell apart.")
+            raise ValueError("spec.classes is 1, but a network needs at least 2 classes to tell apart.")

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
 
 
 def evaluation():
-    return EvaluationModule(inputs=INPUTS, init_channels=2, num_cells=3, optim=EvaluationOptim(auxiliary_weight=0.0))
+    return EvaluationModule(spec=INPUTS, init_channels=2, num_cells=3, optim=EvaluationOptim(auxiliary_weight=0.0))
 
 
 def search(level="bilevel", order=1):
@@ -175,5 +175,5 @@ def test_a_batch_is_not_cut_into_more_parts_than_it_has_images(tmp_path):
 
 
 def test_one_class_is_refused():
-    with pytest.raises(ValueError, match=r"inputs\.classes is 1, but a network needs at least 2"):
+    with pytest.raises(ValueError, match=r"spec\.classes is 1, but a network needs at least 2"):
         ImageSpec(classes=1)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from lit_nas.cli.layers import config_files, read_layer, refuse_inputs
+from lit_nas.cli.layers import config_files, read_layer, refuse_spec
 
 __all__ = ("check_arguments",)
 
@@ -19,10 +19,10 @@ def check_arguments(args: Sequence[str]) -> None:
         ValueError: if a configuration cannot be read, a key has no value, or one is set that the data hand over.
     """
     for path in config_files(args):
-        refuse_inputs(read_layer(path), f"'{path}'")
+        refuse_spec(read_layer(path), f"'{path}'")
     for word, following in zip(args, [*args[1:], "--"], strict=True):
-        if re.match(r"--model\.(init_args\.)?inputs\b", word):
-            refuse_inputs({"model": {"init_args": {"inputs": following}}}, word)
+        if re.match(r"--model\.(init_args\.)?spec\b", word):
+            refuse_spec({"model": {"init_args": {"spec": following}}}, word)
         name, equals, value = word.partition("=")
         alone = name in ("--print_config", "--help") or name.endswith(".help")
         if alone or not (name.startswith("--") or name == "-c"):

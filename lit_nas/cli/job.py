@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from lit_nas.cli.known import guess
-from lit_nas.cli.layers import read_layer, refuse_inputs
+from lit_nas.cli.layers import read_layer, refuse_spec
 
 __all__ = ("EPILOG", "STAGES", "Job", "Stage", "plan")
 
@@ -116,7 +116,7 @@ def _read(path: Path) -> dict[str, Any]:
             raise ValueError(f"'{path}': the section `{name}` must be a mapping of keys, but is {section!r}.")
     for name in STAGES:
         section = content.get(name, {})
-        refuse_inputs(section, f"'{path}', section {name},")
+        refuse_spec(section, f"'{path}', section {name},")
         for key in SET_BY_THE_JOB:
             if _value(section, key) is not None:
                 raise ValueError(

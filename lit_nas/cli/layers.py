@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ("config_files", "read_layer", "refuse_inputs")
+__all__ = ("config_files", "read_layer", "refuse_spec")
 
 
 class _Loader(yaml.SafeLoader):
@@ -92,7 +92,7 @@ def config_files(args: Sequence[str]) -> Iterator[str]:
             yield value
 
 
-def refuse_inputs(layer: dict[str, Any], where: str) -> None:
+def refuse_spec(layer: dict[str, Any], where: str) -> None:
     """Refuses a configuration that sets what the data hand over to the model.
 
     Args:
@@ -100,14 +100,14 @@ def refuse_inputs(layer: dict[str, Any], where: str) -> None:
         where: What holds it.
 
     Raises:
-        ValueError: if it has the key `model.inputs`.
+        ValueError: if it has the key `model.spec`.
     """
     model = layer.get("model")
     arguments = model.get("init_args") if isinstance(model, dict) else None
-    if isinstance(arguments, dict) and "inputs" in arguments:
+    if isinstance(arguments, dict) and "spec" in arguments:
         raise ValueError(
-            f"{where} sets model.inputs, which follows from the data: channels, height, width and classes flow from "
-            "data.inputs into the model. Leave it out, and set the keys of `data` where they are free."
+            f"{where} sets model.spec, which follows from the data: channels, height, width and classes flow from "
+            "data.spec into the model. Leave it out, and set the keys of `data` where they are free."
         )
 
 

@@ -23,7 +23,7 @@ _TYPES = {
     "int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "dict": "a mapping",
     "list": "a list", "tuple": "a list", "collections.abc.Iterable": "a list",
 }  # fmt: skip
-_FROM_ELSEWHERE = ("inputs", "params", "optimizer")  # what the data, the network or the optimiser hand over
+_FROM_ELSEWHERE = ("spec", "params", "optimizer")  # what the data, the network or the optimiser hand over
 
 
 def translate_parser(message: str) -> str:

@@ -67,7 +67,7 @@ class TrainingCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Lets the shape of the images flow from the data into the model."""
-        parser.link_arguments("data.inputs", "model.init_args.inputs", compute_fn=asdict, apply_on="instantiate")
+        parser.link_arguments("data.spec", "model.init_args.spec", compute_fn=asdict, apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Sequence[str]) -> None:
         """Parses what `main` was given, which need not be the arguments of the process."""

@@ -36,23 +36,23 @@ class Augmentation:
             if getattr(self, name) < 0:
                 raise ValueError(f"data.augmentation.{name} must be at least 0, not {getattr(self, name)}.")
 
-    def check(self, inputs: ImageSpec) -> None:
+    def check(self, spec: ImageSpec) -> None:
         """Refuses images that the augmentation cannot change, or of which it would leave nothing.
 
         Raises:
             ValueError: for AutoAugment of images that are not RGB, and for a cutout or a shift as large as the image.
         """
-        self._check_colours(inputs.channels)
-        side = min(inputs.height, inputs.width)
+        self._check_colours(spec.channels)
+        side = min(spec.height, spec.width)
         if self.cutout > side:
             raise ValueError(
-                f"data.augmentation.cutout is {self.cutout}, which is larger than the images of {inputs.height} x "
-                f"{inputs.width} pixels. Use at most {side}; half of the side is usual."
+                f"data.augmentation.cutout is {self.cutout}, which is larger than the images of {spec.height} x "
+                f"{spec.width} pixels. Use at most {side}; half of the side is usual."
             )
         if self.crop_padding >= side:
             raise ValueError(
-                f"data.augmentation.crop_padding is {self.crop_padding}, which can move an image of {inputs.height} x "
-                f"{inputs.width} pixels out of sight. Use less than {side}; an eighth of the side is usual."
+                f"data.augmentation.crop_padding is {self.crop_padding}, which can move an image of {spec.height} x "
+                f"{spec.width} pixels out of sight. Use less than {side}; an eighth of the side is usual."
             )
 
     def _check_colours(self, channels: int) -> None:

@@ -29,7 +29,7 @@ class DigitsDataModule(ImageDataModule):
         super().__init__(augmentation=augmentation, **common)
 
     @property
-    def inputs(self) -> ImageSpec:
+    def spec(self) -> ImageSpec:
         """Shape and classes."""
         return ImageSpec(1, 8, 8, 10)
 

@@ -128,7 +128,7 @@ class ImageDataModule(LightningDataModule, ABC):
 
     @property
     @abstractmethod
-    def inputs(self) -> ImageSpec:
+    def spec(self) -> ImageSpec:
         """Shape and classes, known before any pixel is read."""
 
     @abstractmethod
@@ -138,12 +138,12 @@ class ImageDataModule(LightningDataModule, ABC):
     @cached_property
     def reader(self) -> ImageReader:
         """What decodes files."""
-        return ImageReader(self.inputs.channels, (self.inputs.height, self.inputs.width))
+        return ImageReader(self.spec.channels, (self.spec.height, self.spec.width))
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes in the order of their labels; the labels themselves if classes have no names."""
-        return tuple(str(label) for label in range(self.inputs.classes))
+        return tuple(str(label) for label in range(self.spec.classes))
 
     @property
     def test_rule(self) -> dict[str, Any]:
@@ -226,7 +226,7 @@ class ImageDataModule(LightningDataModule, ABC):
             _ = self._unlabelled  # the only images that are read
             return
         if not self.parts:
-            self.augmentation.check(self.inputs)
+            self.augmentation.check(self.spec)
             _check_labels(self._source, self.class_names, type(self).__name__)
             count = self._source.train
             self.parts = self.split.divide(count, len(self._source.labels) - count, self.limit)

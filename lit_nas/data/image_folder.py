@@ -137,7 +137,7 @@ class ImageFolderDataModule(ImageDataModule):
         return {**super().origin, "files": names.hexdigest()}
 
     @property
-    def inputs(self) -> ImageSpec:
+    def spec(self) -> ImageSpec:
         """Shape and classes; looks into the training folder."""
         return ImageSpec(self.reader.channels, *self.reader.size, len(self.classes))
 

@@ -42,14 +42,14 @@ class SyntheticDataModule(ImageDataModule):
         if num_images < 1:
             raise ValueError(f"data.num_images must be at least 1, not {num_images}.")
         self.num_images = num_images
-        self.spec = ImageSpec(channels, height, width, classes)
+        self._spec = ImageSpec(channels, height, width, classes)
         # the patterns are centred on the middle of the range
         self.mean, self.std = (0.5,) * channels, (0.25,) * channels
 
     @property
-    def inputs(self) -> ImageSpec:
+    def spec(self) -> ImageSpec:
         """Shape and classes."""
-        return self.spec
+        return self._spec
 
     @property
     def origin(self) -> dict[str, Any]:

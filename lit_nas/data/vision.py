@@ -39,7 +39,7 @@ class _VisionDataModule(ImageDataModule, ABC):
         self.root, self.download = root, download
 
     @property
-    def inputs(self) -> ImageSpec:
+    def spec(self) -> ImageSpec:
         """Shape and classes."""
         return self.spec
 

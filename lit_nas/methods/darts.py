@@ -25,7 +25,7 @@ class DARTS(ImageSearchModule):
     """Weights descend on one part of the training data, the architecture on the other.
 
     Args:
-        inputs: Images and labels; flows in from the data on the command line.
+        spec: Images and labels; flows in from the data on the command line.
         space: What is searched.
         order: 1 takes the architecture's gradient at the present weights, 2 after one virtual step of theirs.
         product: How order 2 computes its Hessian-vector product: by finite differences, as in the paper, or exactly.
@@ -38,7 +38,7 @@ class DARTS(ImageSearchModule):
 
     def __init__(
         self,
-        inputs: ImageSpec = ImageSpec(),
+        spec: ImageSpec = ImageSpec(),
         space: SearchSpace = DartsSpace(),
         order: Literal[1, 2] = 1,
         product: Literal["finite_difference", "exact"] = "finite_difference",
@@ -56,8 +56,8 @@ class DARTS(ImageSearchModule):
             )
         if order == 2 and optim.level == "single":
             raise ValueError("Both levels step at the same point with model.optim.level single: set model.order to 1.")
-        self.inputs, self.order, self.product = inputs, order, product
-        self.network = build_search_network(space, inputs, engine)
+        self.spec, self.order, self.product = spec, order, product
+        self.network = build_search_network(space, spec, engine)
         self.architecture = Architecture(space, Softmax())
         self.deriver = default_deriver(space) if deriver is None else deriver
         self.optim = optim

@@ -27,7 +27,7 @@ class EntmaxDARTS(ImageSearchModule):
     """The search network becomes the final one while its candidates die out.
 
     Args:
-        inputs: Images and labels; flows in from the data on the command line.
+        spec: Images and labels; flows in from the data on the command line.
         space: What is searched.
         relaxation: How parameters become weights; the paper has `Entmax` with alpha 2 and 3.
         pruning: What is pruned; None keeps every candidate.
@@ -40,7 +40,7 @@ class EntmaxDARTS(ImageSearchModule):
 
     def __init__(
         self,
-        inputs: ImageSpec = ImageSpec(),
+        spec: ImageSpec = ImageSpec(),
         space: SearchSpace = DartsSpace(),
         relaxation: Relaxation = Entmax(),
         pruning: Pruning | None = Pruning(),
@@ -49,8 +49,8 @@ class EntmaxDARTS(ImageSearchModule):
         engine: Engine = Fused(),
     ) -> None:
         super().__init__()
-        self.inputs, self.pruning, self.optim, self.deriver = inputs, pruning, optim, deriver
-        self.network = build_search_network(space, inputs, engine)
+        self.spec, self.pruning, self.optim, self.deriver = spec, pruning, optim, deriver
+        self.network = build_search_network(space, spec, engine)
         self.architecture = Architecture(space, relaxation)
 
     def configure_callbacks(self) -> list[Any]:

@@ -33,21 +33,21 @@ class CellInputs(nn.Module):
         return [self.before(before), self.last(last)]
 
 
-def check_image_size(inputs: ImageSpec, reductions: int) -> None:
+def check_image_size(spec: ImageSpec, reductions: int) -> None:
     """Refuses images that cannot be halved that often.
 
     Args:
-        inputs: What the data set hands over.
+        spec: What the data set hands over.
         reductions: How many times the network halves H and W.
 
     Raises:
         ValueError: if H or W is not a multiple of 2 ** reductions.
     """
     factor = 2**reductions
-    if inputs.height % factor or inputs.width % factor:
-        up = (-(-inputs.height // factor) * factor, -(-inputs.width // factor) * factor)
+    if spec.height % factor or spec.width % factor:
+        up = (-(-spec.height // factor) * factor, -(-spec.width // factor) * factor)
         raise ValueError(
-            f"Images of {inputs.height}x{inputs.width} pixels do not fit a network with {reductions} reductions: "
+            f"Images of {spec.height}x{spec.width} pixels do not fit a network with {reductions} reductions: "
             f"height and width must be multiples of {factor}. Resize or pad the images, to {up[0]}x{up[1]} for "
             "example (data.size of ImageFolderDataModule), or choose a network with fewer reductions (fewer cells)."
         )

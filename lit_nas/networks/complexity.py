@@ -23,25 +23,25 @@ def count_weights(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def multiply_adds_by_layer(network: nn.Module, inputs: ImageSpec) -> dict[str, int]:
+def multiply_adds_by_layer(network: nn.Module, spec: ImageSpec) -> dict[str, int]:
     """Multiply-adds of each convolution and linear layer for one image, by the name of the layer.
 
     A copy of the network runs in evaluation mode with `run_for_shapes`, so an auxiliary head does not count.
 
     Args:
         network: Maps images to logits.
-        inputs: The size of its images.
+        spec: The size of its images.
     """
     counts: dict[str, int] = {}
     network = copy.deepcopy(network).to("meta").eval()
     for name, module in network.named_modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             module.register_forward_hook(partial(_add, counts, name))
-    run_for_shapes(network, inputs)
+    run_for_shapes(network, spec)
     return counts
 
 
-def run_for_shapes(network: nn.Module, inputs: ImageSpec) -> None:
+def run_for_shapes(network: nn.Module, spec: ImageSpec) -> None:
     """Runs a network on one image for its hooks, which see outputs of the right shape that hold zeros.
 
     Layers with weights compute nothing. The meta device would do as much, but brings in the compiler of torch, which
@@ -49,7 +49,7 @@ def run_for_shapes(network: nn.Module, inputs: ImageSpec) -> None:
 
     Args:
         network: Maps images to logits; its weights may be anywhere.
-        inputs: The size of its images.
+        spec: The size of its images.
     """
     replaced = {nn.Conv2d: _convolved, nn.Linear: _mapped, BatchNormKind: _kept}
     changed = []
@@ -60,7 +60,7 @@ def run_for_shapes(network: nn.Module, inputs: ImageSpec) -> None:
                 changed.append(module)
     try:
         with torch.no_grad():
-            network(torch.zeros(1, inputs.channels, inputs.height, inputs.width))
+            network(torch.zeros(1, spec.channels, spec.height, spec.width))
     finally:
         for module in changed:
             del module.forward
@@ -82,7 +82,7 @@ def _kept(module: nn.Module, x: Tensor) -> Tensor:
     return x
 
 
-def count_multiply_adds(network: nn.Module, inputs: ImageSpec) -> int:
+def count_multiply_adds(network: nn.Module, spec: ImageSpec) -> int:
     """Multiply-adds of all convolutions and linear layers for one image.
 
     One multiplication with its addition is one. BatchNorm, pooling and the sums of a cell do not count; papers that do
@@ -90,9 +90,9 @@ def count_multiply_adds(network: nn.Module, inputs: ImageSpec) -> int:
 
     Args:
         network: Maps images to logits.
-        inputs: The size of its images.
+        spec: The size of its images.
     """
-    return sum(multiply_adds_by_layer(network, inputs).values())
+    return sum(multiply_adds_by_layer(network, spec).values())
 
 
 def _add(counts: dict[str, int], name: str, module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:

@@ -166,7 +166,7 @@ class EvaluationNetwork(nn.Module):
 
     Args:
         genotype: With the cells `normal` and `reduce`.
-        inputs: Images and labels.
+        spec: Images and labels.
         init_channels: C of the first cell, even.
         num_cells: Depth.
         auxiliary: Whether there is an auxiliary head.
@@ -179,7 +179,7 @@ class EvaluationNetwork(nn.Module):
     def __init__(
         self,
         genotype: Genotype,
-        inputs: ImageSpec = ImageSpec(),
+        spec: ImageSpec = ImageSpec(),
         init_channels: int = 36,
         num_cells: int = 20,
         auxiliary: bool = True,
@@ -187,9 +187,9 @@ class EvaluationNetwork(nn.Module):
     ) -> None:
         super().__init__()
         _check(genotype, init_channels, num_cells, stem)
-        self.stem = _STEMS[stem](inputs.channels, init_channels)
+        self.stem = _STEMS[stem](spec.channels, init_channels)
         places, halvings = reduction_places(num_cells), self.stem.reductions
-        check_image_size(inputs, halvings + len(places))
+        check_image_size(spec, halvings + len(places))
         self.auxiliary: AuxiliaryHead | None = None
         self.auxiliary_place = 2 * num_cells // 3
         self.types = tuple("reduce" if index in places else "normal" for index in range(num_cells))
@@ -203,9 +203,9 @@ class EvaluationNetwork(nn.Module):
             self.cells.append(FixedCell(cell, before, last, channels, reduced, reduction))
             before, last, reduced = last, len(cell.concat) * channels, reduction
             if auxiliary and index == self.auxiliary_place:
-                size = (inputs.height >> halvings, inputs.width >> halvings)
-                self.auxiliary = AuxiliaryHead(last, size, inputs.classes, self.stem.auxiliary_norm)
-        self.classifier = nn.Linear(last, inputs.classes)
+                size = (spec.height >> halvings, spec.width >> halvings)
+                self.auxiliary = AuxiliaryHead(last, size, spec.classes, self.stem.auxiliary_norm)
+        self.classifier = nn.Linear(last, spec.classes)
 
     def forward(self, images: Tensor, drop_probability: float = 0.0) -> tuple[Tensor, Tensor | None]:
         """Classifies images.

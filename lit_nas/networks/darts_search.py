@@ -56,19 +56,19 @@ class SearchNetwork(nn.Module):
 
     Args:
         space: What is searched.
-        inputs: Images and labels.
+        spec: Images and labels.
         engine: What computes the nodes of the cells.
 
     Raises:
         ValueError: if the images are too small for the reductions.
     """
 
-    def __init__(self, space: DartsSpace, inputs: ImageSpec, engine: Engine | None = None) -> None:
+    def __init__(self, space: DartsSpace, spec: ImageSpec, engine: Engine | None = None) -> None:
         super().__init__()
         layout, cells = space.layout, space.cells
-        check_image_size(inputs, sum(cells[position.cell].reduction for position in layout))
+        check_image_size(spec, sum(cells[position.cell].reduction for position in layout))
         channels = space.stem_multiplier * space.init_channels
-        self.stem = ConvBN(inputs.channels, channels)
+        self.stem = ConvBN(spec.channels, channels)
         self.types = tuple(position.cell for position in layout)
         self.cells = nn.ModuleList()
         before = last = channels
@@ -79,7 +79,7 @@ class SearchNetwork(nn.Module):
                 SearchCell(cell, before, last, position.channels, reduced, space.style, engine or Fused())
             )
             before, last, reduced = last, len(cell.targets) * position.channels, cell.reduction
-        self.classifier = nn.Linear(last, inputs.classes)
+        self.classifier = nn.Linear(last, spec.classes)
 
     def forward(self, images: Tensor, mixture: Mixture) -> Tensor:
         """[B, 3, H, W] and a mixture -> logits [B, K]."""

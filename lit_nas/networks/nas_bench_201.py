@@ -125,18 +125,18 @@ class NasBench201SearchNetwork(nn.Module):
 
     Args:
         space: What is searched.
-        inputs: Images and labels.
+        spec: Images and labels.
         engine: What computes the nodes of the cells.
 
     Raises:
         ValueError: if the images are too small for the residual blocks.
     """
 
-    def __init__(self, space: NasBench201Space, inputs: ImageSpec, engine: Engine | None = None) -> None:
+    def __init__(self, space: NasBench201Space, spec: ImageSpec, engine: Engine | None = None) -> None:
         super().__init__()
-        check_image_size(inputs, 2)
+        check_image_size(spec, 2)
         channels, positions, cells = space.init_channels, _with_blocks(space.layout), space.cells
-        self.stem = ConvBN(inputs.channels, channels)
+        self.stem = ConvBN(spec.channels, channels)
         self.types = tuple(position.cell for position in positions)
         self.cells = nn.ModuleList()
         for kind, width in positions:
@@ -147,7 +147,7 @@ class NasBench201SearchNetwork(nn.Module):
             )
             channels = width
         self.head = _Head(channels)
-        self.classifier = nn.Linear(channels, inputs.classes)
+        self.classifier = nn.Linear(channels, spec.classes)
 
     def features(self, images: Tensor, mixture: Mixture) -> Tensor:
         """[B, 3, H, W] and a mixture -> features [B, 4C], what the classifier sees."""
@@ -166,7 +166,7 @@ class NasBench201Network(nn.Module):
 
     Args:
         genotype: A cell of NAS-Bench-201.
-        inputs: Images and labels.
+        spec: Images and labels.
         init_channels: C of the first stage.
         num_cells: Searched cells, a multiple of three; the two residual blocks come on top.
 
@@ -177,7 +177,7 @@ class NasBench201Network(nn.Module):
     auxiliary = None
 
     def __init__(
-        self, genotype: Genotype, inputs: ImageSpec = ImageSpec(), init_channels: int = 16, num_cells: int = 15
+        self, genotype: Genotype, spec: ImageSpec = ImageSpec(), init_channels: int = 16, num_cells: int = 15
     ) -> None:
         super().__init__()
         if num_cells < 3 or num_cells % 3:
@@ -188,8 +188,8 @@ class NasBench201Network(nn.Module):
                 f"The network of NAS-Bench-201 needs a genotype of the space '{space.name}', but genotype "
                 f"'{genotype.label}' is of the space '{genotype.space}'."
             )
-        check_image_size(inputs, 2)
-        self.stem = ConvBN(inputs.channels, init_channels)
+        check_image_size(spec, 2)
+        self.stem = ConvBN(spec.channels, init_channels)
         positions, channels = _with_blocks(space.layout), init_channels
         self.types = tuple(position.cell for position in positions)
         self.cells = nn.ModuleList()
@@ -198,7 +198,7 @@ class NasBench201Network(nn.Module):
             self.cells.append(ResidualBlock(channels, width) if block else NasBench201Cell(genotype.cells[kind], width))
             channels = width
         self.head = _Head(channels)
-        self.classifier = nn.Linear(channels, inputs.classes)
+        self.classifier = nn.Linear(channels, spec.classes)
 
     def features(self, images: Tensor, drop_probability: float = 0.0) -> Tensor:
         """[B, 3, H, W] -> features [B, 4C], what the classifier sees."""

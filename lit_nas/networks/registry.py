@@ -34,7 +34,7 @@ class EvaluationKind:
     """A kind of evaluation network, with the numbers of its paper."""
 
     build: Callable[..., nn.Module]
-    """(genotype, inputs, init_channels, num_cells), and `auxiliary` where there may be such a head."""
+    """(genotype, spec, init_channels, num_cells), and `auxiliary` where there may be such a head."""
     init_channels: int
     """C of the first cell."""
     num_cells: int
@@ -61,12 +61,12 @@ _SEARCH_NETWORKS: Mapping[type[SearchSpace], Callable[..., nn.Module]] = {
 }
 
 
-def build_search_network(space: SearchSpace, inputs: ImageSpec, engine: Engine) -> nn.Module:
+def build_search_network(space: SearchSpace, spec: ImageSpec, engine: Engine) -> nn.Module:
     """The search network of a space; maps images and a mixture to logits.
 
     Args:
         space: What is searched.
-        inputs: Images and labels.
+        spec: Images and labels.
         engine: What computes the nodes of the cells.
 
     Raises:
@@ -75,7 +75,7 @@ def build_search_network(space: SearchSpace, inputs: ImageSpec, engine: Engine) 
     if type(space) not in _SEARCH_NETWORKS:
         known = ", ".join(kind.__name__ for kind in _SEARCH_NETWORKS)
         raise ValueError(f"There is no search network for the space {type(space).__name__}. Known are: {known}.")
-    return _SEARCH_NETWORKS[type(space)](space, inputs, engine)
+    return _SEARCH_NETWORKS[type(space)](space, spec, engine)
 
 
 def default_kind(genotype: Genotype) -> str:
@@ -106,7 +106,7 @@ def find_kind(name: str) -> EvaluationKind:
 def build_evaluation_network(
     name: str,
     genotype: Genotype,
-    inputs: ImageSpec,
+    spec: ImageSpec,
     init_channels: int | None = None,
     num_cells: int | None = None,
     auxiliary: bool = False,
@@ -116,7 +116,7 @@ def build_evaluation_network(
     Args:
         name: Its kind.
         genotype: Its cells.
-        inputs: Images and labels.
+        spec: Images and labels.
         init_channels: C of the first cell; None means the paper's.
         num_cells: Depth; None means the paper's.
         auxiliary: Whether there is an auxiliary head.
@@ -134,4 +134,4 @@ def build_evaluation_network(
     cells = kind.num_cells if num_cells is None else num_cells
     if cells > MOST_CELLS:
         raise ValueError(f"num_cells must be at most {MOST_CELLS}, not {cells}.")
-    return kind.build(genotype, inputs, channels, cells, **({"auxiliary": auxiliary} if kind.auxiliary else {}))
+    return kind.build(genotype, spec, channels, cells, **({"auxiliary": auxiliary} if kind.auxiliary else {}))

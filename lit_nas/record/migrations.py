@@ -12,7 +12,7 @@ from typing import Any
 
 __all__ = ("FORMAT_VERSION", "MIGRATIONS", "migrate")
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 Checkpoint = dict[str, Any]
 
 
@@ -99,5 +99,18 @@ def _one_device(state: dict[str, Any], rank: int) -> dict[str, Any]:
     return {**state, "cuda": generators[rank % len(generators)]} if isinstance(generators, list) else state
 
 
-MIGRATIONS: Mapping[int, Callable[[Checkpoint], Checkpoint]] = {1: _from_1}
+def _rename_inputs(checkpoint: Checkpoint) -> Checkpoint:
+    """What data and model agree on is the argument `spec`, which was called `inputs`."""
+    record = checkpoint["lit_nas"]
+    arguments = {("spec" if name == "inputs" else name): value for name, value in record["init_args"].items()}
+    return {**checkpoint, "lit_nas": {**record, "init_args": arguments}}
+
+
+def _from_2(checkpoint: Checkpoint) -> Checkpoint:
+    """Version 3 names the specification that data and model agree on `spec`."""
+    found = _rename_inputs(checkpoint)
+    return {**found, "lit_nas": {**found["lit_nas"], "version": 3}}
+
+
+MIGRATIONS: Mapping[int, Callable[[Checkpoint], Checkpoint]] = {1: _from_1, 2: _from_2}
 """Version -> step to the next one."""

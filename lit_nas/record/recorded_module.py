@@ -43,7 +43,7 @@ class RecordedModule(LightningModule, ABC):
     finished steps depended (see `lit_nas.record.changes`); any other difference is refused.
     """
 
-    inputs: ImageSpec
+    spec: ImageSpec
     network: nn.Module
     paper_batch_size: int | None = None
     """Images of each batch in the paper, to which its learning rates belong; None where there is no paper."""
@@ -94,10 +94,10 @@ class RecordedModule(LightningModule, ABC):
             ValueError: if the two differ.
         """
         data = data_of(self.trainer)
-        if data is not None and getattr(data, "inputs", self.inputs) != self.inputs:
+        if data is not None and getattr(data, "spec", self.spec) != self.spec:
             raise ValueError(
-                f"The network was built for {self.inputs}, but {type(data).__name__} hands over {data.inputs}. "
-                "Leave model.inputs out on the command line, or pass `inputs=data.inputs` in Python."
+                f"The network was built for {self.spec}, but {type(data).__name__} hands over {data.spec}. "
+                "Leave model.spec out on the command line, or pass `spec=data.spec` in Python."
             )
         replace_layer_sync(self.trainer.strategy)
 

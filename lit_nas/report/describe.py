@@ -52,10 +52,10 @@ def describe(
     kind = find_kind(network)
     channels = kind.init_channels if init_channels is None else init_channels
     cells = kind.num_cells if num_cells is None else num_cells
-    inputs = ImageSpec(3, kind.pixels, kind.pixels, kind.classes if num_classes is None else num_classes)
+    spec = ImageSpec(3, kind.pixels, kind.pixels, kind.classes if num_classes is None else num_classes)
     with torch.device("meta"):
-        model = build_evaluation_network(network, genotype, inputs, channels, cells, kind.auxiliary).eval()
-    layers = multiply_adds_by_layer(model, inputs)
+        model = build_evaluation_network(network, genotype, spec, channels, cells, kind.auxiliary).eval()
+    layers = multiply_adds_by_layer(model, spec)
     head = 0 if model.auxiliary is None else count_weights(model.auxiliary)
     tail = [part for part, _ in model.named_children() if part not in ("stem", "cells", "auxiliary")]
     return {
@@ -63,12 +63,12 @@ def describe(
         "network": network,
         "init_channels": channels,
         "num_cells": cells,
-        "num_classes": inputs.classes,
+        "num_classes": spec.classes,
         "weights": count_weights(model) - head,
         "weights_auxiliary": head,
         "multiply_adds": sum(layers.values()),
         "stem": _cost(model, layers, "stem"),
-        "cells": _rows(model, layers, genotype, inputs),
+        "cells": _rows(model, layers, genotype, spec),
         "classifier": _cost(model, layers, *tail),
     }
 
@@ -79,13 +79,13 @@ def _cost(model: nn.Module, layers: dict[str, int], *parts: str) -> dict[str, in
     return {"weights": weights, "multiply_adds": sum(inside)}
 
 
-def _rows(model: nn.Module, layers: dict[str, int], genotype: Genotype, inputs: ImageSpec) -> list[dict[str, Any]]:
+def _rows(model: nn.Module, layers: dict[str, int], genotype: Genotype, spec: ImageSpec) -> list[dict[str, Any]]:
     outputs: list[list[int]] = []
     hooks = [
         cell.register_forward_hook(lambda module, arguments, output: outputs.append(list(output.shape[1:])))
         for cell in model.cells
     ]
-    run_for_shapes(model, inputs)
+    run_for_shapes(model, spec)
     for hook in hooks:
         hook.remove()
     rows = []

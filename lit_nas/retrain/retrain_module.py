@@ -73,7 +73,7 @@ class EvaluationModule(CheckedBatches, RecordedModule):
     Args:
         genotype: A published name, a genotype file, a checkpoint of a search, an architecture string of
             NAS-Bench-201, or the dict form of a genotype.
-        inputs: Images and labels; flows in from the data on the command line.
+        spec: Images and labels; flows in from the data on the command line.
         network: `cifar` for small images, `imagenet` for large ones, `nas_bench_201` (without auxiliary head) for
             cells of that space. None means `nas_bench_201` for cells of that space, else `cifar`.
         init_channels: C of the first cell; None means the paper's: 36, 48 for `imagenet`, 16 for `nas_bench_201`.
@@ -88,14 +88,14 @@ class EvaluationModule(CheckedBatches, RecordedModule):
     def __init__(
         self,
         genotype: str | dict[str, Any] = "DARTS_V2",
-        inputs: ImageSpec = ImageSpec(),
+        spec: ImageSpec = ImageSpec(),
         network: EvaluationName | None = None,
         init_channels: int | None = None,
         num_cells: int | None = None,
         optim: EvaluationOptim = EvaluationOptim(),
     ) -> None:
         super().__init__()
-        self.inputs, self.optim = inputs, optim
+        self.spec, self.optim = spec, optim
         if isinstance(genotype, dict):
             self.genotype = Genotype.from_dict(genotype, "model.genotype")
         else:
@@ -104,10 +104,10 @@ class EvaluationModule(CheckedBatches, RecordedModule):
         network = default_kind(self.genotype) if network is None else network
         self.paper_batch_size = find_kind(network).batch_size
         self.network = build_evaluation_network(
-            network, self.genotype, inputs, init_channels, num_cells, optim.auxiliary_weight > 0
+            network, self.genotype, spec, init_channels, num_cells, optim.auxiliary_weight > 0
         )
-        self.train_accuracy, self.val_accuracy, self.test_accuracy = (_accuracy(inputs.classes, 1) for _ in range(3))
-        self.test_top5_accuracy = _accuracy(inputs.classes, 5) if inputs.classes > 5 else None
+        self.train_accuracy, self.val_accuracy, self.test_accuracy = (_accuracy(spec.classes, 1) for _ in range(3))
+        self.test_top5_accuracy = _accuracy(spec.classes, 5) if spec.classes > 5 else None
         self.train_loss = MeanMetric(nan_strategy="disable")
         for metric in (self.train_loss, self.train_accuracy):  # so that an interruption within an epoch loses nothing
             metric.persistent(True)

@@ -51,7 +51,7 @@ class SearchBatch(TypedDict, total=False):
 class SearchModule(RecordedModule, ABC):
     """Verbs of a search; the algorithm is the final class's `training_step`.
 
-    A final class assigns `network`, `architecture`, `optim`, `inputs` and, if it has one, `deriver` in its constructor.
+    A final class assigns `network`, `architecture`, `optim`, `spec` and, if it has one, `deriver` in its constructor.
     The verbs take a loss as a function, because they freeze the other level before the forward pass, and cut the batch
     into `optim.accumulate` parts.
     """

@@ -37,7 +37,7 @@ def test_search(tmp_path):
 def test_retraining(every, last, tmp_path):
     data = SyntheticDataModule(num_images=20, height=8, width=8, batch_size=5, split="all")
     optim = EvaluationOptim(schedule_every=every, auxiliary_weight=0.0)
-    module = EvaluationModule("DARTS_V1", data.inputs, init_channels=2, num_cells=3, optim=optim)
+    module = EvaluationModule("DARTS_V1", data.spec, init_channels=2, num_cells=3, optim=optim)
     found = rates(tmp_path, module, data)
     steps = len(data.train_dataloader()["weights"])
     expected = [0.025 * (1 + cos(pi * step / (3 * steps))) / 2 for step in last]

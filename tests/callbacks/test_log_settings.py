@@ -42,7 +42,7 @@ def test_python_logs_what_is_known(tmp_path):
         limit_train_batches=1, limit_val_batches=0, log_every_n_steps=1, enable_progress_bar=False,
         enable_model_summary=False, enable_checkpointing=False,
     )  # fmt: skip
-    trainer.fit(DARTS(data.inputs, SPACE), data)
+    trainer.fit(DARTS(data.spec, SPACE), data)
     logged = yaml.safe_load((tmp_path / "tb" / "hparams.yaml").read_text())
     assert logged["model"]["class_path"] == "lit_nas.methods.DARTS"
     assert logged["model"]["init_args"]["space"]["init_args"]["init_channels"] == 2

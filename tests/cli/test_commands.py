@@ -189,8 +189,8 @@ def test_shapes_flow_from_the_data(tmp_path):
     arguments = [*TINY_SEARCH, "--data.channels", "1", "--data.height", "12", "--data.classes", "4"]
     assert main(["fit", *arguments, *folder(tmp_path)]) == 0
     content = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
-    inputs = content["lit_nas"]["init_args"]["inputs"]
-    assert inputs == {"channels": 1, "height": 12, "width": 8, "classes": 4}
+    spec = content["lit_nas"]["init_args"]["spec"]
+    assert spec == {"channels": 1, "height": 12, "width": 8, "classes": 4}
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_shapes_flow_from_the_data(tmp_path):
         (["--model.optim.schedule", "torch.optim.lr_scheduler.StepLR"], "model.optim.schedule.step_size is missing"),
         (["--model.optim.arch_from_epoch", "1"], "the architecture would never move"),
         (["--model.product", "exact"], "only order 2 has such a product"),
-        (["--model.inputs.classes", "7"], "follows from the data"),
+        (["--model.spec.classes", "7"], "follows from the data"),
         (["--model.order"], "--model.order needs a value"),
         (["--ckpt_path", ""], "--ckpt_path was given an empty value"),
         (
@@ -343,7 +343,7 @@ def test_retraining_refuses_what_does_not_fit(tmp_path, capsys):
         ("model: {class_path: DARTS, init_args: {space: {class_path: DartsSpace, init_args: {foo: 1}}}}",
          "model.space.foo is unknown. The keys of DartsSpace are: init_channels"),
         ("model: {class_path: DARTS, init_args: {space: {class_path: Softmax}}}", "DartsSpace, NasBench201Space"),
-        ("model: {class_path: DARTS, init_args: {inputs: {classes: 7}}}", "layer.yaml' sets model.inputs"),
+        ("model: {class_path: DARTS, init_args: {spec: {classes: 7}}}", "layer.yaml' sets model.spec"),
         ("model: {class_path: DARTS, init_arg: {order: 1}}", "did you mean `init_args`?"),
         ("data: {class_path: SyntheticDataModule, init_args: {augmentation: {foo: 1}}}", "keys of Augmentation are"),
         ("modle: {class_path: DARTS}", "`modle` is unknown (did you mean `model`?)"),

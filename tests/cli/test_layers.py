@@ -2,7 +2,7 @@
 
 import pytest
 
-from lit_nas.cli.layers import config_files, read_layer, refuse_inputs
+from lit_nas.cli.layers import config_files, read_layer, refuse_spec
 
 
 def test_a_layer_is_read(tmp_path):
@@ -69,7 +69,7 @@ def test_files_are_found_among_arguments():
 
 
 def test_inputs_of_the_model_follow_from_the_data():
-    with pytest.raises(ValueError, match=r"The file sets model\.inputs, which follows from the data"):
-        refuse_inputs({"model": {"init_args": {"inputs": {"classes": 7}}}}, "The file")
+    with pytest.raises(ValueError, match=r"The file sets model\.spec, which follows from the data"):
+        refuse_spec({"model": {"init_args": {"spec": {"classes": 7}}}}, "The file")
     for layer in ({}, {"model": "DARTS"}, {"model": {"init_args": None}}, {"model": {"init_args": {"order": 1}}}):
-        refuse_inputs(layer, "The file")
+        refuse_spec(layer, "The file")

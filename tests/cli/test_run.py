@@ -112,9 +112,9 @@ def test_layers_are_merged_and_printed(tmp_path, capsys):
             "has the key trainer.default_root_dir, which the job",
         ),
         (
-            {"search": {"model": {"class_path": "DARTS", "init_args": {"inputs": {"classes": 7}}}}},
+            {"search": {"model": {"class_path": "DARTS", "init_args": {"spec": {"classes": 7}}}}},
             [],
-            "sets model.inputs",
+            "sets model.spec",
         ),
         ({"folder": None}, [], "needs a folder"),
         ({}, ["--retrain.model.nonsense", "1"], "nonsense"),

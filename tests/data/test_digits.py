@@ -8,7 +8,7 @@ def test_digits_are_complete_stratified_and_normalised():
     from sklearn.datasets import load_digits
 
     data = DigitsDataModule(batch_size=32)
-    assert data.inputs == ImageSpec(1, 8, 8, 10)
+    assert data.spec == ImageSpec(1, 8, 8, 10)
     data.setup("fit")
     source = data._source
     assert source.images.shape == (1797, 1, 8, 8)

@@ -160,7 +160,7 @@ def test_testing_sees_each_test_image_once(tmp_path):
 
 def test_inputs_and_roles_are_known_before_the_images():
     data = _data(split="one-one-four")
-    assert data.inputs == ImageSpec(3, 8, 8, 4)
+    assert data.spec == ImageSpec(3, 8, 8, 4)
     assert data.roles == {"weights", "arch", "test"}
     assert data.sizes == {}
     data.setup("fit")

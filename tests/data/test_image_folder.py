@@ -37,7 +37,7 @@ def _evaluate(data):
 def test_files_become_images_and_labels(root, part):
     _write(root, part, {"cat": 2, "dog": 1})
     data = ImageFolderDataModule(str(root), size=(10, 12), batch_size=2)
-    assert data.inputs == ImageSpec(3, 10, 12, 2)
+    assert data.spec == ImageSpec(3, 10, 12, 2)
     assert data.classes == ("cat", "dog")
     images, labels = _evaluate(data)
     assert data.sizes == {"weights": 9, "arch": 9, "test": 3}
@@ -102,7 +102,7 @@ def test_a_missing_folder_names_what_was_looked_for(tmp_path):
     with pytest.raises(
         FileNotFoundError, match=r"nowhere' has no folder of a class: looked for .*train/CLASS.*test/CL"
     ):
-        _ = data.inputs
+        _ = data.spec
 
 
 def test_a_class_that_training_lacks_is_refused(root):
@@ -150,7 +150,7 @@ def test_a_class_without_images_is_named(root):
     (root / "train" / "emu").mkdir()
     (root / "train" / "emu" / "notes.txt").touch()
     with pytest.raises(ValueError, match=r"train has no image of the classes \['emu'\].*Add images, or remove"):
-        _ = ImageFolderDataModule(str(root)).inputs
+        _ = ImageFolderDataModule(str(root)).spec
     (root / "train" / "emu" / "notes.txt").unlink()
     (root / "train" / "emu").rmdir()
     _write(root, "test", {"cat": 1, "dog": 0})
@@ -166,7 +166,7 @@ def test_hidden_folders_are_no_classes(root):
 def test_a_single_class_is_refused(tmp_path):
     _write(tmp_path, "train", {"cat": 3})
     with pytest.raises(ValueError, match=r"train has the single class 'cat', but a network needs at least 2"):
-        _ = ImageFolderDataModule(str(tmp_path)).inputs
+        _ = ImageFolderDataModule(str(tmp_path)).spec
 
 
 def test_held_out_images_may_not_have_trained_the_search(root):
@@ -205,11 +205,11 @@ def test_a_run_folder_names_the_classes_of_images_elsewhere(root, tmp_path_facto
     run = tmp_path_factory.mktemp("run")
     (run / "classes.json").write_text('["cat", "dog"]')
     data = ImageFolderDataModule(str(run), size=8, predict_root=str(root), num_workers=0)
-    assert data.inputs == ImageSpec(3, 8, 8, 2)
+    assert data.spec == ImageSpec(3, 8, 8, 2)
     data.setup("predict")
     assert len(data.predicted_names) == 18
     with pytest.raises(FileNotFoundError, match=r"has no folder train, without which only images"):
         ImageFolderDataModule(str(run), size=8).setup("fit")
     (run / "classes.json").write_text('{"cat": 0}')
     with pytest.raises(ValueError, match=r"classes\.json is not a list of names of classes"):
-        _ = ImageFolderDataModule(str(run), size=8).inputs
+        _ = ImageFolderDataModule(str(run), size=8).spec

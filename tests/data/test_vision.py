@@ -46,7 +46,7 @@ def test_fashion_mnist_is_read_from_its_files(tmp_path):
 
 @pytest.mark.parametrize("module", _MODULES)
 def test_layouts_of_torchvision_become_one(module, monkeypatch, tmp_path):
-    spec = module().inputs
+    spec = module().spec
     random = np.random.default_rng(0)
     shape = (6, spec.channels, spec.height, spec.width)
 
@@ -127,7 +127,7 @@ def test_a_download_that_fails_says_what_may_be_put_where(module, error, monkeyp
 @pytest.mark.parametrize("module", _MODULES)
 def test_classes_have_the_names_of_torchvision(module):
     data = module()
-    assert len(set(data.class_names)) == data.inputs.classes
+    assert len(set(data.class_names)) == data.spec.classes
     if module is FashionMNISTDataModule:
         assert [name.lower() for name in data.class_names] == [name.lower() for name in FashionMNIST.classes]
 
@@ -135,7 +135,7 @@ def test_classes_have_the_names_of_torchvision(module):
 @pytest.mark.parametrize("module", _MODULES)
 def test_constants_have_a_number_a_channel(module):
     data = module()
-    assert len(data.mean) == len(data.std) == data.inputs.channels
+    assert len(data.mean) == len(data.std) == data.spec.channels
 
 
 @pytest.mark.parametrize("module", _MODULES)

@@ -281,8 +281,8 @@ SPACES = [
 @pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
 def test_checkpoints_and_two_steps_of_a_network(engine, space):
     images, labels = torch.randn(2, 3, 16, 16, dtype=torch.float64), torch.tensor([0, 1])
-    inputs = ImageSpec(height=16, width=16)
-    networks = [build_search_network(space, inputs, e).double() for e in (Reference(), engine)]
+    spec = ImageSpec(height=16, width=16)
+    networks = [build_search_network(space, spec, e).double() for e in (Reference(), engine)]
     networks[1].load_state_dict(networks[0].state_dict())
     architecture = Architecture(space, Softmax()).double()
     found = []

@@ -11,24 +11,24 @@ from lit_nas.specs import ImageSpec
 
 
 @pytest.mark.parametrize(
-    ("inputs", "arguments", "expected"),
+    ("spec", "arguments", "expected"),
     [
         (ImageSpec(), (36, 20, True, "cifar"), 528_359_040),
         (ImageSpec(3, 224, 224, 1000), (48, 14, True, "imagenet"), 529_911_552),
     ],
 )
-def test_multiply_adds_of_the_paper(inputs, arguments, expected):
+def test_multiply_adds_of_the_paper(spec, arguments, expected):
     with torch.device("meta"):
-        network = EvaluationNetwork(load_genotype("DARTS_V2"), inputs, *arguments)
-    assert count_multiply_adds(network, inputs) == expected
+        network = EvaluationNetwork(load_genotype("DARTS_V2"), spec, *arguments)
+    assert count_multiply_adds(network, spec) == expected
 
 
 @pytest.mark.parametrize("name", ["NASNet", "AmoebaNet"])
 def test_equals_the_counter_of_torch(name):
-    inputs = ImageSpec(1, 16, 24, 5)
-    network = EvaluationNetwork(load_genotype(name), inputs, 4, 3)
+    spec = ImageSpec(1, 16, 24, 5)
+    network = EvaluationNetwork(load_genotype(name), spec, 4, 3)
     keys = list(network.state_dict())
-    counted = count_multiply_adds(network, inputs)
+    counted = count_multiply_adds(network, spec)
     assert network.training
     assert list(network.state_dict()) == keys
     assert {parameter.device.type for parameter in network.parameters()} == {"cpu"}
@@ -49,12 +49,12 @@ def test_a_layer_that_runs_twice_counts_twice():
     ["DARTS_V2", "NASNet", "|nor_conv_3x3~0|+|nor_conv_1x1~0|avg_pool_3x3~1|+|none~0|skip_connect~1|none~2|"],
 )
 def test_shapes_are_those_of_a_real_pass(name):
-    genotype, inputs = load_genotype(name), ImageSpec(3, 16, 24, 5)
-    network = build_evaluation_network(default_kind(genotype), genotype, inputs, 4, 3).eval()
+    genotype, spec = load_genotype(name), ImageSpec(3, 16, 24, 5)
+    network = build_evaluation_network(default_kind(genotype), genotype, spec, 4, 3).eval()
     seen = []
     for module in network.modules():
         module.register_forward_hook(lambda module, args, out: seen.append(getattr(out, "shape", None)))
-    run_for_shapes(network, inputs)
+    run_for_shapes(network, spec)
     traced = list(seen)
     seen.clear()
     out = network(torch.randn(1, 3, 16, 24))[0]

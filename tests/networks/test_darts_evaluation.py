@@ -26,8 +26,8 @@ def test_weight_counts_of_the_paper(name, weights):
 
 
 def test_imagenet_network_of_the_paper():
-    inputs = ImageSpec(3, 224, 224, 1000)
-    network = meta(V2, inputs, 48, 14, stem="imagenet")
+    spec = ImageSpec(3, 224, 224, 1000)
+    network = meta(V2, spec, 48, 14, stem="imagenet")
     assert count_weights(network) - count_weights(network.auxiliary) == 4_718_752
     assert isinstance(network.auxiliary.norm2, nn.Identity)
     sizes = []
@@ -39,7 +39,7 @@ def test_imagenet_network_of_the_paper():
 
 
 @pytest.mark.parametrize(
-    ("inputs", "stem"),
+    ("spec", "stem"),
     [
         (GREY, "cifar"),
         (ImageSpec(1, 8, 8, 10), "cifar"),
@@ -47,17 +47,17 @@ def test_imagenet_network_of_the_paper():
         (ImageSpec(2, 64, 128, 3), "imagenet"),
     ],
 )
-def test_any_image(inputs, stem):
-    network = EvaluationNetwork(V2, inputs, 4, 3, stem=stem)
-    images = torch.randn(2, inputs.channels, inputs.height, inputs.width)
+def test_any_image(spec, stem):
+    network = EvaluationNetwork(V2, spec, 4, 3, stem=stem)
+    images = torch.randn(2, spec.channels, spec.height, spec.width)
     logits, auxiliary = network(images)
-    assert logits.shape == auxiliary.shape == (2, inputs.classes)
+    assert logits.shape == auxiliary.shape == (2, spec.classes)
     (logits.sum() + auxiliary.sum()).backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
     logits, auxiliary = network.eval()(images)
-    assert logits.shape == (2, inputs.classes)
+    assert logits.shape == (2, spec.classes)
     assert auxiliary is None
-    assert EvaluationNetwork(V2, inputs, 4, 3, auxiliary=False, stem=stem)(images)[1] is None
+    assert EvaluationNetwork(V2, spec, 4, 3, auxiliary=False, stem=stem)(images)[1] is None
 
 
 @pytest.mark.parametrize("num_cells", [1, 2, 3, 4, 5])

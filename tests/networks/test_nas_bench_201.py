@@ -84,9 +84,9 @@ def test_search_network(tracked):
 
 @pytest.mark.parametrize("size", [32, 16])
 def test_shapes(size):
-    inputs, sizes = ImageSpec(3, size, size, 7), []
+    spec, sizes = ImageSpec(3, size, size, 7), []
     space = NasBench201Space()
-    search, final = NasBench201SearchNetwork(space, inputs), NasBench201Network(MIXED, inputs)
+    search, final = NasBench201SearchNetwork(space, spec), NasBench201Network(MIXED, spec)
     images, mixture = torch.randn(2, 3, size, size), Architecture(space, Softmax())()
     for cell in final.cells:
         cell.register_forward_hook(lambda *call: sizes.append(tuple(call[-1].shape[1:])))
@@ -220,6 +220,6 @@ def test_errors():
         build_evaluation_network("cifar", MIXED, SMALL)
     with pytest.raises(ValueError, match=r"num_cells must be a positive multiple of 3.*not 4"):
         NasBench201Network(MIXED, SMALL, 16, 4)
-    for build in (NasBench201Network, lambda genotype, inputs: NasBench201SearchNetwork(NasBench201Space(), inputs)):
+    for build in (NasBench201Network, lambda genotype, spec: NasBench201SearchNetwork(NasBench201Space(), spec)):
         with pytest.raises(ValueError, match="30x32 pixels do not fit a network with 2 reductions"):
             build(MIXED, ImageSpec(3, 30, 32))

@@ -47,15 +47,15 @@ class SlowSGD(SGD):
 class OwnSearch(ImageSearchModule):
     def __init__(
         self,
-        inputs: ImageSpec = ImageSpec(),
+        spec: ImageSpec = ImageSpec(),
         space: SearchSpace = DartsSpace(),
         relaxation: Relaxation = Tempered(),
         optim: SearchOptim = SearchOptim(),
         deriver: Deriver = OneEdge(),
     ) -> None:
         super().__init__()
-        self.inputs, self.optim, self.deriver = inputs, optim, deriver
-        self.network = build_search_network(space, inputs, Fused())
+        self.spec, self.optim, self.deriver = spec, optim, deriver
+        self.network = build_search_network(space, spec, Fused())
         self.architecture = Architecture(space, relaxation)
 
     def training_step(self, batch, batch_idx):

@@ -24,13 +24,13 @@ from lit_nas.spaces import DartsSpace
 from lit_nas.specs import ImageSpec
 
 INPUTS = ImageSpec(1, 8, 8, 6)
-TINY = {"inputs": INPUTS, "init_channels": 2, "num_cells": 3}
+TINY = {"spec": INPUTS, "init_channels": 2, "num_cells": 3}
 
 
 class Data(LightningDataModule):
-    def __init__(self, inputs=INPUTS):
+    def __init__(self, spec=INPUTS):
         super().__init__()
-        self.inputs = inputs
+        self.spec = spec
         generator = torch.Generator().manual_seed(0)
         self.pairs = [(torch.randn(1, 8, 8, generator=generator), i % 6) for i in range(8)]
 
@@ -132,7 +132,7 @@ def test_logged_numbers(trainer):
 def test_few_classes_have_no_top5(trainer):
     data = Data(ImageSpec(1, 8, 8, 5))
     data.pairs = [(image, label % 5) for image, label in data.pairs]
-    module = EvaluationModule(**{**TINY, "inputs": data.inputs})
+    module = EvaluationModule(**{**TINY, "spec": data.spec})
     assert set(trainer().test(module, data, verbose=False)[0]) == {"test/loss", "test/accuracy"}
 
 
@@ -154,7 +154,7 @@ def test_checkpoint_outlives_the_genotype_file(trainer, tmp_path):
     loaded = load_module(checkpoint)
     assert isinstance(loaded, EvaluationModule)
     assert loaded.genotype == load_genotype(checkpoint) == load_genotype("NASNet")
-    assert loaded.inputs == INPUTS
+    assert loaded.spec == INPUTS
     assert loaded.optim.drop_path == 0.3
     images = torch.randn(2, 1, 8, 8)
     assert torch.equal(loaded.eval()(images), module.eval()(images))
@@ -297,7 +297,7 @@ def test_retraining_takes_the_split_of_the_search_without_a_leak(trainer, tmp_pa
 @pytest.mark.parametrize("precision", ["64-true", "bf16-true", "bf16-mixed"])
 def test_images_come_in_the_precision_of_the_run(precision, tmp_path):
     data = SyntheticDataModule(num_images=24, height=8, width=8, batch_size=6, split="all", validate_on_test=True)
-    module = EvaluationModule("DARTS_V2", data.inputs, init_channels=4, num_cells=3)
+    module = EvaluationModule("DARTS_V2", data.spec, init_channels=4, num_cells=3)
     trainer = Trainer(
         accelerator="cpu", max_epochs=1, precision=precision, logger=False, enable_progress_bar=False,
         enable_model_summary=False, enable_checkpointing=False, default_root_dir=tmp_path,

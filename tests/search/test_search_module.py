@@ -278,7 +278,7 @@ def test_images_of_the_pair_are_cut_in_order():
 
 def test_double_precision_computes_in_float64(tmp_path):
     data = SyntheticDataModule(num_images=24, channels=2, height=8, width=8, classes=3, batch_size=6)
-    module = DARTS(data.inputs, SPACE)
+    module = DARTS(data.spec, SPACE)
     trainer = Trainer(
         accelerator="cpu", max_epochs=1, precision="64-true", logger=False, enable_progress_bar=False,
         enable_model_summary=False, enable_checkpointing=False, default_root_dir=tmp_path,

@@ -24,16 +24,16 @@ PROCESSES.set_forkserver_preload(["lit_nas.cli.training", "tests.support.tiny"])
 def write_config(name: str, path: Path, **top: Any) -> Path:
     """Configuration of a method of `TINY` on synthetic images of its shape."""
     module = TINY[name]()
-    inputs = module.inputs
-    arguments = {key: value for key, value in module.hparams.items() if key != "inputs"}
+    spec = module.spec
+    arguments = {key: value for key, value in module.hparams.items() if key != "spec"}
     config = {
         "seed_everything": 5,
         "model": {"class_path": f"{type(module).__module__}.{type(module).__name__}", "init_args": arguments},
         "data": {
             "class_path": "SyntheticDataModule",
             "init_args": {
-                "num_images": 100, "channels": inputs.channels, "height": inputs.height, "width": inputs.width,
-                "classes": inputs.classes, "batch_size": 5,
+                "num_images": 100, "channels": spec.channels, "height": spec.height, "width": spec.width,
+                "classes": spec.classes, "batch_size": 5,
                 "augmentation": {"crop_padding": 1, "flip": True, "cutout": 2},
             },
         },
