@@ -13,15 +13,17 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 if TYPE_CHECKING:  # descriptions and pictures do without Lightning
-    from pytorch_lightning import LightningDataModule, LightningModule, Trainer
+    from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
     from pytorch_lightning.strategies import Strategy
 
 __all__ = (
     "OVERRIDDEN",
     "BatchNormKind",
     "NormKind",
+    "batches_of_epoch",
     "batches_that_stepped",
     "buffers_of",
+    "callbacks_of",
     "children_of",
     "data_of",
     "expect_unused_parameters",
@@ -55,6 +57,11 @@ def data_of(trainer: Trainer) -> LightningDataModule | None:
     return getattr(trainer, "datamodule", None)
 
 
+def callbacks_of(trainer: Trainer) -> list[Callback]:
+    """The callbacks of a Trainer, in the order in which they are called."""
+    return list(trainer.callbacks)  # type: ignore[attr-defined]
+
+
 def is_trial(trainer: Trainer) -> bool:
     """Whether a run is a trial of a few batches that leaves nothing behind (`fast_dev_run`)."""
     return bool(trainer.fast_dev_run)  # type: ignore[attr-defined]
@@ -70,6 +77,11 @@ def is_rank_zero() -> bool:
 def batches_that_stepped(trainer: Trainer) -> int:
     """Batches of the whole run after which an optimiser stepped: the x-axis of Lightning's own curves."""
     return trainer.fit_loop.epoch_loop._batches_that_stepped
+
+
+def batches_of_epoch(trainer: Trainer) -> int:
+    """Batches of the present epoch that are finished."""
+    return trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
 
 
 def is_attached(module: LightningModule) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
 
 from lit_nas.callbacks.expect import search_of
 from lit_nas.held_memory import WatchHeld
@@ -71,7 +72,7 @@ class Prune(Callback):
         search = search_of(pl_module, self)
         if self.policy.every == "epoch":
             self._prune(search)
-        values = {"prune/active": float(search.architecture.count_active())}
+        values: dict[str, Tensor | float] = {"prune/active": float(search.architecture.count_active())}
         if self._steps:
             values["cost/step_seconds"] = (self._ended - self._began) / self._steps
         if self._held is not None:

@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 
 from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
 
 from lit_nas.atomic_write import write_text
 from lit_nas.callbacks.expect import search_of
@@ -63,7 +64,7 @@ class QueryTable(Callback):
         genotype = search.derive_or_none()
         if genotype is None or genotype.architecture is None or self._table is None:
             return
-        architecture, values = genotype.architecture, dict[str, float]()
+        architecture, values = genotype.architecture, dict[str, Tensor | float]()
         for dataset, standing in self._table.look_up(architecture).items():
             values |= {f"table/{dataset}/{name}": float(value) for name, value in standing._asdict().items()}
             numbers = (repr(value) for value in standing)

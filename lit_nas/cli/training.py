@@ -11,11 +11,11 @@ os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # about Light
 
 import yaml
 from jsonargparse import set_parsing_settings
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning import Callback, LightningDataModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint, ModelSummary, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger
-from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.utilities import rank_zero_warn
 
 # imported so that their classes can be named without their module
@@ -33,6 +33,7 @@ from lit_nas.cli.quiet import quiet
 from lit_nas.cli.run_config import SaveRunConfig
 from lit_nas.cli.screen import ConcludeFit, resume_command
 from lit_nas.cli.trainer_messages import check_trainer
+from lit_nas.internals import is_trial
 from lit_nas.record.recorded_module import RecordedModule, read_checkpoint
 from lit_nas.record.run_folder import run_folder
 from lit_nas.resume import RunLogger, StopOnSignal, find_last
@@ -69,7 +70,7 @@ class TrainingCLI(LightningCLI):
         """Lets the shape of the images flow from the data into the model."""
         parser.link_arguments("data.spec", "model.init_args.spec", compute_fn=asdict, apply_on="instantiate")
 
-    def parse_arguments(self, parser: LightningArgumentParser, args: Sequence[str]) -> None:
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses what `main` was given, which need not be the arguments of the process."""
         check_arguments(args)
         with explained():
@@ -107,7 +108,7 @@ class TrainingCLI(LightningCLI):
             config.ckpt_path = path
         elif config.ckpt_path is not None:
             _read(config.ckpt_path)
-        elif (folder / "config.yaml").exists() and not self.trainer.fast_dev_run:
+        elif (folder / "config.yaml").exists() and not is_trial(self.trainer):
             raise FileExistsError(
                 f"The folder '{folder}' holds a run already. Continue it with `--ckpt_path last`, or choose "
                 "another folder with `--trainer.default_root_dir`."

@@ -12,7 +12,7 @@ from typing import Any
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
-from lit_nas.internals import is_rank_zero, is_trial
+from lit_nas.internals import batches_of_epoch, is_rank_zero, is_trial
 from lit_nas.resume.checkpoints import save_last
 
 __all__ = ("StopOnSignal",)
@@ -142,7 +142,7 @@ class StopOnSignal(Checkpoint):
 
     def _describe(self, trainer: Trainer, path: Path) -> str:
         """What was saved and how to go on."""
-        epoch, batch = trainer.current_epoch, trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        epoch, batch = trainer.current_epoch, batches_of_epoch(trainer)
         how = f"Trainer.fit(..., ckpt_path={str(path)!r})" if self.command is None else self.command
         return f"\nStopped in epoch {epoch} after {batch} batches.\nSaved: {path}\nContinue with:\n  {how}\n"
 
