@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lit_nas.cli.genotypes import SOURCE
 from lit_nas.genotype import load_genotype
