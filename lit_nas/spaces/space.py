@@ -100,7 +100,7 @@ class SearchSpace(ABC):
 
     name: ClassVar[str]
     """Short name, recorded in genotypes."""
-    spec: ClassVar[type] = ImageSpec
+    spec_class: ClassVar[type] = ImageSpec
     """What data and networks of this space agree on."""
     genotype_cells: ClassVar[tuple[str, ...]] = ()
     """Cell types that each genotype has; none given means that a genotype has one at least."""
