@@ -26,6 +26,7 @@ __all__ = (
     "build_search_network",
     "find_retrain_network",
     "register_space",
+    "retrain_name",
     "retrain_networks",
 )
 
@@ -122,6 +123,11 @@ def retrain_networks() -> dict[str, RetrainNetwork]:
     return {name: network for row in SPACES.values() for name, network in row.retrain.items()}
 
 
+def retrain_name(network: RetrainNetwork) -> str:
+    """What a network is called: its name in the registry, or its class if it is not there."""
+    return next((name for name, known in retrain_networks().items() if known == network), type(network).__name__)
+
+
 def find_retrain_network(network: str | RetrainNetwork | None, genotype: Genotype) -> RetrainNetwork:
     """What a genotype is to be trained in.
 
@@ -177,11 +183,10 @@ def build_evaluation_network(
     Raises:
         ValueError: if the network is unknown or has no such head or number, or genotype, images or numbers do not fit.
     """
-    found = find_retrain_network(network, genotype).with_numbers(init_channels=init_channels, num_cells=num_cells)
+    found = find_retrain_network(network, genotype)
     if auxiliary and not found.has_auxiliary:
-        name = next((name for name, known in retrain_networks().items() if known is network or name == network), "")
         raise ValueError(
-            f"The network '{name or type(found).__name__}' has no auxiliary head. Set model.optim.auxiliary_weight to "
-            "0 (auxiliary=False in Python)."
+            f"The network '{retrain_name(found)}' has no auxiliary head. Set model.optim.auxiliary_weight to 0 "
+            "(auxiliary=False in Python)."
         )
-    return found.build(genotype, spec, auxiliary)
+    return found.with_numbers(init_channels=init_channels, num_cells=num_cells).build(genotype, spec, auxiliary)

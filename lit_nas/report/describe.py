@@ -10,7 +10,7 @@ from torch import nn
 
 from lit_nas.genotype import Genotype, load_genotype
 from lit_nas.networks.complexity import count_weights, multiply_adds_by_layer, run_for_shapes
-from lit_nas.networks.registry import build_evaluation_network, find_retrain_network, retrain_networks
+from lit_nas.networks.registry import build_evaluation_network, find_retrain_network, retrain_name
 from lit_nas.networks.retrain_network import RetrainNetwork
 from lit_nas.specs import ImageSpec
 
@@ -51,7 +51,8 @@ def describe(
     """
     source, genotype = genotype, genotype if isinstance(genotype, Genotype) else load_genotype(genotype)
     name = genotype.label if isinstance(source, Genotype) else genotype.label or str(source)
-    kind = find_retrain_network(network, genotype).with_numbers(init_channels=init_channels, num_cells=num_cells)
+    found = find_retrain_network(network, genotype)
+    kind = found.with_numbers(init_channels=init_channels, num_cells=num_cells)
     inputs = kind.paper_spec if num_classes is None else replace(kind.paper_spec, classes=num_classes)
     with torch.device("meta"):
         model = build_evaluation_network(kind, genotype, inputs, auxiliary=kind.has_auxiliary).eval()
@@ -61,7 +62,7 @@ def describe(
     tail = [part for part, _ in model.named_children() if part not in ("stem", "cells", "auxiliary")]
     return {
         "genotype": name,
-        "network": _name(network, genotype),
+        "network": retrain_name(found),
         "init_channels": getattr(kind, "init_channels", None),
         "num_cells": getattr(kind, "num_cells", None),
         "num_classes": inputs.classes,
@@ -72,12 +73,6 @@ def describe(
         "cells": _rows(model, layers, genotype, inputs),
         "classifier": _cost(model, layers, *tail),
     }
-
-
-def _name(network: str | RetrainNetwork | None, genotype: Genotype) -> str:
-    """How users name a network: as they did, by its name in the registry, otherwise by its class."""
-    found = find_retrain_network(network, genotype)
-    return next((name for name, known in retrain_networks().items() if known == found), type(found).__name__)
 
 
 def _cost(model: nn.Module, layers: dict[str, int], *parts: str) -> dict[str, int]:
