@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import fields, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -51,10 +51,13 @@ class RetrainNetwork(ABC):
         Raises:
             ValueError: if there is no such field.
         """
-        given, known = {k: v for k, v in numbers.items() if v is not None}, [field.name for field in fields(self)]
+        description: Any = self  # a dataclass, as all final subclasses are
+        given = {name: number for name, number in numbers.items() if number is not None}
+        known = [field.name for field in fields(description)]
         if unknown := sorted(set(given) - set(known)):
             raise ValueError(
                 f"The network {type(self).__name__} has no {' and no '.join(unknown)}: leave out "
                 f"{', '.join(f'model.{name}' for name in unknown)}. It has: {', '.join(known) or 'no numbers'}."
             )
-        return replace(self, **given)
+        changed: RetrainNetwork = replace(description, **given)
+        return changed
