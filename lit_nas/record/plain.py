@@ -92,8 +92,7 @@ def _build(value: Any, hint: Any) -> Any:
             return build(found, arguments)
         return partial(found, **arguments) if arguments else found
     if isinstance(value, Mapping):
-        parts = [kind for kind in classes if dataclasses.is_dataclass(kind)]
-        if parts and not any((get_origin(kind) or kind) is dict for kind in kinds):  # which it then is
+        if parts := [kind for kind in classes if dataclasses.is_dataclass(kind)]:
             return build(parts[0], value)
         return {key: _build(item, None) for key, item in value.items()}
     if isinstance(value, list):

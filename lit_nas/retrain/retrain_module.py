@@ -4,7 +4,7 @@ Paper: Liu, Simonyan, Yang, ICLR 2019, https://arxiv.org/abs/1806.09055, appendi
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
@@ -22,6 +22,11 @@ from lit_nas.record.recorded_module import RecordedModule
 from lit_nas.specs import ImageSpec
 
 __all__ = ("EvaluationBatch", "EvaluationModule", "EvaluationOptim")
+
+if TYPE_CHECKING:
+    GenotypeSource = Genotype | str | dict[str, Any]
+else:  # the parser of the command line would replace the name of a file by its content
+    GenotypeSource = str | dict[str, Any]
 
 
 class EvaluationBatch(TypedDict):
@@ -87,7 +92,7 @@ class EvaluationModule(CheckedBatches, RecordedModule):
 
     def __init__(
         self,
-        genotype: str | dict[str, Any] | Genotype = "DARTS_V2",
+        genotype: GenotypeSource = "DARTS_V2",
         inputs: ImageSpec = ImageSpec(),
         network: str | RetrainNetwork | None = None,
         init_channels: int | None = None,
