@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import nn
 
+from lit_nas.edges import EdgeKind, PlainEdges
 from lit_nas.engine import Engine
 from lit_nas.genotype import Genotype
 from lit_nas.networks.darts_evaluation import EvaluationNetwork
@@ -61,21 +62,24 @@ _SEARCH_NETWORKS: Mapping[type[SearchSpace], Callable[..., nn.Module]] = {
 }
 
 
-def build_search_network(space: SearchSpace, inputs: ImageSpec, engine: Engine) -> nn.Module:
+def build_search_network(
+    space: SearchSpace, inputs: ImageSpec, engine: Engine, edges: EdgeKind = PlainEdges()
+) -> nn.Module:
     """The search network of a space; maps images and a mixture to logits.
 
     Args:
         space: What is searched.
         inputs: Images and labels.
         engine: What computes the nodes of the cells.
+        edges: What an edge makes of its candidates.
 
     Raises:
-        ValueError: if the space has no network, or the images do not fit it.
+        ValueError: if the space has no network, or the images or the kind of edge do not fit it.
     """
     if type(space) not in _SEARCH_NETWORKS:
         known = ", ".join(kind.__name__ for kind in _SEARCH_NETWORKS)
         raise ValueError(f"There is no search network for the space {type(space).__name__}. Known are: {known}.")
-    return _SEARCH_NETWORKS[type(space)](space, inputs, engine)
+    return _SEARCH_NETWORKS[type(space)](space, inputs, engine, edges)
 
 
 def default_kind(genotype: Genotype) -> str:
