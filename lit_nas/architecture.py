@@ -23,7 +23,9 @@ class CellMixture:
     """[E, O]: what the output of operation o on edge e is multiplied by."""
     active: Active
     """Which (edge, operation) pairs are executed. Host data, so that no step waits for the device; a pair that is
-    left out contributes nothing, whatever its weight."""
+    left out contributes nothing, whatever its weight, and an edge without a pair contributes nothing at all."""
+    beside: Tensor | None = None
+    """[E]: what that which an edge computes beside its candidates is multiplied by; None multiplies by 1."""
 
 
 Mixture = Mapping[str, CellMixture]
@@ -34,7 +36,8 @@ class Architecture(nn.Module):
     """All architecture parameters of a search, and nothing else.
 
     The parameters of cell type `c` are `logits[c]` of shape [E, O], rows in the order of `CellSpace.edges`, columns
-    in the order of `CellSpace.operations`. Pruned candidates stay in the tensor and are masked.
+    in the order of `CellSpace.operations`. Candidates that an edge
+    does not have, or that were pruned, stay in the tensor and are masked.
 
     Args:
         space: What is searched.
@@ -51,7 +54,10 @@ class Architecture(nn.Module):
         for name, cell in space.cells.items():
             edges, operations = len(cell.edges), len(cell.operations)
             self.logits[name] = nn.Parameter(relaxation.initial(edges, operations))
-            self.register_buffer(f"mask_{name}", torch.ones(edges, operations, dtype=torch.bool))
+            mask = torch.zeros(edges, operations, dtype=torch.bool)
+            for row, columns in zip(mask, cell.allowed, strict=True):
+                row[list(columns)] = True
+            self.register_buffer(f"mask_{name}", mask)
         self.register_buffer("progress", torch.zeros((), dtype=torch.float64))
         self._active: dict[str, Active] = {}
         self.register_load_state_dict_post_hook(lambda module, _: module._active.clear())
@@ -78,6 +84,11 @@ class Architecture(nn.Module):
     def count_active(self) -> int:
         """Number of living (edge, operation) pairs of all cell types."""
         return sum(len(columns) for cell in self.space.cells for columns in self.active(cell))
+
+    @property
+    def pruned(self) -> bool:
+        """Whether an edge has lost one of the candidates that it was built with."""
+        return any(self.active(name) != cell.allowed for name, cell in self.space.cells.items())
 
     def prune(self, cell: str, keep: Tensor) -> None:
         """Takes candidates out for good.

@@ -33,7 +33,8 @@ class LogAlphas(Callback):
     Scalars: `alpha/<cell>/<source>-<target>/<operation>` (mixing weight), and the means over the edges of a cell
     `entropy/<cell>` (nats) and `margin/<cell>` (lead of the best operation); `skips/<cell>` counts the skip
     connections of the derived cell, while there is one. The file has the columns epoch, cell, source, target,
-    operation, probability. A resumed run goes on in the same file.
+    operation, probability; both have the candidates that an edge was built with. A resumed run goes on in the same
+    file.
     """
 
     def __init__(self) -> None:
@@ -60,8 +61,8 @@ class LogAlphas(Callback):
                 edges = derived.cells[name].edges if name in derived.cells else ()
                 values[f"skips/{name}"] = torch.tensor(float(sum(edge.operation == "skip_connect" for edge in edges)))
             for edge, (source, target) in enumerate(cell.edges):
-                for o, operation in enumerate(cell.operations):
-                    value = table[edge, o]
+                for o in cell.allowed[edge]:
+                    value, operation = table[edge, o], cell.operations[o]
                     values[f"alpha/{name}/{source}-{target}/{operation}"] = value
                     row = (trainer.current_epoch, name, source, target, operation, repr(float(value)))
                     self._rows.append(tuple(str(entry) for entry in row))

@@ -235,7 +235,7 @@ class SearchModule(RecordedModule, ABC):
             advice = (
                 "Search again with milder pruning (a smaller threshold or alpha, a later from_epoch, or guard: true): "
                 "what has been pruned does not come back."
-                if not all(bool(mask.all()) for mask in masks.values())
+                if architecture.pruned
                 else "Search on, or keep `none` from being chosen (model.deriver.exclude: [none])."
             )
             raise EmptyCellError(f"{error} {advice}") from error

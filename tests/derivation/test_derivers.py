@@ -152,7 +152,7 @@ def test_contract(name):
 
 def slow_choice(space_cell, table, mask, exclude, limit):
     """Every edge that could be chosen, node by node, on dictionaries and with explicit loops."""
-    chosen, reached = [], set(range(space_cell.inputs))
+    chosen, reached = [], set(range(space_cell.num_inputs))
     for node in space_cell.targets:
         inbound = []
         for e, (source, target) in enumerate(space_cell.edges):

@@ -14,7 +14,7 @@ def test_one_cell_type_with_six_edges():
     assert list(NasBench201Space().cells) == ["normal"]
     assert cell.edges == ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
     assert cell.operations == ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
-    assert (cell.inputs, cell.targets, cell.concat) == (1, (1, 2, 3), (3,))
+    assert (cell.num_inputs, cell.targets, cell.concat) == (1, (1, 2, 3), (3,))
     assert {cell.stride(edge) for edge in range(6)} == {1}
     assert get_args(Operation) == CELL_OPERATIONS
 
