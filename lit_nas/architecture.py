@@ -1,11 +1,12 @@
 """The architecture level of a search: parameters, masks and the clock, and the mixture made of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from lit_nas.clock import Clock
 from lit_nas.relaxations import Relaxation
 from lit_nas.spaces import SearchSpace
 
@@ -41,8 +42,6 @@ class Architecture(nn.Module):
         relaxation: How parameters become mixing weights.
     """
 
-    progress: Tensor
-
     def __init__(self, space: SearchSpace, relaxation: Relaxation) -> None:
         super().__init__()
         self.space = space
@@ -52,17 +51,9 @@ class Architecture(nn.Module):
             edges, operations = len(cell.edges), len(cell.operations)
             self.logits[name] = nn.Parameter(relaxation.initial(edges, operations))
             self.register_buffer(f"mask_{name}", torch.ones(edges, operations, dtype=torch.bool))
-        self.register_buffer("progress", torch.zeros((), dtype=torch.float64))
+        self.clock = Clock()
         self._active: dict[str, Active] = {}
         self.register_load_state_dict_post_hook(lambda module, _: module._active.clear())
-
-    def _apply(self, fn: Callable[..., Tensor], recurse: bool = True) -> "Architecture":
-        """Moves or converts all tensors; on devices that have no float64 (Apple GPUs) the clock becomes float32."""
-        try:
-            fn(self.progress)
-        except TypeError:
-            self.progress = self.progress.float()
-        return super()._apply(fn, recurse)
 
     def mask(self, cell: str) -> Tensor:
         """Living candidates of a cell type, bool [E, O]. Read only; `prune` writes."""
@@ -97,16 +88,15 @@ class Architecture(nn.Module):
     def mix(self, relaxation: Relaxation) -> Mixture:
         """The mixture under another relaxation than the own one, for one forward pass."""
         return {
-            name: CellMixture(relaxation(logits, self.mask(name), self.progress), self.active(name))
+            name: CellMixture(relaxation(logits, self.mask(name), self.clock), self.active(name))
             for name, logits in self.logits.items()
         }
 
     @torch.no_grad()
     def probabilities(self) -> dict[str, Tensor]:
         """Mixing weights by cell type, each [E, O] float64 on the CPU, for logs and derivation."""
+        now = self.clock.moment()
         return {
-            name: self.relaxation(
-                logits.detach().cpu().double(), self.mask(name).cpu(), self.progress.detach().cpu().double()
-            )
+            name: self.relaxation(logits.detach().cpu().double(), self.mask(name).cpu(), now)
             for name, logits in self.logits.items()
         }

@@ -8,11 +8,14 @@ classes publicly (see `lit_nas.record.names`).
 """
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Any
+
+import torch
 
 __all__ = ("FORMAT_VERSION", "MIGRATIONS", "migrate")
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 Checkpoint = dict[str, Any]
 
 
@@ -99,5 +102,29 @@ def _one_device(state: dict[str, Any], rank: int) -> dict[str, Any]:
     return {**state, "cuda": generators[rank % len(generators)]} if isinstance(generators, list) else state
 
 
-MIGRATIONS: Mapping[int, Callable[[Checkpoint], Checkpoint]] = {1: _from_1}
+def _tell_the_time(checkpoint: Checkpoint) -> Checkpoint:
+    """The clock of a search knows steps, epochs and their totals; it was the part of the search that is done.
+
+    Where the number of batches of an epoch was not saved, a run counts as a single step; likewise of epochs.
+    """
+    if "architecture.progress" not in checkpoint.get("state_dict", {}):
+        return checkpoint
+    state = copy(checkpoint["state_dict"])  # with the versions of its modules, which it has as an attribute
+    progress, run = state.pop("architecture.progress"), checkpoint["lit_nas"].get("run", {})
+    epochs = run.get("trainer", {}).get("max_epochs") or 1
+    steps = epochs * batches if (batches := run.get("batches")) else 1
+    for name, value in (("step", progress * steps), ("epoch", progress * epochs)):
+        state[f"architecture.clock.{name}"] = value
+    for name, total in (("total_steps", steps), ("total_epochs", epochs)):
+        state[f"architecture.clock.{name}"] = torch.full_like(progress, total)
+    return {**checkpoint, "state_dict": state}
+
+
+def _from_2(checkpoint: Checkpoint) -> Checkpoint:
+    """Version 3 has a clock of steps and epochs."""
+    found = _tell_the_time(checkpoint)
+    return {**found, "lit_nas": {**found["lit_nas"], "version": 3}}
+
+
+MIGRATIONS: Mapping[int, Callable[[Checkpoint], Checkpoint]] = {1: _from_1, 2: _from_2}
 """Version -> step to the next one."""

@@ -5,6 +5,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from lit_nas.clock import Time
+
 __all__ = ("Relaxation",)
 
 
@@ -12,13 +14,13 @@ class Relaxation(ABC):
     """Turns architecture parameters into mixing weights. A value: no parameters, no state."""
 
     @abstractmethod
-    def __call__(self, logits: Tensor, mask: Tensor, progress: Tensor) -> Tensor:
+    def __call__(self, logits: Tensor, mask: Tensor, clock: Time) -> Tensor:
         """Mixing weights of one forward pass.
 
         Args:
             logits: [E, O].
             mask: bool [E, O], True where a candidate is active.
-            progress: 0-dim, the part of the search that is done, in [0, 1].
+            clock: Where the search is.
 
         Returns:
             [E, O]; exactly 0 where the mask is False.

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -326,10 +327,18 @@ class SearchModule(RecordedModule, ABC):
             for tensor in self.architecture.state_dict(keep_vars=True).values():
                 torch.distributed.broadcast(tensor.data, 0)
 
+    def on_train_start(self) -> None:
+        """Tells the clock how long the run is."""
+        super().on_train_start()
+        trainer = self.trainer
+        self.architecture.clock.start(trainer.max_epochs * trainer.num_training_batches, trainer.max_epochs)
+
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Sets the clock."""
-        done = (self.current_epoch + batch_idx / self.trainer.num_training_batches) / self.trainer.max_epochs
-        self.architecture.progress.fill_(done)
+        loop, batches = self.trainer.fit_loop.epoch_loop, self.trainer.num_training_batches
+        # data without a length count their batches as they come
+        step = self.current_epoch * batches + batch_idx if isfinite(batches) else loop.total_batch_idx
+        self.architecture.clock.set(step, self.current_epoch + batch_idx / batches)
         self._batch = batch_idx
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:

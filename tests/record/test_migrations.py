@@ -1,7 +1,7 @@
 """Checkpoints of earlier releases are read, rebuilt and continued.
 
-`checkpoints/version_1_*.ckpt` were written by the first release with that format, on SIGTERM within the second epoch of
-the configurations beside them.
+`checkpoints/version_N_*.ckpt` were written by a release with that format, on SIGTERM within the second epoch of the
+configurations beside them.
 """
 
 import copy
@@ -17,8 +17,10 @@ from lit_nas.record.recorded_module import load_module, read_checkpoint
 from lit_nas.retrain import EvaluationModule
 from tests.support.resume_job import differences, final_state, run
 
-FOLDER = Path(__file__).parent / "checkpoints"
+FOLDER = Path(__file__).parents[1] / "resume" / "checkpoints"
 KINDS = pytest.mark.parametrize("kind", ["search", "retraining"])
+CLOCK = ("step", "epoch", "total_steps", "total_epochs")
+VERSIONS = pytest.mark.parametrize("version", range(1, FORMAT_VERSION))
 
 
 def test_every_version_has_its_step():
@@ -28,26 +30,35 @@ def test_every_version_has_its_step():
 
 
 @KINDS
-def test_an_older_checkpoint_is_rebuilt(kind):
-    path = FOLDER / f"version_1_{kind}.ckpt"
+@VERSIONS
+def test_an_older_checkpoint_is_rebuilt(kind, version):
+    path = FOLDER / f"version_{version}_{kind}.ckpt"
     saved = torch.load(path, weights_only=True)
-    assert saved["lit_nas"]["version"] == 1
+    assert saved["lit_nas"]["version"] == version
     module = load_module(path)
     assert type(module) is {"search": EntmaxDARTS, "retraining": EvaluationModule}[kind]
-    assert differences(saved["state_dict"], dict(module.state_dict())) == []
+    found, progress = dict(module.state_dict()), saved["state_dict"].pop("architecture.progress", None)
+    clock = {name: found.pop(f"architecture.clock.{name}") for name in CLOCK if progress is not None}
+    assert differences(saved["state_dict"], found) == []
+    if kind == "search":  # the number of batches is known since version 2
+        steps = 1 if version == 1 else 12
+        assert clock == {"step": steps * progress, "epoch": 3 * progress, "total_steps": steps, "total_epochs": 3}
+        torch.testing.assert_close(module.architecture.clock.progress, progress, rtol=0, atol=1e-15)
     record = read_checkpoint(path)["lit_nas"]
     assert record["version"] == FORMAT_VERSION
-    assert record["run"]["trainer"] == {"max_epochs": 3}
-    assert record["run"].get("seed_everything") == (5 if kind == "search" else None)
+    assert record["run"]["trainer"]["max_epochs"] == 3
+    # version 1 saved no settings: the genotype of a search tells the seed, a retraining has none
+    assert record["run"].get("seed_everything") == (5 if kind == "search" or version > 1 else None)
     assert record["genotype"] == saved["lit_nas"]["genotype"]
 
 
 @KINDS
-def test_an_older_checkpoint_is_continued(kind, tmp_path):
-    arguments = ["fit", "-c", str(FOLDER / f"version_1_{kind}.yaml"), "--trainer.default_root_dir"]
+@VERSIONS
+def test_an_older_checkpoint_is_continued(kind, version, tmp_path):
+    arguments = ["fit", "-c", str(FOLDER / f"version_{version}_{kind}.yaml"), "--trainer.default_root_dir"]
     assert run([*arguments, str(tmp_path / "whole")]) == 0
     part = tmp_path / "part"
-    last = ["--ckpt_path", str(FOLDER / f"version_1_{kind}.ckpt")]
+    last = ["--ckpt_path", str(FOLDER / f"version_{version}_{kind}.ckpt")]
     assert run([*arguments, str(part), *last]) == 0
     assert int((part / "steps.txt").read_text()) == 6
     whole, continued = (final_state(folder)["checkpoint"] for folder in (tmp_path / "whole", part))
@@ -93,7 +104,9 @@ def test_names_of_version_1_become_public(old, new):
         assert import_class(new) is import_class(old)
 
 
-@pytest.mark.parametrize(("version", "message"), [(0, "from 1 on"), (None, "from 1 on"), (3, "upgrade")])
+@pytest.mark.parametrize(
+    ("version", "message"), [(0, "from 1 on"), (None, "from 1 on"), (FORMAT_VERSION + 1, "upgrade")]
+)
 def test_unknown_versions_are_refused(version, message):
     with pytest.raises(ValueError, match=message):
         migrate({"lit_nas": {"version": version}})

@@ -9,6 +9,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from lit_nas.genotype import load_genotype
 from lit_nas.methods import DARTS
 from lit_nas.record import names
+from lit_nas.record.migrations import FORMAT_VERSION
 from lit_nas.record.recorded_module import load_module, read_checkpoint
 from tests.methods.test_contract import fit
 from tests.support.tiny import TINY
@@ -51,7 +52,7 @@ def test_missing_truncated_and_foreign_files(checkpoint, tmp_path):
 
 
 def test_other_versions_and_classes(checkpoint, tmp_path):
-    with pytest.raises(ValueError, match=r"format version 99; this release reads version 2.*upgrade"):
+    with pytest.raises(ValueError, match=rf"format version 99; this release reads version {FORMAT_VERSION}.*upgrade"):
         load_module(changed(checkpoint, tmp_path, version=99))
     with pytest.raises(ValueError, match=r"'subprocess.Popen', which is neither of lit-nas.*trust=\('subprocess',\)"):
         load_module(changed(checkpoint, tmp_path, class_path="subprocess.Popen"))
@@ -68,10 +69,10 @@ def test_a_checkpoint_of_another_class_is_named(checkpoint):
 
 def test_state_that_a_release_did_not_have_takes_its_initial_value(checkpoint, tmp_path):
     content = torch.load(checkpoint, weights_only=True)
-    del content["state_dict"]["architecture.progress"]
+    del content["state_dict"]["architecture.clock.step"]
     torch.save(content, tmp_path / "older.ckpt")
-    with pytest.warns(UserWarning, match="without the state 'architecture.progress'"):
-        assert load_module(tmp_path / "older.ckpt").architecture.progress == 0
+    with pytest.warns(UserWarning, match="without the state 'architecture.clock.step'"):
+        assert load_module(tmp_path / "older.ckpt").architecture.clock.step == 0
     for name in ("architecture.logits.normal", "network.stem.conv.weight"):
         content = torch.load(checkpoint, weights_only=True)
         del content["state_dict"][name]

@@ -15,6 +15,7 @@ import torch
 
 from lit_nas.callbacks import SaveCheckpoints, StopOnSignal, find_last
 from lit_nas.cli import main
+from lit_nas.record.migrations import FORMAT_VERSION
 from lit_nas.record.recorded_module import load_module, read_checkpoint
 from tests.methods.test_contract import fit
 from tests.support.resume_job import PROCESSES, _child, differences, final_state, run, write_config
@@ -73,7 +74,7 @@ def test_fuzzed_checkpoints_are_refused_and_execute_nothing(good, tmp_path, monk
     checkpoint = torch.load(good, weights_only=True)
     for record in (
         {"class_path": "os.system"}, {"class_path": "lit_nas.cli.main"}, {"class_path": "lit_nas.nothing.DARTS"},
-        {"class_path": 3}, {"version": 3}, {"version": 0}, {"version": True}, {"version": None},
+        {"class_path": 3}, {"version": FORMAT_VERSION + 1}, {"version": 0}, {"version": True}, {"version": None},
         {"init_args": {"nonsense": 1}}, {"init_args": None}, {"init_args": {"order": 7}},
         {"class_path": "lit_nas.search.SearchModule"},
     ):  # fmt: skip
