@@ -71,6 +71,9 @@ class Clock(nn.Module):
         super().__init__()
         for name, value in (("step", 0.0), ("epoch", 0.0), ("total_steps", 1.0), ("total_epochs", 1.0)):
             self.register_buffer(name, torch.full((), value, dtype=torch.float64))
+        self._moment: Moment | None = None
+        self._length: tuple[float, float] | None = None
+        self.register_load_state_dict_post_hook(lambda module, _: module.forget())
 
     @property
     def progress(self) -> Tensor:
@@ -86,6 +89,7 @@ class Clock(nn.Module):
         """
         self.total_steps.fill_(steps)
         self.total_epochs.fill_(epochs)
+        self._length, self._moment = (float(steps), float(epochs)), None
 
     def set(self, step: float, epoch: float) -> None:
         """Sets the time; no device is waited for.
@@ -96,11 +100,18 @@ class Clock(nn.Module):
         """
         self.step.fill_(step)
         self.epoch.fill_(epoch)
+        self._moment = None if self._length is None else Moment(float(step), float(epoch), *self._length)
 
     def moment(self) -> Moment:
-        """The time as float64 tensors on the CPU; waits for the device."""
-        names = ("step", "epoch", "total_steps", "total_epochs")
-        return Moment(*(self.get_buffer(name).detach().cpu().double() for name in names))
+        """The time in numbers of the host; waits for the device unless the time was set in this process."""
+        if self._moment is None:
+            names = ("step", "epoch", "total_steps", "total_epochs")
+            self._moment = Moment(*(float(self.get_buffer(name)) for name in names))
+        return self._moment
+
+    def forget(self) -> None:
+        """Forgets what it knows on the host of its buffers, which something else has written to."""
+        self._moment = self._length = None
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Clock":
         """Moves or converts the buffers; to float32 where there is no float64."""

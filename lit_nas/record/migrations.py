@@ -103,7 +103,7 @@ def _one_device(state: dict[str, Any], rank: int) -> dict[str, Any]:
 
 
 def _tell_the_time(checkpoint: Checkpoint) -> Checkpoint:
-    """The clock of a search knows steps, epochs and their totals; it was the part of the search that is done.
+    """The clock of a search knows steps, epochs and their totals; before, it was the part of the search that is done.
 
     Where the number of batches of an epoch was not saved, a run counts as a single step; likewise of epochs.
     """
@@ -117,11 +117,12 @@ def _tell_the_time(checkpoint: Checkpoint) -> Checkpoint:
         state[f"architecture.clock.{name}"] = value
     for name, total in (("total_steps", steps), ("total_epochs", epochs)):
         state[f"architecture.clock.{name}"] = torch.full_like(progress, total)
+    state["architecture.seed"] = torch.tensor(run.get("seed_everything") or 0)  # nothing was drawn by it
     return {**checkpoint, "state_dict": state}
 
 
 def _from_2(checkpoint: Checkpoint) -> Checkpoint:
-    """Version 3 has a clock of steps and epochs."""
+    """Version 3 has a clock of steps and epochs, and a seed of draws."""
     found = _tell_the_time(checkpoint)
     return {**found, "lit_nas": {**found["lit_nas"], "version": 3}}
 

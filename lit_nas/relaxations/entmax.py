@@ -54,7 +54,7 @@ class Entmax(Relaxation):
                 f"{self.start}."
             )
 
-    def __call__(self, logits: Tensor, mask: Tensor, clock: Time) -> Tensor:
+    def probabilities(self, logits: Tensor, mask: Tensor, clock: Time) -> Tensor:
         """[E, O] -> [E, O]; a row sums to 1, or to 0 where nothing is active."""
         safe = mask | ~mask.any(-1, keepdim=True)  # nothing is no distribution
         with torch.autocast(logits.device.type, enabled=False):

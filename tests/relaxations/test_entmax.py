@@ -14,7 +14,7 @@ ALPHAS = pytest.mark.parametrize("alpha", [1.0, 1.5, 1.7, 2.0, 3.0, 4.0])
 
 def weights(relaxation, z, mask=None, clock=HALF):
     z = torch.as_tensor(z, dtype=torch.float64)
-    return relaxation(z, torch.ones_like(z, dtype=torch.bool) if mask is None else mask, clock)
+    return relaxation.probabilities(z, torch.ones_like(z, dtype=torch.bool) if mask is None else mask, clock)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_no_number_passes_between_host_and_device(relaxation):
     z = torch.zeros(3, 4, device=META, requires_grad=True)
     mask, clock = torch.ones(3, 4, device=META, dtype=torch.bool), Clock().to(META)
     with waits() as found:
-        (first,) = torch.autograd.grad(relaxation(z, mask, clock).sum(), z, create_graph=True)
+        (first,) = torch.autograd.grad(relaxation.probabilities(z, mask, clock).sum(), z, create_graph=True)
         torch.autograd.grad(first.sum(), z)
     assert found == []
 
@@ -110,7 +110,7 @@ def test_gradients_of_both_orders(alpha, relaxation):
         z.requires_grad_()
 
         def function(values):
-            return relaxation(alpha)(values, mask, HALF)
+            return relaxation(alpha).probabilities(values, mask, HALF)
 
         assert torch.autograd.gradcheck(function, z)
         assert torch.autograd.gradgradcheck(function, z)
@@ -154,7 +154,7 @@ def test_schedules():
 def test_half_precision_does_not_reach_the_formula():
     z = 1e-3 * torch.randn(14, 8, generator=torch.Generator().manual_seed(0))
     with torch.autocast("cpu", torch.bfloat16):
-        inside = Entmax(3.0)(z, torch.ones_like(z, dtype=torch.bool), HALF)
+        inside = Entmax(3.0).probabilities(z, torch.ones_like(z, dtype=torch.bool), HALF)
     assert inside.dtype == torch.float32
     torch.testing.assert_close(inside.double(), weights(Entmax(3.0), z), rtol=1e-6, atol=1e-7)
 
@@ -170,7 +170,7 @@ def test_numbers_out_of_range(arguments):
 def test_sigmoid_does_not_compete():
     z = torch.tensor([[0.0, 2.0], [-1.0, 1.0]])
     mask = torch.tensor([[True, True], [False, True]])
-    found = Sigmoid()(z, mask, HALF)
+    found = Sigmoid().probabilities(z, mask, HALF)
     assert found[0, 0] == 0.5
     assert found[1, 0] == 0
     torch.testing.assert_close(found[:, 1], 1 / (1 + torch.exp(-z[:, 1])))

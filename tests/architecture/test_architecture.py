@@ -26,6 +26,8 @@ class WithoutFloat64(TorchDispatchMode):
 def test_a_device_without_float64_is_enough(name):
     _widest.cache_clear()
     module = TINY[name]()
+    module.architecture.eval()  # draws look at parameters
+    module.architecture.evaluation = "mean"
     module.architecture.count_active()  # host data, which "meta" could not tell any more
     with autocast_anywhere(), WithoutFloat64():
         module.to("meta")
