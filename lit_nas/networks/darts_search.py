@@ -90,6 +90,6 @@ class SearchNetwork(nn.Module):
     def forward(self, images: Tensor, mixture: Mixture) -> Tensor:
         """[B, 3, H, W] and a mixture -> logits [B, K]."""
         before = last = self.stem(images)
-        for cell, kind in zip(self.cells, self.types, strict=True):
-            before, last = last, cell(before, last, mixture[kind])
+        for cell, mixed in zip(self.cells, mixture, strict=True):
+            before, last = last, cell(before, last, mixed)
         return self.classifier(F.adaptive_avg_pool2d(last, 1).flatten(1))

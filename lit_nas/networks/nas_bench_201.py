@@ -151,6 +151,7 @@ class NasBench201SearchNetwork(nn.Module):
         channels, positions, cells = space.init_channels, _with_blocks(space.layout), space.cells
         self.stem = ConvBN(spec.channels, channels)
         self.types = tuple(position.cell for position in positions)
+        self.searched = tuple(number for number, kind in enumerate(self.types) if kind in cells)
         self.cells = nn.ModuleList()
         for kind, width, *_ in positions:
             self.cells.append(
@@ -164,9 +165,9 @@ class NasBench201SearchNetwork(nn.Module):
 
     def features(self, images: Tensor, mixture: Mixture) -> Tensor:
         """[B, 3, H, W] and a mixture -> features [B, 4C], what the classifier sees."""
-        x = self.stem(images)
-        for cell, kind in zip(self.cells, self.types, strict=True):
-            x = cell(x, mixture[kind]) if kind in mixture else cell(x)
+        x, mixed = self.stem(images), dict(zip(self.searched, mixture, strict=True))
+        for number, cell in enumerate(self.cells):
+            x = cell(x, mixed[number]) if number in mixed else cell(x)
         return self.head(x)
 
     def forward(self, images: Tensor, mixture: Mixture) -> Tensor:

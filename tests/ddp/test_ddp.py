@@ -5,7 +5,7 @@ import torch
 
 from tests.support.ddp_job import run
 from tests.support.resume_job import differences
-from tests.support.tiny import TINY
+from tests.support.tiny import STAND_INS, TINY
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -49,3 +49,8 @@ def check(name, tmp_path, tolerance, **trainer):
     assert moved["network."] > 1e-4
     assert (moved["running_"] > 1e-4) == ("sync_batchnorm" in trainer)
     assert first["global_step"] == single["global_step"] == 3
+    # weights without a gradient have none on both sides: zeros would let momentum and weight decay move them
+    touched = [set(side["optimizers"][0]["state"]) for side in (first, single)]
+    assert touched[0] == touched[1]
+    everything = set(single["optimizers"][0]["param_groups"][0]["params"])
+    assert touched[0] < everything or name not in STAND_INS

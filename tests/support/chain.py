@@ -96,8 +96,8 @@ class ChainSearchNetwork(nn.Module):
 
     def forward(self, images: Tensor, mixture: Mixture) -> Tensor:
         x = self.stem(images)
-        for cell, kind in zip(self.cells, self.types, strict=True):
-            x = cell(x, mixture[kind])
+        for cell, mixed in zip(self.cells, mixture, strict=True):
+            x = cell(x, mixed)
         return self.classifier(F.adaptive_avg_pool2d(x, 1).flatten(1))
 
 
