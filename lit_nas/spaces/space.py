@@ -70,7 +70,9 @@ class CellSpace:
                     f"{', '.join(self.operations)}."
                 )
             if not names or len(set(names)) < len(names):
-                raise ValueError(f"{where} must give edge {edge} each operation once and at least one, not {list(names)}.")
+                raise ValueError(
+                    f"{where} must give edge {edge} each operation once and at least one, not {list(names)}."
+                )
 
     @cached_property
     def allowed(self) -> tuple[tuple[int, ...], ...]:

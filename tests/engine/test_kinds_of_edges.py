@@ -121,7 +121,9 @@ def test_second_derivatives(name, engine):
         parameters = list(cell.edges.parameters())
         first = torch.autograd.grad(sum(node.pow(3).sum() for node in nodes), parameters, create_graph=True)
         inner = sum((g * torch.linspace(-1, 1, g.numel(), dtype=g.dtype).view_as(g)).sum() for g in first)
-        found.append(torch.autograd.grad(inner, [weights, beside, *parameters], allow_unused=True, materialize_grads=True))
+        found.append(
+            torch.autograd.grad(inner, [weights, beside, *parameters], allow_unused=True, materialize_grads=True)
+        )
     noise = 1e-13 * max(float(expected.abs().max()) for expected in found[0])
     for ours, expected in zip(found[1], found[0], strict=True):
         torch.testing.assert_close(ours, expected, rtol=1e-8, atol=1e-8 * float(expected.abs().max()) + noise)

@@ -77,7 +77,9 @@ class Fused(Engine):
                         nodes.add_mixed(target, part, front.join)
                 statistics.append(leaves.runs[0])
             if moment.own or moment.paths:
-                values = self._run(Asides(moment), mixture.weights, mixture.beside, *(states[s] for s in moment.sources))
+                values = self._run(
+                    Asides(moment), mixture.weights, mixture.beside, *(states[s] for s in moment.sources)
+                )
                 for aside, value in zip((*moment.own, *moment.paths), values, strict=True):
                     nodes.add_aside(aside, value)
         update_running(statistics)
