@@ -41,7 +41,7 @@ class DartsSpace(SearchSpace):
     search network 1,930,618 weights for 10 classes.
 
     Raises:
-        ValueError: if a number is too small or too large, an operation is unknown, or the candidates do not fit the cells.
+        ValueError: if a number is too small or too large, an operation is unknown, or the candidates do not fit.
     """
 
     init_channels: int = 16
