@@ -1,8 +1,8 @@
 """What a step of one path per edge costs: the search network against the same network built with these paths only.
 
-Both run in one process and take turns, for several draws, each at its own search network with its own plans; a draw comes
-back only after more others than an engine keeps plans for, so every sampled step makes new plans. A step is one of first
-order: the gradient of the architecture with the weights frozen, then one step of the weights. Read the ratios.
+Both run in one process and take turns, for several draws, each of which has a network built for it alone. A draw comes
+back only after more others than an engine keeps plans for, so every sampled step makes new plans. A step is one of
+first order: the gradient of the architecture with the weights frozen, then one step of the weights. Read the ratios.
 
     python benchmarks/sampled_step.py
     python benchmarks/sampled_step.py --channels 16 --cells 8 --size 32 --repeats 1

@@ -1,9 +1,9 @@
 """Candidates merged into one kernel: an edge costs one convolution, however many of its candidates are convolutions.
 
 Paper: Wang et al., "MergeNAS: merge operations into one for differentiable architecture search", IJCAI 2020,
-https://doi.org/10.24963/ijcai.2020/424. There is no official code; what the paper leaves open is decided as in later code
-of its first author (vicFigure/EAutoDet): one block instead of the two of a separable convolution, one depthwise and one
-pointwise kernel for all candidates.
+https://doi.org/10.24963/ijcai.2020/424. There is no official code; what the paper leaves open is decided as in later
+code of its first author (vicFigure/EAutoDet): one block instead of the two of a separable convolution, one depthwise
+and one pointwise kernel for all candidates.
 """
 
 from __future__ import annotations

@@ -40,7 +40,10 @@ class Bypass:
 
 @dataclass(frozen=True)
 class Shuffle:
-    """Concatenation and channel shuffle in one copy, linear in both arguments: place j of group g moves to j * K + g."""
+    """Concatenation and channel shuffle in one copy, linear in both arguments.
+
+    Channel j of group g of C / K channels moves to place j * K + g.
+    """
 
     groups: int
     """K; the first group is what the candidates made."""
@@ -79,8 +82,8 @@ class PartialChannels(EdgeKind):
         """
         if channels % self.k or (stride == 2 and "skip_connect" in names and channels // self.k % 2):
             raise ValueError(
-                f"Partial channels of 1/{self.k} do not fit cells of {channels} channels: K must divide them, and C / K "
-                "must be even for skip connections of stride 2. Change edges.k or space.init_channels."
+                f"Partial channels of 1/{self.k} do not fit cells of {channels} channels: K must divide them, and "
+                "C / K must be even for skip connections of stride 2. Change edges.k or space.init_channels."
             )
         if self.k == 1:
             return MixedEdge(names, channels, stride, style)

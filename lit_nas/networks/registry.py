@@ -74,7 +74,7 @@ def register_space(
 
     Args:
         space: Its class, with a `name` of its own.
-        search: (space, spec, engine, edges) -> search network, an `nn.Module` that maps a batch and a mixture to logits.
+        search: (space, spec, engine, edges) -> search network, a module that maps a batch and a mixture to logits.
         retrain: By name, what its genotypes can be trained in; the first one is the default.
 
     Raises:

@@ -39,3 +39,11 @@ def test_fifteen_cells_in_three_stages():
 def test_bad_values_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         NasBench201Space(**arguments)
+
+
+def test_edges_may_have_candidates_of_their_own():
+    rows = [["nor_conv_3x3"], ["none", "skip_connect"], ["skip_connect"], ["none"], ["avg_pool_3x3"], ["nor_conv_1x1"]]
+    cell = NasBench201Space(candidates={"normal": rows}).cells["normal"]
+    assert cell.allowed == ((3,), (0, 1), (1,), (0,), (4,), (2,))
+    with pytest.raises(ValueError, match=r"space\.candidates names the cells \['reduce'\]; the space has normal"):
+        NasBench201Space(candidates={"reduce": rows})

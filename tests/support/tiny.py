@@ -18,6 +18,16 @@ from tests.support.hard_gumbel import HardGumbel
 
 INPUTS = ImageSpec(channels=2, height=8, width=8, classes=3)
 SPACE = DartsSpace(init_channels=2, num_cells=3, nodes=2)
+# candidates that differ from edge to edge, in number as well
+STAGED = DartsSpace(
+    init_channels=2, num_cells=3, nodes=2,
+    candidates={
+        "normal": [
+            ["skip_connect", "sep_conv_3x3"], ["max_pool_3x3", "avg_pool_3x3", "none"], ["dil_conv_5x5", "none"],
+            ["sep_conv_5x5", "sep_conv_3x3", "dil_conv_3x3", "none"], ["avg_pool_3x3", "skip_connect"],
+        ],
+    },
+)  # fmt: skip
 # with running statistics, which the test of two processes needs: statistics of half a batch are other ones
 NAS_BENCH_201 = NasBench201Space(init_channels=2, cells_per_stage=1, track_running_stats=True)
 
@@ -26,6 +36,7 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     "DARTS-second-order": lambda: DARTS(INPUTS, SPACE, order=2),
     "DARTS-second-order-exact": lambda: DARTS(INPUTS, SPACE, order=2, product="exact"),
     "DARTS-alternating": lambda: DARTS(INPUTS, SPACE, optim=SearchOptim(level="alternating")),
+    "DARTS-staged": lambda: DARTS(INPUTS, STAGED),
     "EntmaxDARTS": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(8.0), Pruning(every="step")),
     "EntmaxDARTS-bilevel": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(6.0, start=1.0), optim=SearchOptim()),
     "DARTS-nas-bench-201": lambda: DARTS(INPUTS, NAS_BENCH_201),

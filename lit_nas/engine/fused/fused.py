@@ -29,8 +29,8 @@ BATCHED_BELOW = 2**19
 class Fused(Engine):
     """Shares work between the edges that leave a state and folds the mixing weights into BatchNorm.
 
-    Edges say what of them can be computed in this way (`lit_nas.edges.Fusible`): all candidates of plain edges, those of
-    partial channels on a slice of the state, and those beside an auxiliary path. Other edges run as they are, in the
+    Edges say what of them can be computed in this way (`lit_nas.edges.Fusible`): all candidates of plain edges, those
+    of partial channels on a slice of the state, and those beside an auxiliary path. Other edges run as they are, in the
     same cell if need be.
 
     Raises:

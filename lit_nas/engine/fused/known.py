@@ -111,6 +111,11 @@ class CellModules:
 
     def __init__(self, cell: MixedCell) -> None:
         self.names = cell.space.operations
+        self.leaving = [
+            [(edge, target) for edge, (start, target) in enumerate(cell.space.edges) if start == source]
+            for source in range(cell.space.targets[-1])
+        ]
+        """For each state the edges that leave it, with the nodes that they lead to."""
         self.fusible: list[Fusible | None] = [edge.fusible for edge in cell.edges]
         """For each edge how it may be computed; None lets it run as it is."""
         tables = [fusible.operations for fusible in self.fusible if fusible is not None]

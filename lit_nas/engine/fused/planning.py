@@ -7,7 +7,7 @@ for a new plan at each step, which is made of what is known of each candidate an
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, MutableMapping
+from collections.abc import Hashable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -24,6 +24,8 @@ __all__ = ("find_plan",)
 
 KEPT = 4
 """Plans kept for a cell: both levels of a search need one each, and a method that samples paths a new one each step."""
+GROUPS_KEPT = 2048
+"""Groups kept for a cell, each a few hundred bytes: where edges run one by one there are two for each candidate."""
 
 
 @dataclass(eq=False)
@@ -53,6 +55,16 @@ class Watch:
 class _Cell:
     modules: CellModules
     watches: dict[Hashable, Watch] = field(default_factory=dict)
+    groups: dict[Hashable, Group] = field(default_factory=dict)
+    """Of former plans, with all that they know; the paths of two steps have many in common."""
+
+    def group(self, *key: Any) -> Group:
+        """The group with these fields."""
+        if key not in self.groups:
+            if len(self.groups) >= GROUPS_KEPT:
+                self.groups.clear()
+            self.groups[key] = Group(*key)
+        return self.groups[key]
 
 
 _CELLS: MutableMapping[Any, _Cell] = WeakKeyDictionary()
@@ -84,25 +96,25 @@ def find_plan(cell: MixedCell, active: Active, batched: tuple[bool, ...], joined
     if modes not in watch.plans:
         while len(watch.plans) >= KEPT:
             del watch.plans[next(iter(watch.plans))]
-        watch.plans[modes] = Plan(tuple(_moments(cell, modules, active, batched, joined)))
+        watch.plans[modes] = Plan(tuple(_moments(cell, known, active, batched, joined)))
     return watch.plans[modes]
 
 
 def _moments(
-    cell: MixedCell, modules: CellModules, active: Active, together: tuple[bool, ...], joined: bool
+    cell: MixedCell, known: _Cell, active: Active, together: tuple[bool, ...], joined: bool
 ) -> Iterator[Moment]:
     space, names = cell.space, cell.space.operations
     for sources in _complete(space, joined and all(together)):
         leaving = [
             (position, edge, target)
             for position, source in enumerate(sources)
-            for edge, (start, target) in enumerate(space.edges)
-            if start == source and active[edge]
+            for edge, target in known.modules.leaving[source]
+            if active[edge]
         ]
         kinds: dict[tuple[int | None, Join | None], list[int]] = {}
         own, paths = [], []
         for position, edge, target in leaving:
-            fusible = modules.fusible[edge]
+            fusible = known.modules.fusible[edge]
             if fusible is None:
                 columns = tuple((column, names[column]) for column in active[edge])
                 own.append(Own(edge, position, target, cell.edges[edge], columns))
@@ -112,7 +124,7 @@ def _moments(
                 paths.append(Path(edge, position, target, fusible.path, fusible.join))
         if leaving:
             fronts = (
-                _front(space, modules, active, edges, together, joined, *kind) for kind, edges in kinds.items()
+                _front(space, known, active, edges, together, joined, *kind) for kind, edges in kinds.items()
             )  # fmt: skip
             yield Moment(sources, tuple(fronts), tuple(own), tuple(paths))
 
@@ -126,7 +138,7 @@ def _complete(space: CellSpace, joined: bool) -> list[tuple[int, ...]]:
 
 def _front(
     space: CellSpace,
-    modules: CellModules,
+    known: _Cell,
     active: Active,
     edges: list[int],
     together: tuple[bool, ...],
@@ -139,28 +151,28 @@ def _front(
     sources = tuple(dict.fromkeys(starts))
     positions = tuple(map(sources.index, starts))
     batched, places = together[sources[0]], range(len(edges))
-    facts = [{column: modules.candidate(edge, column).facts for column in active[edge]} for edge in edges]
-    bundles = tuple(_bundle(members, positions, facts) for members in ([places] if batched else [[p] for p in places]))
+    facts = [{column: known.modules.candidate(edge, column).facts for column in active[edge]} for edge in edges]
+    parts = [places] if batched else [(place,) for place in places]
+    bundles = tuple(_bundle(known, members, positions, facts) for members in parts)
     return Front(
         sources, tuple(edges), targets, positions, space.stride(edges[0]), batched, batched and joined, bundles,
         channels, join,
     )  # fmt: skip
 
 
-def _bundle(members: Iterable[int], positions: tuple[int, ...], facts: list[dict[int, Facts]]) -> Bundle:
-    members = list(members)
+def _bundle(known: _Cell, members: Sequence[int], positions: tuple[int, ...], facts: list[dict[int, Facts]]) -> Bundle:
     groups: list[Group] = []
     alone: list[Alone] = []
     for column in sorted(set(chain.from_iterable(facts[member] for member in members))):
         kinds: dict[Hashable, list[int]] = {}
         for member in (member for member in members if column in facts[member]):
-            known = facts[member][column]
-            if known.together:
-                kinds.setdefault(known.signature, []).append(member)
+            each = facts[member][column]
+            if each.together:
+                kinds.setdefault(each.signature, []).append(member)
             # no connection adds nothing, but alone on an edge it keeps the graph connected
-            elif not known.adds_nothing or len(facts[member]) == 1:
-                alone.append(Alone(column, member, known.operation))
+            elif not each.adds_nothing or len(facts[member]) == 1:
+                alone.append(Alone(column, member, each.operation))
         for alike in kinds.values():
             places, own = tuple(positions[member] for member in alike), tuple(facts[m][column] for m in alike)
-            groups.append(Group(column, tuple(alike), places, own))
+            groups.append(known.group(column, tuple(alike), places, own))
     return Bundle(tuple(groups), tuple(alone))
