@@ -19,7 +19,7 @@ from lit_nas.search import SearchModule
 
 __all__ = ("ConcludeFit", "conclude_job", "heading", "resume_command")
 
-RETRAIN = Path("configs") / "retrain"
+CONFIGS = Path("configs")
 SPLIT = ("split", "split_seed", "test_fraction")
 FILES = {
     "cell": ("genotype.json", "genotype.svg", "genotype.png"),
@@ -105,24 +105,27 @@ def _next(trainer: Trainer, module: LightningModule, folder: Path) -> str | None
     if not genotype.exists():
         return None
     name = ["--model.genotype", str(genotype)]
-    if (path := _retraining(type(data).__name__, load_genotype(genotype).space)) is not None:
+    if layers := _retraining(type(data).__name__, load_genotype(genotype).space):
         # the file trains on all training images, which a search that drew its test part has not kept apart
         split = _split(data) if getattr(data, "test_rule", None) else []
-        return "Retrain it:\n  " + _command(["fit", "-c", str(path), *name, *split])
+        files = [word for path in layers for word in ("-c", str(path))]
+        return "Retrain it:\n  " + _command(["fit", *files, *name, *split])
     model = ["--model", "EvaluationModule", *name]
     command = _command(["fit", *model, *_own_data(data), "--trainer.max_epochs", "600"])
     return f"Retrain it, for as many epochs as you like:\n  {command}"
 
 
-def _retraining(data: str, space: str) -> Path | None:
-    """The configuration of `configs/retrain` for a data set and a space, where the checkout lies in this folder."""
-    for path in sorted(RETRAIN.glob("*.yaml")):
-        section = yaml.safe_load(path.read_text(encoding="utf-8")).get("data", {})
-        same_space = path.stem.startswith("nas_bench_201") == (space == "nas_bench_201")
-        # a folder of images may hold anything; its numbers are not those of ImageNet
-        if section.get("class_path") == data != "ImageFolderDataModule" and same_space:
-            return path
-    return None
+def _retraining(data: str, space: str) -> list[Path]:
+    """The layers of `configs/` that retrain on a data set, where the checkout lies in this folder; else none."""
+    base = CONFIGS / "retrain" / ("nas_bench_201.yaml" if space == "nas_bench_201" else "cifar.yaml")
+    # a folder of images may hold anything, and the recipes are not for images as small as the digits
+    if not base.exists() or data in ("ImageFolderDataModule", "DigitsDataModule"):
+        return []
+    for layers in ([base], *([base, path] for path in sorted((CONFIGS / "layers" / "data").glob("*.yaml")))):
+        section = yaml.safe_load(layers[-1].read_text(encoding="utf-8"))["data"]
+        if section["class_path"] == data:
+            return layers
+    return []
 
 
 def _own_data(data: LightningDataModule) -> list[str]:
