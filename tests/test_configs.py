@@ -1,5 +1,6 @@
 """Every file under configs/ is run, at a tiny size; a new file is found by itself."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,10 @@ import yaml
 from PIL import Image
 
 from lit_nas.cli import main
+from lit_nas.cli.training import TrainingCLI
+from lit_nas.genotype import load_genotype
 from tests.support.fake_table import make_table
+from tests.support.paper_numbers import all_expected, by_owner, differing
 
 ROOT = Path(__file__).parent.parent / "configs"
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.yaml"))
@@ -22,108 +26,15 @@ SMALL_RETRAINING = ["--model.init_channels", "4", "--model.num_cells", "3"]
 SMALL_BATCH = ["--data.batch_size", "4", "--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1"]
 
 
-_DARTS_SEARCH = {
-    "trainer.max_epochs": 50,
-    "data.batch_size": 64,
-    "data.split": "half",
-    "data.split_seed": None,
-    "data.augmentation": None,  # no cutout
-    "model.space": ("DartsSpace", {"init_channels": 16, "num_cells": 8}),
-    "model.optim.weights": ("DartsSGD", {"lr": 0.025, "momentum": 0.9, "weight_decay": 3e-4}),
-    "model.optim.schedule": ("SearchCosineLR", {"lr_min": 0.001}),
-    "model.optim.arch": ("DartsAdam", {"lr": 3e-4, "betas": [0.5, 0.999], "weight_decay": 1e-3}),
-    "model.optim.clip": 5.0,
+EXPECTED = all_expected()
+# what each data layer sets; all else stays as the method has it
+DATA = {
+    "cifar100": ("CIFAR100DataModule", {"root": "data", "download": True}),
+    "digits": ("DigitsDataModule", {"augmentation": {"crop_padding": 1, "flip": False, "cutout": 0}}),
+    "fashion_mnist": ("FashionMNISTDataModule", {"root": "data", "download": True}),
+    "image_folder": ("ImageFolderDataModule", {"root": "data/images", "size": 32, "split_seed": 0}),
+    "svhn": ("SVHNDataModule", {"root": "data", "download": True, "augmentation": {"flip": False}}),
 }
-_DARTS_CIFAR = {
-    "trainer.max_epochs": 600,
-    "data.batch_size": 96,
-    "data.split": "all",
-    "data.augmentation": {"crop_padding": 4, "flip": True, "cutout": 16},
-    "model.network": "cifar",
-    "model.init_channels": 36,
-    "model.num_cells": 20,
-    "model.optim.weights": ("DartsSGD", {"lr": 0.025, "momentum": 0.9, "weight_decay": 3e-4}),
-    "model.optim.schedule": ("CosineLR", {"lr_min": 0.0}),
-    "model.optim.clip": 5.0,
-    "model.optim.drop_path": 0.2,
-    "model.optim.auxiliary_weight": 0.4,
-    "model.optim.label_smoothing": None,
-}
-_DARTS_IMAGENET = {
-    "trainer.max_epochs": 250,
-    "data.batch_size": 128,
-    "data.split": "all",
-    "data.size": 224,
-    "data.random_resized_crop": True,
-    "data.augmentation": {"crop_padding": 0, "flip": True},
-    "model.network": "imagenet",
-    "model.init_channels": 48,
-    "model.num_cells": 14,
-    "model.optim.weights": ("DartsImageNetSGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 3e-5}),
-    "model.optim.schedule": ("EpochDecayLR", {"gamma": 0.97}),
-    "model.optim.clip": 5.0,
-    "model.optim.drop_path": 0.0,
-    "model.optim.auxiliary_weight": 0.4,
-    "model.optim.label_smoothing": 0.1,
-}
-
-
-_NAS_BENCH_201_SEARCH = {
-    **_DARTS_SEARCH,
-    "data.split_seed": 0,
-    "model.space": ("NasBench201Space", {"init_channels": 16, "cells_per_stage": 5, "track_running_stats": False}),
-    "model.optim.weights": ("DartsSGD", {"lr": 0.025, "momentum": 0.9, "weight_decay": 5e-4, "nesterov": True}),
-}
-_SINGLE_LEVEL = {"data.split": "all", "model.optim.level": "single"}
-_SPARSE = {  # section 4 of the paper: 200 epochs, all else as DARTS
-    "trainer.max_epochs": 200,
-    "model.pruning": {"threshold": 0.0, "every": "epoch", "from_epoch": 0, "guard": False},
-}
-_NAS_BENCH_201_RETRAINING = {
-    "trainer.max_epochs": 200,
-    "data.batch_size": 256,
-    "data.split": "all",
-    "data.augmentation": {"crop_padding": 4, "flip": True},
-    "model.network": "nas_bench_201",
-    "model.init_channels": 16,
-    "model.num_cells": 15,
-    "model.optim.weights": ("DartsSGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "nesterov": True}),
-    "model.optim.schedule": ("CosineLR", {"lr_min": 0.0}),
-    "model.optim.schedule_every": "step",
-    "model.optim.clip": 0.0,
-    "model.optim.drop_path": 0.0,
-    "model.optim.auxiliary_weight": 0.0,
-    "model.optim.label_smoothing": None,
-}
-
-
-def paper(name: str) -> dict[str, object]:
-    """Numbers of the DARTS paper, appendices A.1 to A.3, of NAS-Bench-201, sections 2.3 and 4, and of sparse search.
-
-    None means that the file leaves the key out or null.
-    """
-    level = _SINGLE_LEVEL if "single_level" in name else {}
-    if "entmax" in name:
-        relaxation = {"model.relaxation": ("Entmax", {"alpha": float(name.split("entmax")[1][0])})}
-        space = {"model.space": _NAS_BENCH_201_SEARCH["model.space"]} if "nas_bench_201" in name else {}
-        return {**_DARTS_SEARCH, **_SPARSE, **relaxation, **space, **level}
-    if "nas_bench_201" in name:
-        order = {"model.order": 1 if "first_order" in name else 2}
-        return {**_NAS_BENCH_201_SEARCH, **order} if name.startswith("search/") else _NAS_BENCH_201_RETRAINING
-    if name.startswith("search/"):
-        return {**_DARTS_SEARCH, "model.order": 2 if "second_order" in name else 1, **level}
-    return _DARTS_IMAGENET if "imagenet" in name else _DARTS_CIFAR
-
-
-def value(config: dict, key: str) -> object:
-    """What a file states under a dotted key; a class as (name, arguments)."""
-    for part in key.split("."):
-        config = (config or {}).get(part)
-        if isinstance(config, dict) and "class_path" in config:
-            if part not in ("model", "data"):
-                return config["class_path"], config["init_args"]
-            config = config["init_args"]
-    return config
 
 
 def of(folder: str) -> list[str]:
@@ -136,23 +47,71 @@ def fit(tmp_path, *layers: str, data: list[str] = SYNTHETIC, small: list[str]) -
     assert main(["fit", *configs, *data, *TRAINER, *small, *SMALL_BATCH, *folder]) == 0
 
 
+def resolved(*layers: str) -> dict:
+    """What a fit of configurations that are laid over each other would run with."""
+    files = [argument for layer in layers for argument in ("-c", str(ROOT / layer))]
+    cli = TrainingCLI(files, run=False, parse_only=True)
+    return yaml.safe_load(cli.parser.dump(cli.config, skip_none=False))
+
+
+def overlaid(below: dict, above: dict) -> dict:
+    """Nested mappings, of which the second one wins."""
+    nested = [key for key in below.keys() & above.keys() if isinstance(above[key], dict)]
+    return {**below, **above, **{key: overlaid(below[key], above[key]) for key in nested}}
+
+
+def first_of_each_method() -> list[str]:
+    """A configuration of each owner of expectations: its first search, or its first one."""
+    return [next(iter(expected)) for expected in by_owner().values()]
+
+
 def test_every_folder_is_tested():
-    folders = {"quickstart.yaml", "search", "retrain", "logger", "smoke", "job", "table"}
+    folders = {"quickstart.yaml", "search", "retrain", "job", "layers"}
+    layers = {"data", "space", "recipe", "logger", "smoke", "table"}
     assert {name.split("/")[0] for name in FILES} == folders
-    assert len(FILES) >= 21
+    assert {name.split("/")[1] for name in of("layers")} == layers
+    assert {name.removesuffix(".yaml") for name in of("layers/data")} == {f"layers/data/{data}" for data in DATA}
+
+
+def test_each_configuration_of_a_paper_is_expected_and_each_expectation_has_its_files():
+    assert {key for key in EXPECTED if " + " not in key} == {*of("search"), *of("retrain")}
+    named = {layer for key in EXPECTED for layer in key.split(" + ")}
+    assert named <= set(FILES)
+    assert {*of("layers/space"), *of("layers/recipe")} <= named
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_says_what_it_is_for(name):
-    first = (ROOT / name).read_text().splitlines()[0]
-    assert first.startswith("# ")
-    assert first.endswith(".")
+    lines = (ROOT / name).read_text().splitlines()
+    comment = [line for line in lines if line.startswith("#")]
+    assert lines[0].startswith("# ")
+    assert any(line.rstrip().endswith(".") for line in comment)
+    (command,) = (line for line in comment if line.startswith("#   lit-nas "))
+    assert f"configs/{name}" in command
 
 
-@pytest.mark.parametrize("name", of("search") + of("retrain"))
-def test_numbers_are_those_of_the_paper(name):
-    config = yaml.safe_load((ROOT / name).read_text())
-    assert {key: value(config, key) for key in paper(name)} == paper(name)
+@pytest.mark.parametrize("key", EXPECTED)
+def test_numbers_are_those_of_the_paper(key):
+    assert differing(resolved(*key.split(" + ")), EXPECTED[key]) == {}
+
+
+def combinations():
+    first = first_of_each_method()
+    for name in [*of("search"), *of("retrain")]:
+        if "imagenet" not in name:
+            marks = () if any(key.startswith(name) for key in first) else pytest.mark.slow
+            yield from (pytest.param(name, data, marks=marks) for data in DATA)
+
+
+@pytest.mark.parametrize(("name", "data"), list(combinations()))
+def test_a_data_layer_changes_the_data_and_nothing_else(name, data):
+    alone, together = resolved(name), resolved(name, f"layers/data/{data}.yaml")
+    below, above = alone.pop("data"), together.pop("data")
+    assert together == alone  # the folder too: a layer does not know the method
+    assert above["class_path"] == f"lit_nas.data.{DATA[data][0]}"
+    wanted = overlaid(below["init_args"], DATA[data][1])
+    known = above["init_args"]
+    assert known == {**known, **{key: value for key, value in wanted.items() if key in known}}
 
 
 @pytest.mark.parametrize("name", ["quickstart.yaml", *of("search"), *of("retrain"), *of("job")])
@@ -168,8 +127,14 @@ def test_a_run_says_on_what_it_runs(name):
 
 @pytest.mark.parametrize("name", of("search"))
 def test_search(name, tmp_path):
-    fit(tmp_path, name, small=SMALL_NAS_BENCH_201 if "nas_bench_201" in name else SMALL_SEARCH)
+    fit(tmp_path, name, small=SMALL_SEARCH)
     assert (tmp_path / "genotype.json").exists()
+
+
+@pytest.mark.parametrize("key", [key for key in EXPECTED if "layers/space" in key])
+def test_search_of_another_space(key, tmp_path):
+    fit(tmp_path, *key.split(" + "), small=SMALL_NAS_BENCH_201)
+    assert load_genotype(tmp_path / "genotype.json").space == "nas_bench_201"
 
 
 @pytest.mark.parametrize("name", [name for name in of("retrain") if "imagenet" not in name])
@@ -178,22 +143,42 @@ def test_retraining(name, tmp_path):
     assert (tmp_path / "checkpoints" / "last.ckpt").exists()
 
 
-def test_retraining_on_a_folder_of_images(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "small"), [("search/darts.yaml", SMALL_SEARCH), ("retrain/cifar.yaml", SMALL_RETRAINING)]
+)
+def test_digits_in_place_of_cifar(name, small, tmp_path):
+    """The one data layer that needs no files is trained on as it is."""
+    fit(tmp_path, name, "layers/data/digits.yaml", data=[], small=small)
+    assert len(json.loads((tmp_path / "classes.json").read_text())) == 10
+
+
+def folder_of_images(folder: Path) -> list[str]:
     for part in ("train", "val"):
         for label, colour in (("cat", "red"), ("dog", "blue")):
-            (tmp_path / "images" / part / label).mkdir(parents=True)
+            (folder / part / label).mkdir(parents=True)
             for i in range(6):
-                Image.new("RGB", (70, 66), colour).save(tmp_path / "images" / part / label / f"{i}.png")
-    data = ["--data.root", str(tmp_path / "images"), "--data.size", "64", "--data.num_workers", "0"]
+                Image.new("RGB", (70, 66), colour).save(folder / part / label / f"{i}.png")
+    return ["--data.root", str(folder), "--data.num_workers", "0"]
+
+
+def test_retraining_on_a_folder_of_images(tmp_path):
+    data = [*folder_of_images(tmp_path / "images"), "--data.size", "64"]
     fit(tmp_path / "run", "retrain/imagenet.yaml", data=data, small=SMALL_RETRAINING)
 
 
-@pytest.mark.parametrize("name", of("logger"))
+def test_a_folder_of_images_in_place_of_cifar(tmp_path):
+    data = [*folder_of_images(tmp_path / "images"), "--data.size", "8"]
+    fit(tmp_path / "run", "search/darts.yaml", "layers/data/image_folder.yaml", data=data, small=SMALL_SEARCH)
+    parts = json.loads((tmp_path / "run" / "split.json").read_text())["parts"]
+    assert sorted(parts["weights"]) != list(range(6))  # files are in the order of classes, halves are not
+
+
+@pytest.mark.parametrize("name", of("layers/logger"))
 def test_logger(name, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.chdir(tmp_path)
-    fit(tmp_path / "run", "search/darts_first_order_cifar10.yaml", name, small=SMALL_SEARCH)
+    fit(tmp_path / "run", "search/darts.yaml", name, small=SMALL_SEARCH)
     if "wandb" in name:
         import wandb
 
@@ -204,23 +189,25 @@ def test_logger(name, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("layer", "target"),
     [
-        ("smoke/search.yaml", "search/darts_first_order_cifar10.yaml"),
-        ("smoke/search_nas_bench_201.yaml", "search/darts_first_order_nas_bench_201.yaml"),
-        ("smoke/retrain.yaml", "retrain/cifar10.yaml"),
-        ("smoke/retrain.yaml", "retrain/nas_bench_201_cifar10.yaml"),
+        ("search", ["search/darts.yaml"]),
+        ("search_nas_bench_201", ["search/darts.yaml", "layers/space/nas_bench_201.yaml"]),
+        ("retrain", ["retrain/cifar.yaml"]),
+        ("retrain", ["retrain/nas_bench_201.yaml"]),
     ],
 )
 def test_smoke_layer(layer, target, tmp_path):
-    fit(tmp_path, target, layer, small=["--model.space.nodes", "2"] if layer == "smoke/search.yaml" else [])
+    small = ["--model.space.nodes", "2"] if layer == "search" else []
+    fit(tmp_path, *target, f"layers/smoke/{layer}.yaml", small=small)
     written = yaml.safe_load((tmp_path / "config.yaml").read_text())
     assert written["data"]["init_args"]["limit"] == 64
 
 
-@pytest.mark.parametrize("name", of("table"))
+@pytest.mark.parametrize("name", of("layers/table"))
 def test_table(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make_table().save("data/nas_bench_201.csv")
-    fit(tmp_path / "run", "search/darts_first_order_nas_bench_201.yaml", name, small=SMALL_NAS_BENCH_201)
+    layers = ["search/darts.yaml", "layers/space/nas_bench_201.yaml", name]
+    fit(tmp_path / "run", *layers, small=SMALL_NAS_BENCH_201)
     assert len((tmp_path / "run" / "table.csv").read_text().splitlines()) == 4
 
 

@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
@@ -21,7 +22,7 @@ from lit_nas.search import SearchModule
 
 __all__ = ("ConcludeFit", "conclude_job", "heading", "resume_command")
 
-RETRAIN = Path("configs") / "retrain"
+CONFIGS = Path("configs")
 SPLIT = ("split", "split_seed", "test_fraction")
 FILES = {
     "cell": ("genotype.json", "genotype.svg", "genotype.png"),
@@ -107,25 +108,33 @@ def _next(trainer: Trainer, module: LightningModule, folder: Path) -> str | None
     if not genotype.exists():
         return None
     name = ["--model.genotype", str(genotype)]
-    if (path := _retraining(type(data).__name__, load_genotype(genotype).space)) is not None:
+    if layers := _retraining(type(data).__name__, load_genotype(genotype).space):
         # the file trains on all training images, which a search that drew its test part has not kept apart
         split = _split(data) if getattr(data, "test_rule", None) else []
-        return "Retrain it:\n  " + _command(["fit", "-c", str(path), *name, *split])
+        files = [word for path in layers for word in ("-c", str(path))]
+        return "Retrain it:\n  " + _command(["fit", *files, *name, *split])
     model = ["--model", "EvaluationModule", *name]
     command = _command(["fit", *model, *_own_data(data), "--trainer.max_epochs", "600"])
     return f"Retrain it, for as many epochs as you like:\n  {command}"
 
 
-def _retraining(data: str, space: str) -> Path | None:
-    """The configuration of `configs/retrain` for a data set and a space, where the checkout lies in this folder."""
-    networks = SPACES[space].retrain if space in SPACES else {}
-    for path in sorted(RETRAIN.glob("*.yaml")):
-        sections = yaml.safe_load(path.read_text(encoding="utf-8"))
-        same_space = sections.get("model", {}).get("init_args", {}).get("network") in networks
-        # a folder of images may hold anything; its numbers are not those of ImageNet
-        if sections.get("data", {}).get("class_path") == data != "ImageFolderDataModule" and same_space:
-            return path
-    return None
+def _retraining(data: str, space: str) -> list[Path]:
+    """The layers of `configs/` that retrain on a data set, where the checkout lies in this folder; else none."""
+    network = next(iter(SPACES[space].retrain), None) if space in SPACES else None
+    # a folder of images may hold anything, and the recipes are not for images as small as the digits
+    if network is None or data in ("ImageFolderDataModule", "DigitsDataModule"):
+        return []
+    configurations = sorted((CONFIGS / "retrain").glob("*.yaml"))
+    bases = [path for path in configurations if _section(path, "model").get("init_args", {}).get("network") == network]
+    for base in bases:
+        for layers in ([base], *([base, path] for path in sorted((CONFIGS / "layers" / "data").glob("*.yaml")))):
+            if _section(layers[-1], "data").get("class_path") == data:
+                return layers
+    return []
+
+
+def _section(path: Path, name: str) -> dict[str, Any]:
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8")).get(name, {}))
 
 
 def _own_data(data: LightningDataModule) -> list[str]:

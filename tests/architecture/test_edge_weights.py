@@ -36,12 +36,12 @@ class Weighted(ImageSearchModule):
     """First order with weights of edges."""
 
     def __init__(
-        self, inputs: ImageSpec = INPUTS, space: DartsSpace = SPACE, edges: Relaxation = Softmax(),
+        self, spec: ImageSpec = INPUTS, space: DartsSpace = SPACE, edges: Relaxation = Softmax(),
         optim: SearchOptim = SearchOptim(),
     ) -> None:  # fmt: skip
         super().__init__()
-        self.inputs, self.optim = inputs, optim
-        self.network = build_search_network(space, inputs, Fused())
+        self.spec, self.optim = spec, optim
+        self.network = build_search_network(space, spec, Fused())
         self.architecture = Architecture(space, Softmax(), edges)
 
     def training_step(self, batch, batch_idx):

@@ -89,21 +89,24 @@ def test_a_retraining_ends_with_the_command_of_the_test(tmp_path, monkeypatch, c
 
 
 @pytest.mark.parametrize(
-    ("data", "space", "name"),
+    ("data", "space", "layers"),
     [
-        ("CIFAR10DataModule", "darts", "cifar10.yaml"),
-        ("CIFAR100DataModule", "darts", "cifar100.yaml"),
-        ("CIFAR10DataModule", "nas_bench_201", "nas_bench_201_cifar10.yaml"),
-        ("DigitsDataModule", "darts", None),
-        ("CIFAR10DataModule", "space_of_a_package", None),
-        ("ImageFolderDataModule", "darts", None),
+        ("CIFAR10DataModule", "darts", ["retrain/cifar.yaml"]),
+        ("CIFAR100DataModule", "darts", ["retrain/cifar.yaml", "layers/data/cifar100.yaml"]),
+        ("SVHNDataModule", "darts", ["retrain/cifar.yaml", "layers/data/svhn.yaml"]),
+        ("CIFAR10DataModule", "nas_bench_201", ["retrain/nas_bench_201.yaml"]),
+        ("CIFAR100DataModule", "nas_bench_201", ["retrain/nas_bench_201.yaml", "layers/data/cifar100.yaml"]),
+        ("CIFAR10DataModule", "space_of_a_package", []),
+        ("DigitsDataModule", "darts", []),
+        ("ImageFolderDataModule", "darts", []),
+        ("SyntheticDataModule", "darts", []),
     ],
 )
-def test_retraining_configurations(data, space, name, tmp_path, monkeypatch):
+def test_retraining_configurations(data, space, layers, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    assert getattr(_retraining(data, space), "name", None) == name
+    assert [path.as_posix() for path in _retraining(data, space)] == [f"configs/{layer}" for layer in layers]
     monkeypatch.chdir(tmp_path)  # an installed package without its checkout
-    assert _retraining(data, space) is None
+    assert _retraining(data, space) == []
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,35 @@ import pytest
 from lit_nas.spaces import NasBench201Space
 from lit_nas.spaces.nas_bench_201 import Operation
 from lit_nas.spaces.nas_bench_201_strings import CELL_OPERATIONS
+from tests.support.paper_numbers import DARTS_SEARCH
+
+SEARCH = {  # section 4 of the paper, and the code of its authors
+    **DARTS_SEARCH,
+    "data": ("CIFAR10DataModule", {"batch_size": 64, "split": "half", "split_seed": 0}),
+    "model.space": ("NasBench201Space", {"init_channels": 16, "cells_per_stage": 5, "track_running_stats": False}),
+    "model.optim.weights": ("DartsSGD", {"lr": 0.025, "momentum": 0.9, "weight_decay": 5e-4, "nesterov": True}),
+}
+LAYERS = "layers/space/nas_bench_201.yaml + layers/recipe/nas_bench_201.yaml"
+EXPECTED = {
+    f"search/darts.yaml + {LAYERS}": {**SEARCH, "model.order": 1},
+    f"search/darts_second_order.yaml + {LAYERS}": {**SEARCH, "model.order": 2},
+    "retrain/nas_bench_201.yaml": {  # section 2.3
+        "seed_everything": 777,
+        "trainer.max_epochs": 200,
+        "data": ("CIFAR10DataModule", {"batch_size": 256, "split": "all"}),
+        "data.augmentation": {"crop_padding": 4, "flip": True, "cutout": 0, "auto_augment": False},
+        "model.network": "nas_bench_201",
+        "model.init_channels": 16,
+        "model.num_cells": 15,
+        "model.optim.weights": ("DartsSGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "nesterov": True}),
+        "model.optim.schedule": ("CosineLR", {"lr_min": 0.0}),
+        "model.optim.schedule_every": "step",
+        "model.optim.clip": 0.0,
+        "model.optim.drop_path": 0.0,
+        "model.optim.auxiliary_weight": 0.0,
+        "model.optim.label_smoothing": 0.0,
+    },
+}
 
 
 def test_one_cell_type_with_six_edges():

@@ -18,7 +18,7 @@ class HardGumbel(ImageSearchModule):
 
     def __init__(
         self,
-        inputs: ImageSpec = ImageSpec(),
+        spec: ImageSpec = ImageSpec(),
         space: SearchSpace = DartsSpace(),
         temperature: Schedule = Linear(10.0, 0.1, "epoch", inclusive=True),
         order: Literal[1, 2] = 1,
@@ -27,8 +27,8 @@ class HardGumbel(ImageSearchModule):
         engine: Engine = Fused(),
     ) -> None:
         super().__init__()
-        self.inputs, self.order, self.optim = inputs, order, optim
-        self.network = build_search_network(space, inputs, engine)
+        self.spec, self.order, self.optim = spec, order, optim
+        self.network = build_search_network(space, spec, engine)
         self.architecture = Architecture(space, GumbelSoftmax(temperature, True, per_cell), evaluation="best")
 
     def training_step(self, batch: SearchBatch, batch_idx: int) -> None:
