@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import torch
 import yaml
 
 from lit_nas.cli import main
+from lit_nas.evaluate import EvaluationModule
 from lit_nas.jobs import load_candidates
 from lit_nas.search import SearchModule
 from tests.cli.test_run import job
@@ -69,26 +71,115 @@ class Died(BaseException):
     """Stands for the end of the process: nothing tidies up after it."""
 
 
-@pytest.mark.parametrize("at", [1, 2, 3, 5])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("at", [2, 5, pytest.param(1, marks=SLOW), pytest.param(3, marks=SLOW)])
 def test_a_job_that_dies_in_or_between_stages_goes_on_exactly(at, whole, tmp_path, monkeypatch):
-    """Step 1 lies within the first search; with 2 it dies at the start of the second one, and so on."""
+    """Each stage has two steps: 1 lies within the first search, 2 between both searches, 5 within the group."""
     config, steps = job(tmp_path, job=HALVING), []
-    from lit_nas.module import RecordedModule
 
-    with monkeypatch.context() as patch:
+    def counted(owner):
+        start = owner.on_train_batch_start
 
-        def counted(self, batch, batch_idx, start=RecordedModule.on_train_batch_start):
+        def on_train_batch_start(self, batch, batch_idx):
             if len(steps) == at:
                 raise Died
             steps.append(batch_idx)
             return start(self, batch, batch_idx)
 
-        patch.setattr(RecordedModule, "on_train_batch_start", counted)
+        return on_train_batch_start
+
+    with monkeypatch.context() as patch:
+        for owner in (SearchModule, EvaluationModule):
+            patch.setattr(owner, "on_train_batch_start", counted(owner))
         with pytest.raises(Died):
             main(["run", "-c", config])
-    done = {path: path.stat().st_mtime_ns for path in (tmp_path / "job").glob("*/checkpoints/last.ckpt")}
-    finished = [path for path in done if any((path.parent.parent / name).exists() for name in ("test.json",))]
+    folder = tmp_path / "job"
+    assert [name for name in STAGES if (folder / name / "cost.json").exists()] == list(STAGES[: at // 2])
+    before = {name: (folder / name / "checkpoints" / "last.ckpt").stat().st_mtime_ns for name in STAGES[: at // 2]}
     assert main(["run", "-c", config]) == 0
-    assert state(tmp_path / "job") == state(whole)
-    for path in finished:
-        assert path.stat().st_mtime_ns == done[path]
+    assert state(folder) == state(whole)
+    for name, stamp in before.items():
+        assert (folder / name / "checkpoints" / "last.ckpt").stat().st_mtime_ns == stamp
+
+
+def test_a_changed_configuration_of_a_stage_or_of_the_job_is_refused_by_its_key(whole, tmp_path, capsys):
+    copied = tmp_path / "job"
+    shutil.copytree(whole, copied)
+    other = {**HALVING, "init_args": {"keep": 2}}
+    assert main(["run", "-c", job(tmp_path, job=other)]) == 2
+    assert "holds another job: job.keep: 3 -> 2." in capsys.readouterr().err
+    assert main(["run", "-c", job(tmp_path)]) == 2
+    assert "'tests.jobs.halving.Halving' -> 'lit_nas.jobs.SearchThenRetrain'" in capsys.readouterr().err
+    assert main(["run", "-c", job(tmp_path, job=HALVING), "--search.trainer.max_epochs", "3"]) == 2
+    assert "/first' holds a stage of another configuration: trainer.max_epochs: 1 -> 3." in capsys.readouterr().err
+    assert main(["run", "-c", job(tmp_path, job=HALVING), "--redo", "third"]) == 2
+    assert "no such stage yet. It has first, second, seed1, seed2." in capsys.readouterr().err
+    assert state(copied) == state(whole)
+
+
+def test_a_file_that_a_stage_needs_is_read_before_it_starts(whole, tmp_path, capsys):
+    folder = tmp_path / "job"
+    shutil.copytree(whole, folder)
+    shutil.rmtree(folder / "seed2")
+    (folder / "second" / "candidates.json").write_text("{}")
+    assert main(["run", "-c", job(tmp_path, job=HALVING)]) == 2
+    assert "candidates.json' is not a file of candidates: its format is not" in capsys.readouterr().err
+    assert not (folder / "seed2").exists()
+
+
+def start(config, log):
+    """The job, each stage in a process of its own."""
+    command = [sys.executable, "-m", "lit_nas", "run", "-c", config]
+    return subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def wait_for(path, process):
+    for _ in range(2400):
+        if path.exists():
+            return
+        assert process.poll() is None, "the job has ended"
+        time.sleep(0.05)
+    raise AssertionError(f"{path} does not come")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "whom", "status"),
+    [
+        (signal.SIGKILL, "stage", 137),
+        (signal.SIGKILL, "job", -signal.SIGKILL),
+        (signal.SIGTERM, "job", 143),
+        (signal.SIGINT, "job", 130),
+    ],
+)
+def test_a_stage_in_a_process_of_its_own_may_be_killed(number, whom, status, tmp_path):
+    trainer = {"accelerator": "cpu", "max_epochs": 40, "enable_progress_bar": False, "limit_train_batches": 2}
+    sections = yaml.safe_load(Path(job(tmp_path)).read_text())
+    search = {**sections["search"], "trainer": trainer}
+    config = job(tmp_path, executor={"class_path": "Processes"}, search=search)
+    first, log = tmp_path / "job" / "search", (tmp_path / "log.txt").open("wb")
+    process = start(config, log)
+    wait_for(first / "genotypes" / "epoch-0003.json", process)
+    victim = process.pid
+    if whom == "stage":
+        victim = int(subprocess.check_output(["pgrep", "-P", str(process.pid)]).split()[0])
+    os.kill(victim, number)
+    assert process.wait(120) == status
+    assert not (first / "genotype.json").exists()
+    assert start(config, log).wait(240) == 0
+    text = (tmp_path / "log.txt").read_text()
+    if status in (130, 143):
+        assert text.count(f"Continue with:\n  lit-nas run -c {config}\n") == 1
+    if status == 137:
+        assert "The process of the stage `search` was killed by SIGKILL" in text
+
+    undisturbed = tmp_path / "undisturbed"
+    assert main(["run", "-c", job(tmp_path, search=search), "--folder", str(undisturbed)]) == 0
+    for stage in ("search", "retrain"):
+        ours, theirs = (
+            torch.load(folder / stage / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+            for folder in (tmp_path / "job", undisturbed)
+        )
+        assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
