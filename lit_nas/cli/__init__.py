@@ -22,6 +22,7 @@ one fit (configured by YAML layers `-c FILE` and by arguments; later ones win):
 
 a whole job:
   run        search, derive, retrain, test; finished stages are skipped
+  stage      one stage of a job from its stage.json, as `run` starts it in a process of its own
 
 genotypes (GENOTYPE is a JSON file, a checkpoint of a search, a published name or a string of NAS-Bench-201):
   derive     write the discrete cells of a search checkpoint
@@ -63,6 +64,10 @@ def main(args: Sequence[str] | None = None) -> int:
             from lit_nas.cli.run import run
 
             run(rest)
+        elif command == "stage":
+            from lit_nas.cli.stage import stage
+
+            stage(rest)
         elif command in ("derive", "describe", "draw"):
             from lit_nas.cli import genotypes
 

@@ -1,4 +1,4 @@
-"""What a job is to do: its stages with their folders and arguments, read from YAML layers and arguments."""
+"""What a job is to do: its class and its sections, read from YAML layers and arguments."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,64 +7,99 @@ from typing import Any
 
 import yaml
 
+from lit_nas.atomic_write import write_text
 from lit_nas.cli.known import guess
 from lit_nas.cli.layers import read_layer, refuse_spec
+from lit_nas.cli.parts import chosen, described
+from lit_nas.jobs import Executor, Job, Processes, SearchThenRetrain
+from lit_nas.record.plain import differences
 
-__all__ = ("EPILOG", "STAGES", "Job", "Stage", "plan")
+__all__ = ("EPILOG", "Plan", "plan")
 
-STAGES = ("search", "retrain")
 SHARED = ("data", "trainer")
-KEYS = ("folder", "seed_everything", *SHARED, *STAGES)
+TOP = ("folder", "seed_everything", "job", "executor", *SHARED)
 SET_BY_THE_JOB = ("seed_everything", "trainer.default_root_dir", "model.genotype")
 EPILOG = """\
 A configuration has the keys `folder` (of the job) and `seed_everything`, the sections `search` and `retrain`, which
-hold what `lit-nas fit` takes, and the sections `data` and `trainer`, which hold for both stages. Arguments override it:
---search.trainer.max_epochs 3 --retrain.model.init_channels 8 for one stage, --data.root DIR --trainer.accelerator cpu
-for both. Within a file the section of a stage wins over the shared ones. `lit-nas fit --help` lists the keys.
+hold what `lit-nas fit` takes, and the sections `data` and `trainer`, which hold for all stages. Arguments override it:
+--search.trainer.max_epochs 3 --retrain.model.init_channels 8 for one section, --data.root DIR --trainer.accelerator cpu
+for all. Within a file the section of a stage wins over the shared ones. `job` names the class of another job, and
+`executor` how its stages are run. `lit-nas fit --help` lists the keys of a section.
 """
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One fit of a job."""
+class Plan:
+    """A job with its configuration."""
 
-    name: str
-    """`search` or `retrain`."""
-    folder: Path
-    """Where it writes."""
-    arguments: tuple[str, ...]
-    """What `lit-nas fit` would be given, less what only an earlier stage can tell."""
-    result: Path
-    """File that is there when the stage is finished."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """Stages that follow each other."""
-
+    job: Job
+    """What proposes the stages."""
+    executor: Executor
+    """What runs them."""
     folder: Path
     """Where the stages have their folders."""
     seed: int
     """Seed of all stages."""
-    search: Stage
-    """Finds a genotype."""
-    retrain: Stage
-    """Trains and tests it; its arguments lack the genotype."""
-    data_of_retraining: frozenset[str] = frozenset()
-    """Keys of `data` that the configuration sets for the retraining alone."""
+    layers: tuple[Mapping[str, Any], ...]
+    """What the files hold."""
+    overrides: Mapping[str, Sequence[str]]
+    """Section -> arguments."""
+
+    def words(self, section: str) -> tuple[str, ...]:
+        """A section as arguments of `lit-nas fit`.
+
+        Args:
+            section: Its name.
+
+        Raises:
+            ValueError: if the job has no such section.
+        """
+        if section not in self.job.sections:
+            raise ValueError(f"{type(self.job).__name__} has the sections {', '.join(self.job.sections)} only.")
+        configs = _configs(self.layers, section)
+        return *configs, *self.overrides[section], "--seed_everything", str(self.seed)
+
+    def data_keys(self, section: str) -> frozenset[str]:
+        """Keys of `data` that the configuration sets for one section alone.
+
+        Args:
+            section: Its name.
+        """
+        return _data_keys(self.layers, self.overrides[section], section)
 
     @property
-    def stages(self) -> tuple[Stage, ...]:
-        """In the order in which they run."""
-        return self.search, self.retrain
+    def described(self) -> dict[str, Any]:
+        """What is not part of a stage, as plain data."""
+        default = {} if self.job == SearchThenRetrain() else {"job": described(self.job)}
+        return {"folder": str(self.folder), "seed_everything": self.seed, **default}
 
-    @property
-    def retrain_arguments(self) -> tuple[str, ...]:
-        """Those of the retraining, with the genotype that the search leaves."""
-        return *self.retrain.arguments, "--model.genotype", str(self.search.result)
+    def refuse_other_job(self) -> None:
+        """Compares the job with the one that the folder holds.
+
+        Raises:
+            FileExistsError: if they differ, naming the key.
+        """
+        if not any(self.folder.glob("*/checkpoints")):
+            return
+        path = self.folder / "job.yaml"
+        before = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else described(SearchThenRetrain())
+        if changed := differences({"job": before}, {"job": described(self.job)}):
+            listed = "; ".join(str(difference) for difference in changed)
+            raise FileExistsError(
+                f"The folder '{self.folder}' holds another job: {listed}. Choose another --folder, or do its first "
+                "stage again with --redo."
+            )
+
+    def record(self) -> None:
+        """Writes what the job is into its folder; a job without `job` in its configuration needs no file."""
+        path = self.folder / "job.yaml"
+        if self.job != SearchThenRetrain():
+            write_text(path, yaml.safe_dump(described(self.job), sort_keys=False))
+        else:
+            path.unlink(missing_ok=True)
 
 
-def plan(paths: Sequence[Path], words: Sequence[str], folder: Path | None, seed: int | None) -> Job:
+def plan(paths: Sequence[Path], words: Sequence[str], folder: Path | None, seed: int | None) -> Plan:
     """Reads the configuration of a job.
 
     Args:
@@ -77,7 +112,11 @@ def plan(paths: Sequence[Path], words: Sequence[str], folder: Path | None, seed:
         FileNotFoundError: if a file is not there.
         ValueError: for a file, key or argument that is not one of a job, or a missing section or folder.
     """
-    layers = [_read(path) for path in paths]
+    layers = [read_layer(path) for path in paths]
+    job = chosen(layers, "job", Job) or SearchThenRetrain()
+    executor = chosen(layers, "executor", Executor) or Processes()
+    for path, layer in zip(paths, layers, strict=True):
+        _check_layer(path, layer, job.sections)
     for key, given in (("folder", folder), ("seed_everything", seed)):
         if given is None:
             given = next((layer[key] for layer in reversed(layers) if layer.get(key) is not None), None)
@@ -85,36 +124,32 @@ def plan(paths: Sequence[Path], words: Sequence[str], folder: Path | None, seed:
             folder = Path(str(given or "").strip())
         else:
             seed = 0 if given is None else given
-    if folder == Path():
+    if folder is None or folder == Path():
         raise ValueError("A job needs a folder: set `folder` in the configuration or pass --folder.")
     if type(seed) is not int or seed < 0:
         raise ValueError(f"seed_everything is {seed!r}, but must be a whole number from 0 on.")
-    overrides = _overrides(words)
-    results = {"search": "genotype.json", "retrain": "test.json"}
-    stages = {}
-    for name in STAGES:
+    overrides = _overrides(words, job.sections)
+    for name in job.sections:
         if not any(name in layer for layer in layers):
             raise ValueError(f"The configuration has no section `{name}`. {EPILOG}")
-        own = ("--trainer.default_root_dir", str(folder / name), "--seed_everything", str(seed))
-        arguments = (*_configs(layers, name), *overrides[name], *own)
-        stages[name] = Stage(name, folder / name, arguments, folder / name / results[name])
-    return Job(folder, seed, **stages, data_of_retraining=_data_keys(layers, overrides["retrain"]))
+    return Plan(job, executor, folder, seed, tuple(layers), overrides)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    content = read_layer(path)
+def _check_layer(path: Path, content: Mapping[str, Any], sections: Sequence[str]) -> None:
+    keys = (*TOP, *sections)
     for key in content:
-        if key not in KEYS:
-            belongs = " It belongs to one stage: put it into `search` or `retrain`." if key == "model" else ""
+        if key not in keys:
+            listed = " or ".join(f"`{section}`" for section in sections)
+            belongs = f" It belongs to one stage: put it into {listed}." if key == "model" else ""
             raise ValueError(
-                f"'{path}' is not the configuration of a job: `{key}` is unknown{guess(str(key), KEYS)}.{belongs} "
-                f"Known are {', '.join(KEYS)}."
+                f"'{path}' is not the configuration of a job: `{key}` is unknown{guess(str(key), keys)}.{belongs} "
+                f"Known are {', '.join(keys)}."
             )
-    for name in (*SHARED, *STAGES):
+    for name in (*SHARED, *sections):
         section = content.get(name, {})
         if not isinstance(section, dict):
             raise ValueError(f"'{path}': the section `{name}` must be a mapping of keys, but is {section!r}.")
-    for name in STAGES:
+    for name in sections:
         section = content.get(name, {})
         refuse_spec(section, f"'{path}', section {name},")
         for key in SET_BY_THE_JOB:
@@ -122,7 +157,6 @@ def _read(path: Path) -> dict[str, Any]:
                 raise ValueError(
                     f"'{path}': the section `{name}` has the key {key}, which the job itself sets. Leave it out."
                 )
-    return content
 
 
 def _value(section: Any, key: str) -> Any:
@@ -144,35 +178,35 @@ def _configs(layers: Sequence[Mapping[str, Any]], stage: str) -> list[str]:
     return found
 
 
-def _data_keys(layers: Sequence[Mapping[str, Any]], overrides: Sequence[str]) -> frozenset[str]:
+def _data_keys(layers: Sequence[Mapping[str, Any]], overrides: Sequence[str], section: str) -> frozenset[str]:
     found = {
         word.partition("=")[0].removeprefix("--data.").removeprefix("init_args.")
         for word in overrides
         if word.startswith("--data.")
     }
     for layer in layers:
-        data = (layer.get("retrain") or {}).get("data")
+        data = (layer.get(section) or {}).get("data")
         if isinstance(data, dict):  # otherwise a class by its name alone
             found |= {*data, *(data.get("init_args") or {})}
     return frozenset(found)
 
 
-def _overrides(words: Sequence[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {stage: [] for stage in STAGES}
+def _overrides(words: Sequence[str], sections: Sequence[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {stage: [] for stage in sections}
     targets: Sequence[str] = ()
     for word in words:
         if word.startswith("--"):
             name, equals, value = word.removeprefix("--").partition("=")
             root, _, rest = name.partition(".")
             if root in SHARED:
-                targets, key = STAGES, name
-            elif root in STAGES and rest:
+                targets, key = sections, name
+            elif root in sections and rest:
                 targets, key = (root,), rest
             else:
-                raise ValueError(_unknown(name, root))
+                raise ValueError(_unknown(name, root, sections))
             if key.replace("init_args.", "") in SET_BY_THE_JOB:
                 raise ValueError(
-                    f"--{name} is set by the job itself: --folder and --seed_everything are for both stages."
+                    f"--{name} is set by the job itself: --folder and --seed_everything are for all stages."
                 )
             word = f"--{key}{equals}{value}"
         elif not targets:
@@ -182,10 +216,10 @@ def _overrides(words: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-def _unknown(name: str, root: str) -> str:
+def _unknown(name: str, root: str, sections: Sequence[str]) -> str:
     if root == "model":
-        return f"--{name} belongs to one stage: write --search.{name} or --retrain.{name}."
-    options = (*STAGES, *SHARED, "config", "folder", "print_config", "redo", "seed_everything")
-    if root in STAGES:
+        return f"--{name} belongs to one stage: write {' or '.join(f'--{section}.{name}' for section in sections)}."
+    options = (*sections, *SHARED, "config", "folder", "print_config", "redo", "seed_everything")
+    if root in sections:
         return f"--{name} lacks a key: write for example --{root}.trainer.max_epochs 3."
     return f"Unknown argument --{name}{guess(root, options)}. {EPILOG}"

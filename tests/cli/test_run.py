@@ -27,6 +27,7 @@ def job(tmp_path, **top):
     retrain_data = {**DATA, "init_args": {**DATA["init_args"], "split": "all"}}
     config = {
         "folder": str(tmp_path / "job"),
+        "executor": "InThisProcess",  # processes take seconds to start; tests of their own are in tests/jobs
         "search": {
             "model": {"class_path": "DARTS", "init_args": {"space": space}}, "data": DATA, "trainer": TRAINER,
         },

@@ -1,0 +1,85 @@
+"""Parts of a job that a configuration chooses by their class."""
+
+import inspect
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
+from typing import Any
+
+import lit_nas.jobs
+from lit_nas.cli.known import guess
+from lit_nas.record.names import import_class, public_name
+from lit_nas.record.plain import build, plain
+
+__all__ = ("chosen", "described")
+
+
+def described(part: Any) -> dict[str, Any]:
+    """A part as plain data, with its class.
+
+    Args:
+        part: A frozen dataclass.
+
+    Raises:
+        ValueError: if it is something else.
+    """
+    found = plain(part) if is_dataclass(part) else None
+    if not isinstance(found, dict):
+        raise ValueError(f"{public_name(type(part))} must be a frozen dataclass, so that it can be written down.")
+    return found
+
+
+def chosen(layers: Sequence[Mapping[str, Any]], key: str, base: type) -> Any:
+    """The part that the last layer with a key names; None where none does.
+
+    Args:
+        layers: Configurations; later ones win.
+        key: `job` or `executor`.
+        base: What the part must be.
+
+    Raises:
+        ValueError: if there is no such class, or it refuses an argument.
+    """
+    given = next((layer[key] for layer in reversed(layers) if layer.get(key) is not None), None)
+    if given is None:
+        return None
+    given = {"class_path": given} if isinstance(given, str) else given
+    if not isinstance(given, dict) or not isinstance(given.get("class_path"), str):
+        raise ValueError(f"`{key}` must have a class_path, but is {given!r}.")
+    if unknown := [name for name in given if name not in ("class_path", "init_args")]:
+        raise ValueError(f"`{key}` has the key {unknown[0]}. Known are class_path and init_args.")
+    arguments, name = given.get("init_args") or {}, given["class_path"]
+    if not isinstance(arguments, dict):
+        raise ValueError(f"{key}.init_args must be a mapping of keys, but is {arguments!r}.")
+    found = _class(name, key, base)
+    known = list(inspect.signature(found).parameters)
+    for argument in arguments:
+        if argument not in known:
+            listed = f"Known are {', '.join(known)}." if known else f"{found.__name__} has none."
+            raise ValueError(f"{key}.{argument} is unknown{guess(str(argument), known)}. {listed}")
+    try:
+        return build(found, arguments)
+    except TypeError as error:
+        raise ValueError(f"`{key}` ({name}) cannot be made: {error}.") from error
+
+
+def _class(name: str, key: str, base: type) -> type:
+    known = [each for each in lit_nas.jobs.__all__ if _is_part(getattr(lit_nas.jobs, each), base)]
+    if "." not in name:
+        if name not in known:
+            raise ValueError(
+                f"There is no {key} '{name}'{guess(name, known)}. Known are {', '.join(known)}, and any class by its "
+                "full name."
+            )
+        return getattr(lit_nas.jobs, name)
+    if os.getcwd() not in sys.path and "" not in sys.path:  # `python -m lit_nas` has it there, `lit-nas` has not
+        sys.path.insert(0, os.getcwd())
+    found = import_class(name)
+    if not _is_part(found, base):
+        raise ValueError(f"`{key}` is {name}, which is no {base.__name__}.")
+    return found
+
+
+def _is_part(found: Any, base: type) -> bool:
+    return isinstance(found, type) and issubclass(found, base) and not inspect.isabstract(found)

@@ -1,0 +1,31 @@
+"""Jobs: fits that follow from each other, each in a folder and a process of its own."""
+
+from lit_nas.jobs.candidates import Candidate, Candidates, load_candidates
+from lit_nas.jobs.executor import Executor, InThisProcess, Order, Processes, launched
+from lit_nas.jobs.history import Found, History
+from lit_nas.jobs.job import Job
+from lit_nas.jobs.loop import advance, is_finished, look_ahead, members
+from lit_nas.jobs.search_then_retrain import SearchThenRetrain
+from lit_nas.jobs.stage import FileOf, Group, Stage
+
+__all__ = (
+    "Candidate",
+    "Candidates",
+    "Executor",
+    "FileOf",
+    "Found",
+    "Group",
+    "History",
+    "InThisProcess",
+    "Job",
+    "Order",
+    "Processes",
+    "SearchThenRetrain",
+    "Stage",
+    "advance",
+    "is_finished",
+    "launched",
+    "load_candidates",
+    "look_ahead",
+    "members",
+)

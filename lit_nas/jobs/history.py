@@ -1,0 +1,95 @@
+"""What the finished stages of a job have found, read from their folders and from nowhere else."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lit_nas.genotype import Genotype, load_genotype
+from lit_nas.jobs.candidates import Candidates, load_candidates
+from lit_nas.jobs.stage import CANDIDATES, GENOTYPE, TEST, Stage
+
+__all__ = ("Found", "History", "read_found")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one finished stage has left."""
+
+    name: str
+    """Of the stage."""
+    folder: Path
+    """Where its files are."""
+    configuration: Mapping[str, Any]
+    """As resolved, all defaults included."""
+    genotype: Genotype | None
+    """Of a search."""
+    candidates: Candidates | None
+    """Of a search: what each edge still has, with probabilities."""
+    scores: Mapping[str, float]
+    """`test/accuracy` and so on of a retraining, `val/accuracy` of a search that has validated."""
+    cost: Mapping[str, Any]
+    """`seconds`, `device_hours`, `peak_memory_gib`, `device`, `devices`."""
+    last: Path | None
+    """Its last checkpoint."""
+
+
+@dataclass(frozen=True)
+class History:
+    """The finished stages in the order in which they were proposed."""
+
+    stages: tuple[Found, ...] = ()
+
+    def __iter__(self) -> Iterator[Found]:
+        return iter(self.stages)
+
+    def __len__(self) -> int:
+        return len(self.stages)
+
+    def __contains__(self, name: object) -> bool:
+        return any(found.name == name for found in self.stages)
+
+    def __getitem__(self, name: str) -> Found:
+        for found in self.stages:
+            if found.name == name:
+                return found
+        raise KeyError(f"The stage `{name}` is not finished; finished are {[found.name for found in self.stages]}.")
+
+
+def read_found(stage: Stage, folder: Path) -> Found:
+    """Reads what a finished stage has left.
+
+    Args:
+        stage: The stage.
+        folder: Its folder.
+
+    Raises:
+        ValueError: if a file is damaged.
+    """
+    config, candidates, last = folder / "config.yaml", folder / CANDIDATES, folder / "checkpoints" / "last.ckpt"
+    genotype = load_genotype(folder / GENOTYPE) if stage.kind == "search" else None
+    scores = _read(folder / TEST) if stage.kind == "retrain" else {}
+    if genotype is not None and (accuracy := genotype.meta.get("validation_accuracy")) is not None:
+        scores = {"val/accuracy": accuracy}
+    return Found(
+        stage.name,
+        folder,
+        yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else {},
+        genotype,
+        load_candidates(candidates) if candidates.is_file() else None,
+        scores,
+        _read(folder / "cost.json"),
+        last if last.is_file() else None,
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise ValueError(f"'{path}' is damaged ({error}). Do its stage again with --redo.") from error
