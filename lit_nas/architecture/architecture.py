@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -196,9 +196,9 @@ class Architecture(nn.Module):
         active = self.active(name) if own is None else own.active
         beside = None if self.beside is None else logits.new_ones(len(logits)) * self.beside(self.clock)
         if edges is not None:
-            inbound = self.inbound[name]
-            spread = inbound.spread(self.edge_logits[name], mask)
-            factors = inbound.gather(_weigh(edges, *spread, self.clock, drawn))
+            inbound = cast(InboundEdges, self.inbound[name])
+            spread, alive = inbound.spread(self.edge_logits[name], mask)
+            factors = inbound.gather(_weigh(edges, spread, alive, self.clock, drawn))
             weights, beside = weights * factors.unsqueeze(-1), factors if beside is None else beside * factors
             if drawn is not None:
                 executed = inbound.executed(drawn.active)

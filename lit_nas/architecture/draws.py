@@ -58,8 +58,6 @@ class Draws:
         parts = architecture.host_seed, int(now.step), self._level, self._sample, kind, cell, number
         occasion = Occasion(names if kind == "operations" else (), self._level, generator_of(*parts))
         draw = relaxation.draw(*self._host[kind, cell], now, occasion)
-        if draw.numbers is None:
-            return draw
         return replace(draw, numbers=draw.numbers.to(logits.dtype).to(logits.device, non_blocking=True))
 
     @cached_property

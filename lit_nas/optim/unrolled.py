@@ -52,7 +52,7 @@ def virtual_step(weights: Sequence[nn.Parameter], gradient: Gradients, optimizer
     step = list(torch._foreach_add(gradient, list(weights), alpha=group["weight_decay"]))
     if not momentum:
         return step, 1.0
-    buffers = [optimizer.state[weight].get("momentum_buffer") for weight in weights]
+    buffers = [optimizer.state.get(weight, {}).get("momentum_buffer") for weight in weights]
     if all(buffer is None for buffer in buffers):  # torch starts the buffer at the first gradient, undampened
         average, factor = step, 1.0
     else:

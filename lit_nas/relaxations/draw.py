@@ -1,7 +1,7 @@
 """What is random in a mixture: drawn on the host once a step, the same wherever and however often it is asked for."""
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Literal
 
@@ -34,8 +34,9 @@ class Draw:
 
     active: Active
     """The candidates that are executed, host data. Others are not computed, and no step touches their weights."""
-    numbers: Tensor | None = None
-    """[..., E, O]: what the relaxation makes weights of, such as noise; on the device by the time it does."""
+    numbers: Tensor = field(default_factory=lambda: torch.empty(0))
+    """[..., E, O]: what the relaxation makes weights of, such as noise; on the device by the time it does. Empty where
+    it needs nothing."""
 
 
 def active_columns(mask: Tensor) -> Active:
