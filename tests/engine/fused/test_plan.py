@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lit_nas.architecture import Architecture, CellMixture
 from lit_nas.engine import Fused, Reference
+from lit_nas.engine.fused import known
 from lit_nas.engine.fused import planning as plan
 from lit_nas.networks import SearchNetwork
 from lit_nas.operations import part_norms, synchronise_norms
@@ -129,3 +130,20 @@ def test_plans_of_sampled_paths_do_not_pile_up():
     del cell
     gc.collect()
     assert len(plan._CELLS) <= before
+
+
+def test_a_new_draw_is_planned_from_what_is_known(monkeypatch):
+    cell, looked = make_cell(), []
+    find = known.Candidate._find
+    monkeypatch.setattr(known.Candidate, "_find", lambda self, *mode: looked.append(self) or find(self, *mode))
+
+    def draw(step):
+        return tuple(((step + edge) % 8,) for edge in range(9))
+
+    plans = [watched(cell, draw(step)) for step in range(8)]
+    assert len(looked) == 9 * 8  # each candidate once
+    again = watched(cell, draw(0))  # its plan was dropped
+    assert len(looked) == 9 * 8
+    assert again is not plans[0]
+    for ours, theirs in zip(again.groups, plans[0].groups, strict=True):
+        assert ours is theirs
