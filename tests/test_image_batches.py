@@ -6,8 +6,8 @@ from pytorch_lightning import LightningDataModule, Trainer
 from pytorch_lightning.utilities import CombinedLoader
 from torch.utils.data import DataLoader
 
-from lit_nas.batches import Prediction, check_pair
 from lit_nas.data import SyntheticDataModule
+from lit_nas.image_batches import Prediction, check_image_batch
 from lit_nas.methods import DARTS
 from lit_nas.retrain import EvaluationModule, EvaluationOptim
 from lit_nas.search import SearchOptim
@@ -157,7 +157,7 @@ class Unread(torch.Tensor):
 
 def test_labels_are_looked_at_before_they_leave_the_cpu(tmp_path):
     images, labels = torch.randn(4, 1, 8, 8), torch.arange(4)
-    check_pair((images, labels.as_subclass(Unread)), INPUTS, torch.zeros(1), "It")
+    check_image_batch((images, labels.as_subclass(Unread)), INPUTS, torch.zeros(1), "It")
     module = search().to("meta")
     module.trainer = trainer(tmp_path)
     module.on_before_batch_transfer({"weights": (images, labels), "arch": [images, labels]}, 0)
