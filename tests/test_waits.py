@@ -10,8 +10,7 @@ from pytorch_lightning.accelerators import CPUAccelerator
 from pytorch_lightning.callbacks import RichProgressBar, TQDMProgressBar
 from pytorch_lightning.strategies import SingleDeviceStrategy
 
-from lit_nas.callbacks import Prune
-from lit_nas.cli.training import default_callbacks
+from lit_nas.callbacks import Prune, default_callbacks
 from lit_nas.pruning import Pruning
 from lit_nas.retrain import EvaluationModule
 from tests.support.meta_device import META, waits

@@ -1,5 +1,6 @@
 """Callbacks: what a run logs and writes."""
 
+from lit_nas.callbacks.defaults import default_callbacks
 from lit_nas.callbacks.log_alphas import LogAlphas
 from lit_nas.callbacks.log_learning_rates import LogLearningRates
 from lit_nas.callbacks.log_settings import LogSettings
@@ -29,5 +30,6 @@ __all__ = (
     "SummariseModel",
     "WriteGenotype",
     "WritePredictions",
+    "default_callbacks",
     "find_last",
 )

@@ -2,17 +2,14 @@
 
 import csv
 import io
-from typing import TYPE_CHECKING
 
 import torch
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from lit_nas.atomic_write import write_text
+from lit_nas.callbacks.expect import search_of
 from lit_nas.record.run_folder import run_folder, writes
-
-if TYPE_CHECKING:
-    from lit_nas.search import SearchModule
 
 __all__ = ("LogAlphas", "entropy", "margin")
 
@@ -42,7 +39,7 @@ class LogAlphas(Callback):
     def __init__(self) -> None:
         self._rows: list[tuple[str, ...]] = []
 
-    def on_train_start(self, trainer: Trainer, pl_module: "SearchModule") -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes over the epochs that are behind the run, and drops those that it will train again."""
         path = run_folder(trainer) / "alphas.csv"
         self._rows = []
@@ -51,10 +48,11 @@ class LogAlphas(Callback):
                 rows = [tuple(row) for row in csv.reader(file)][1:]
             self._rows = [row for row in rows if int(row[0]) < trainer.current_epoch]
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: "SearchModule") -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs and writes one epoch."""
-        space, probabilities = pl_module.architecture.space, pl_module.architecture.probabilities()
-        derived, everything = pl_module.derive_or_none(), {}
+        search = search_of(pl_module, self)
+        space, probabilities = search.architecture.space, search.architecture.probabilities()
+        derived, everything = search.derive_or_none(), dict[str, Tensor | float]()
         for name, cell in space.cells.items():
             table = probabilities[name]
             values = {f"entropy/{name}": entropy(table).mean(), f"margin/{name}": margin(table).mean()}
@@ -68,7 +66,7 @@ class LogAlphas(Callback):
                     row = (trainer.current_epoch, name, source, target, operation, repr(float(value)))
                     self._rows.append(tuple(str(entry) for entry in row))
             everything |= values
-        pl_module.log_now(everything)
+        search.log_now(everything)
         if writes(trainer):
             text = io.StringIO()
             csv.writer(text).writerows([COLUMNS, *self._rows])

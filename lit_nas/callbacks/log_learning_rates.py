@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 
-from lit_nas.record.recorded_module import RecordedModule
+from lit_nas.callbacks.expect import recorded
 
 __all__ = ("LogLearningRates",)
 
@@ -20,7 +20,7 @@ class LogLearningRates(Callback):
     def __init__(self) -> None:
         self._rates: dict[str, Any] = {}
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: RecordedModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Reads the rates of this step, because schedules move before the hooks at the end of an epoch run."""
         self._rates = {
             f"lr/{LEVELS[index] if index < len(LEVELS) else index}" + (f"/{number}" if number else ""): group["lr"]
@@ -28,7 +28,7 @@ class LogLearningRates(Callback):
             for number, group in enumerate(optimizer.param_groups)
         }
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: RecordedModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs them."""
         if self._rates:
-            pl_module.log_now(self._rates)
+            recorded(pl_module, self).log_now(self._rates)

@@ -6,6 +6,7 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_info
 
+from lit_nas.internals import data_of
 from lit_nas.record.names import public_name
 from lit_nas.record.plain import plain
 from lit_nas.specs import Spec
@@ -46,7 +47,7 @@ def _say_batch(trainer: Trainer, samples: str, batch: int, paper: int | None) ->
     times = f" x {trainer.world_size} processes" if trainer.world_size > 1 else ""
     if trainer.accumulate_grad_batches > 1:
         times += f" x {trainer.accumulate_grad_batches} accumulated"
-    size = trainer.datamodule.batch_size
+    size = getattr(data_of(trainer), "batch_size", None)
     how = f"{size} per process{times} = {batch}" if times else str(batch)
     belongs = f"; the learning rates of the paper belong to {paper}" if paper not in (None, batch) else ""
     rank_zero_info(f"{samples.capitalize()} in each step: {how}{belongs}.")
@@ -54,7 +55,7 @@ def _say_batch(trainer: Trainer, samples: str, batch: int, paper: int | None) ->
 
 def _global_batches(trainer: Trainer) -> dict[str, int]:
     """Samples of each role in one step, over all processes; empty for data that do not say."""
-    data = trainer.datamodule
+    data = data_of(trainer)
     size, roles = getattr(data, "batch_size", None), getattr(data, "roles", ())
     steps = trainer.accumulate_grad_batches * trainer.world_size
     return {} if size is None else {role: size * steps for role in ("weights", "arch") if role in roles}
@@ -66,7 +67,7 @@ def _known(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
     return {
         "seed_everything": None if seed is None else int(seed),
         "model": {"class_path": public_name(type(module)), "init_args": dict(module.hparams)},
-        "data": None if trainer.datamodule is None else _data(trainer.datamodule),
+        "data": None if data_of(trainer) is None else _data(data_of(trainer)),
         "trainer": {
             "max_epochs": trainer.max_epochs,
             "max_steps": trainer.max_steps,

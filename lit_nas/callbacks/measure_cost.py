@@ -7,10 +7,10 @@ from platform import machine
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 
 from lit_nas.atomic_write import write_text
-from lit_nas.record.recorded_module import RecordedModule
+from lit_nas.callbacks.expect import recorded
 from lit_nas.record.run_folder import run_folder, writes
 
 __all__ = ("MeasureCost",)
@@ -53,24 +53,26 @@ class MeasureCost(Callback):
         """Goes on counting."""
         self._before = float(state_dict["seconds"])
 
-    def on_train_start(self, trainer: Trainer, pl_module: RecordedModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock."""
         self._start = time.monotonic()
         if pl_module.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(pl_module.device)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: RecordedModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs and writes."""
         values = self._values(trainer, pl_module.device)
-        pl_module.log_now({f"cost/{name}": value for name, value in values.items() if value is not None})
+        recorded(pl_module, self).log_now(
+            {f"cost/{name}": value for name, value in values.items() if value is not None}
+        )
         self._write(trainer, pl_module)
 
-    def on_train_end(self, trainer: Trainer, pl_module: RecordedModule) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the final values and stops the clock."""
         self._write(trainer, pl_module)
         self._before, self._start = self.seconds, None
 
-    def _write(self, trainer: Trainer, pl_module: RecordedModule) -> None:
+    def _write(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if writes(trainer):
             device = pl_module.device
             name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} ({machine()})"

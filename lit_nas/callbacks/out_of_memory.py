@@ -2,6 +2,7 @@
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from lit_nas.internals import data_of
 from lit_nas.retrain import EvaluationModule
 from lit_nas.search import SearchModule
 
@@ -28,7 +29,7 @@ class ExplainMemory(Callback):
         settings = []
         if (parts := _parts(trainer, module)) is not None:
             settings.append(parts)
-        if (size := getattr(getattr(trainer, "datamodule", None), "batch_size", None)) is not None:
+        if (size := getattr(data_of(trainer), "batch_size", None)) is not None:
             settings.append(f"data.batch_size (now {size}): activations grow with it")
         if (checkpoint := _engine_checkpoint(module)) is not None:
             settings.append(checkpoint)

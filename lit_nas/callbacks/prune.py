@@ -1,17 +1,17 @@
 """Taking candidates out of a search permanently."""
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
 
+from lit_nas.callbacks.expect import search_of
 from lit_nas.held_memory import WatchHeld
 from lit_nas.pruning import Pruning
 from lit_nas.record.plain import plain
-
-if TYPE_CHECKING:
-    from lit_nas.search import SearchModule
+from lit_nas.search import SearchModule
 
 __all__ = ("Prune",)
 
@@ -37,51 +37,53 @@ class Prune(Callback):
 
     def record(self) -> dict[str, Any]:
         """The policy, which a run that continues must have."""
-        return plain(self.policy)
+        found: dict[str, Any] = plain(self.policy)
+        return found
 
-    def setup(self, trainer: Trainer, pl_module: "SearchModule", stage: str) -> None:
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Announces that weights of pruned candidates will have no gradient."""
-        pl_module.leaves_weights_unused = True
+        search_of(pl_module, self).leaves_weights_unused = True
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: "SearchModule", batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Starts to measure, before the first step of an epoch."""
         if not self._steps:
-            self._watch = WatchHeld(pl_module.network)
+            self._watch = WatchHeld(search_of(pl_module, self).network)
             self._began = time.monotonic()
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: "SearchModule", outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Prunes after a step, if that was asked for; only then does a step wait for the device."""
         self._stop_watch()
         if self.policy.every == "step":
-            self._prune(pl_module)
+            self._prune(search_of(pl_module, self))
         self._steps += 1
         if trainer.is_last_batch:
             if pl_module.device.type == "cuda":
                 torch.cuda.synchronize(pl_module.device)
             self._ended = time.monotonic()
 
-    def on_exception(self, trainer: Trainer, pl_module: "SearchModule", exception: BaseException) -> None:
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leaves no hook behind in the network."""
         self._stop_watch()
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: "SearchModule") -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prunes after an epoch, and logs."""
+        search = search_of(pl_module, self)
         if self.policy.every == "epoch":
-            self._prune(pl_module)
-        values = {"prune/active": float(pl_module.architecture.count_active())}
+            self._prune(search)
+        values: dict[str, Tensor | float] = {"prune/active": float(search.architecture.count_active())}
         if self._steps:
             values["cost/step_seconds"] = (self._ended - self._began) / self._steps
         if self._held is not None:
             values["cost/activation_mib"] = self._held / 2**20
-        pl_module.log_now(values)
+        search.log_now(values)
         self._steps = 0
 
-    def _prune(self, pl_module: "SearchModule") -> None:
-        if pl_module.current_epoch < self.policy.from_epoch:
+    def _prune(self, search: SearchModule) -> None:
+        if search.current_epoch < self.policy.from_epoch:
             return
-        architecture = pl_module.architecture
+        architecture = search.architecture
         weights = architecture.probabilities()
         for name, cell in architecture.space.cells.items():
             mask, logits = architecture.mask(name).cpu(), architecture.logits[name].detach().double().cpu()

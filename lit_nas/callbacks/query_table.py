@@ -5,8 +5,10 @@ import io
 from pathlib import Path
 
 from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
 
 from lit_nas.atomic_write import write_text
+from lit_nas.callbacks.expect import search_of
 from lit_nas.genotype import NAS_BENCH_201
 from lit_nas.record.run_folder import run_folder, writes
 from lit_nas.search import SearchModule
@@ -56,17 +58,18 @@ class QueryTable(Callback):
                 rows = [tuple(row) for row in csv.reader(file)][1:]
             self._rows = [row for row in rows if int(row[0]) < trainer.current_epoch]
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: SearchModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs and writes one epoch."""
-        genotype = pl_module.derive_or_none()
-        if genotype is None:
+        search = search_of(pl_module, self)
+        genotype = search.derive_or_none()
+        if genotype is None or genotype.architecture is None or self._table is None:
             return
-        architecture, values = genotype.architecture, {}
+        architecture, values = genotype.architecture, dict[str, Tensor | float]()
         for dataset, standing in self._table.look_up(architecture).items():
             values |= {f"table/{dataset}/{name}": float(value) for name, value in standing._asdict().items()}
             numbers = (repr(value) for value in standing)
             self._rows.append((str(trainer.current_epoch), architecture, dataset, *numbers))
-        pl_module.log_now(values)
+        search.log_now(values)
         if writes(trainer):
             text = io.StringIO()
             csv.writer(text).writerows([COLUMNS, *self._rows])

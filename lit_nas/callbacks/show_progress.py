@@ -199,7 +199,7 @@ def _losses_so_far(module: LightningModule) -> str:
     """Mean losses of the present epoch on this rank; `MeanMetric.compute` would ask the other ranks."""
     metrics: dict[str, MeanMetric] = {}
     if isinstance(module, SearchModule):
-        metrics = dict(module.losses.items())
+        metrics = {name: metric for name, metric in module.losses.items() if isinstance(metric, MeanMetric)}
     elif isinstance(module, EvaluationModule):
         metrics = {"loss": module.train_loss}
     means = {name: metric.mean_value / metric.weight for name, metric in metrics.items() if metric.update_called}

@@ -1,15 +1,12 @@
 """Writing what a search has found."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 
+from lit_nas.callbacks.expect import search_of
 from lit_nas.genotype import Genotype
 from lit_nas.record.run_folder import run_folder, writes
-
-if TYPE_CHECKING:
-    from lit_nas.search import SearchModule
 
 __all__ = ("WriteGenotype",)
 
@@ -32,16 +29,19 @@ class WriteGenotype(Callback):
             raise ValueError(f"WriteGenotype.picture must be svg, png or null, not {picture!r}.")
         self.picture = picture
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: "SearchModule") -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the cells of this epoch."""
-        genotype = pl_module.derive_or_none()
+        genotype = search_of(pl_module, self).derive_or_none()
         if genotype is not None and writes(trainer):
             self._write(genotype, run_folder(trainer) / "genotypes" / f"epoch-{trainer.current_epoch:04d}.json")
 
-    def on_fit_end(self, trainer: Trainer, pl_module: "SearchModule") -> None:
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes and prints the last cells, also if the run was finished but for this."""
         if writes(trainer):
-            genotype, path = pl_module.derive_or_none(), run_folder(trainer) / "genotype.json"
+            genotype, path = (
+                search_of(pl_module, self).derive_or_none(),
+                run_folder(trainer) / "genotype.json",
+            )
             if genotype is not None:
                 self._write(genotype, path)
                 self._print(genotype, path)

@@ -9,6 +9,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from lit_nas.atomic_write import write_text
 from lit_nas.image_batches import Prediction
+from lit_nas.internals import data_of
 from lit_nas.record.run_folder import run_folder, writes
 
 __all__ = ("WritePredictions",)
@@ -29,7 +30,13 @@ class WritePredictions(Callback):
         self._found = []
 
     def on_predict_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Collects a batch.
 
@@ -50,9 +57,9 @@ class WritePredictions(Callback):
         """Writes the file and says where it is."""
         if not writes(trainer):
             return
-        # data modules of others need not know either
-        names = getattr(trainer.datamodule, "class_names", None)
-        files = list(getattr(trainer.datamodule, "predicted_names", None) or range(len(self._found)))
+        data = data_of(trainer)  # one of the user's own need not know either
+        names = getattr(data, "class_names", None)
+        files = list(getattr(data, "predicted_names", None) or range(len(self._found)))
         # `limit_predict_batches` leaves the last ones out
         files = files[: len(self._found)]
         text = StringIO()

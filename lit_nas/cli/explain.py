@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from lit_nas.cli.parser_messages import translate_parser
 from lit_nas.cli.trainer_messages import call_by_key, translate_trainer
@@ -55,7 +55,8 @@ def explain(error: Exception, trainer: Mapping[str, Any]) -> Exception:
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    chain, link = [], error
+    chain: list[BaseException] = []
+    link: BaseException | None = error
     while link is not None and link not in chain:
         chain.append(link)
         link = link.__cause__ or link.__context__

@@ -78,7 +78,7 @@ def _options(owner: type | None, option: str, key: str) -> str:
         return f"{key} is unknown{meant}."
     if owner is Trainer:
         return f"{key} is unknown{meant}. `lit-nas fit --help` lists the keys of the Trainer."
-    return f"{key} is unknown{meant}. The keys of {owner.__name__} are: {', '.join(known)}."
+    return f"{key} is unknown{meant}. The keys of {getattr(owner, '__name__', owner)} are: {', '.join(known)}."
 
 
 def _join(*parts: str) -> str:

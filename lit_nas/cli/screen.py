@@ -13,6 +13,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from lit_nas.callbacks import MeasureCost
 from lit_nas.callbacks.show_progress import duration
 from lit_nas.genotype import load_genotype
+from lit_nas.internals import callbacks_of, data_of
 from lit_nas.record.plain import default_arguments
 from lit_nas.record.run_folder import run_folder, writes
 from lit_nas.search import SearchModule
@@ -91,7 +92,7 @@ def _facts(trainer: Trainer, module: LightningModule, folder: Path) -> dict[str,
     for name in ("train/accuracy", "val/accuracy"):
         if name in trainer.callback_metrics:
             facts[name] = f"{float(trainer.callback_metrics[name]):.4f}"
-    for callback in trainer.callbacks:
+    for callback in callbacks_of(trainer):
         if isinstance(callback, MeasureCost):
             facts["time"] = duration(callback.seconds)
     return facts
@@ -101,7 +102,7 @@ def _next(trainer: Trainer, module: LightningModule, folder: Path) -> str | None
     """What a user does next, and its command; None after a search that left no genotype."""
     if not isinstance(module, SearchModule):
         return "Test it:\n  " + _command(["test", *_without("--ckpt_path", sys.argv[2:]), "--ckpt_path", "last"])
-    genotype, data = folder / "genotype.json", trainer.datamodule
+    genotype, data = folder / "genotype.json", data_of(trainer)
     if not genotype.exists():
         return None
     name = ["--model.genotype", str(genotype)]

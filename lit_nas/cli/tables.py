@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lit_nas.cli.genotypes import SOURCE
 from lit_nas.genotype import load_genotype
@@ -65,7 +66,7 @@ def baseline(args: Sequence[str]) -> None:
             _print(f"{name}, where the best cell has {table.best(name):.2f}", ("method", *MEASURES), lines)
 
 
-def _numbers(standing: dict[str, float]) -> tuple[str, str, str]:
+def _numbers(standing: Any) -> tuple[str, str, str]:
     return f"{standing['test_accuracy']:.2f}", f"{standing['rank']:,}", f"{standing['regret']:.2f}"
 
 

@@ -1,10 +1,7 @@
 """One fit: LightningCLI with the modules of lit-nas."""
 
-import logging
 import os
-import re
 import secrets
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,11 +11,11 @@ os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # about Light
 
 import yaml
 from jsonargparse import set_parsing_settings
-from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from pytorch_lightning import Callback, LightningDataModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint, ModelSummary, ProgressBar
-from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger
-from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.utilities import rank_zero_warn
 
 # imported so that their classes can be named without their module
@@ -29,87 +26,25 @@ import lit_nas.methods
 import lit_nas.retrain
 import lit_nas.spaces  # noqa: F401
 from lit_nas.atomic_write import write_text
-from lit_nas.callbacks import (
-    ExplainMemory,
-    KeepRandomState,
-    LogAlphas,
-    LogLearningRates,
-    LogSettings,
-    MeasureCost,
-    SaveCheckpoints,
-    ShowProgress,
-    ShowResults,
-    StopOnSignal,
-    SummariseModel,
-    WriteGenotype,
-    WritePredictions,
-    find_last,
-)
+from lit_nas.callbacks import ShowProgress, SummariseModel, WritePredictions, default_callbacks
+from lit_nas.cli.arguments import check_arguments
 from lit_nas.cli.explain import explained
-from lit_nas.cli.layers import config_files, read_layer, refuse_spec
+from lit_nas.cli.quiet import quiet
+from lit_nas.cli.run_config import SaveRunConfig
 from lit_nas.cli.screen import ConcludeFit, resume_command
 from lit_nas.cli.trainer_messages import check_trainer
+from lit_nas.internals import is_trial
 from lit_nas.record.names import import_class
-from lit_nas.record.plain import default_arguments, differences
 from lit_nas.record.recorded_module import RecordedModule, read_checkpoint
-from lit_nas.record.run_folder import run_folder, writes
-from lit_nas.resume.curves import RewindCurves, RunLogger
-from lit_nas.search import SearchModule
+from lit_nas.record.run_folder import run_folder
+from lit_nas.resume import RunLogger, StopOnSignal, find_last
 from lit_nas.specs import Spec
 
-__all__ = ("TrainingCLI", "default_callbacks", "train")
+__all__ = ("TrainingCLI", "train")
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 COMMANDS = ("fit", "validate", "test", "predict")
-
-
-def default_callbacks(module: LightningModule, configuration: dict[str, Any] | None = None) -> list[Callback]:
-    """What a run gets unless its configuration lists a callback of the same class.
-
-    Args:
-        module: What is fitted.
-        configuration: The resolved configuration for the loggers; None leaves it to what the Trainer knows.
-    """
-    callbacks: list[Callback] = [KeepRandomState(), MeasureCost(), RewindCurves(), ExplainMemory()]
-    callbacks += [LogLearningRates(), LogSettings(configuration), ShowResults()]
-    if isinstance(module, SearchModule):
-        callbacks += [LogAlphas(), WriteGenotype()]
-    return [*callbacks, SaveCheckpoints(), StopOnSignal()]
-
-
-class SaveRunConfig(SaveConfigCallback):
-    """Writes the resolved configuration to `config.yaml` in the run folder when the first step begins.
-
-    Not before: what is refused until then must neither make its folder one that holds a run, nor replace the
-    configuration of the run that it was to continue. If a run continues with keys that may change, its configuration
-    until then is kept as `config-0001.yaml`, `config-0002.yaml` and so on.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{**kwargs, "save_to_log_dir": False})
-        self._written = False
-
-    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Leaves it to `on_train_batch_start`."""
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Writes the file, once."""
-        if writes(trainer) and not self._written:
-            config = self.config.clone()
-            if "ckpt_path" in config:
-                config.ckpt_path = None  # where it continued from is no part of what it is
-            path, text = run_folder(trainer) / "config.yaml", self.parser.dump(config, skip_none=False)
-            if path.exists() and _differ(path.read_text(encoding="utf-8"), text):
-                count = len(list(path.parent.glob("config-[0-9]*.yaml")))
-                path.replace(path.with_name(f"config-{count + 1:04d}.yaml"))
-            write_text(path, text)
-        self._written = True
-
-
-def _differ(old: str, new: str) -> bool:
-    before, now = ({**yaml.safe_load(text), "ckpt_path": None} for text in (old, new))
-    return bool(differences(before, now, {"trainer": default_arguments(Trainer)}))
 
 
 class TrainingCLI(LightningCLI):
@@ -144,10 +79,11 @@ class TrainingCLI(LightningCLI):
             ValueError: if the model is for another kind of data.
         """
         model, data = (self._get(self.config, name).class_path for name in ("model", "data"))
-        import_class(model).check_spec(spec, f"What {data.rpartition('.')[2]} hands over (data.spec)")
+        if issubclass(found := import_class(model), RecordedModule):  # the parser takes no other model
+            found.check_spec(spec, f"What {data.rpartition('.')[2]} hands over (data.spec)")
         return asdict(spec)
 
-    def parse_arguments(self, parser: LightningArgumentParser, args: Sequence[str]) -> None:
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses what `main` was given, which need not be the arguments of the process."""
         check_arguments(args)
         with explained():
@@ -185,7 +121,7 @@ class TrainingCLI(LightningCLI):
             config.ckpt_path = path
         elif config.ckpt_path is not None:
             _read(config.ckpt_path)
-        elif (folder / "config.yaml").exists() and not self.trainer.fast_dev_run:
+        elif (folder / "config.yaml").exists() and not is_trial(self.trainer):
             raise FileExistsError(
                 f"The folder '{folder}' holds a run already. Continue it with `--ckpt_path last`, or choose "
                 "another folder with `--trainer.default_root_dir`."
@@ -280,73 +216,6 @@ def _read(path: str | Path) -> None:
     if path == "best":
         raise ValueError("--ckpt_path best is not kept: the last epoch counts. Use `last` or the path of a checkpoint.")
     read_checkpoint(path)
-
-
-class _Unneeded(logging.Filter):
-    """Drops messages about Lightning's own code and its vendor's products, and repetitions within a process."""
-
-    NEVER = (
-        "litlogger",
-        "litmodels",
-        "TPU available",
-        "`Trainer.fit` stopped: `max_epochs=",
-        "Restoring states from",  # a second line says that it is done
-        "distributed_backend=",  # a frame wider than a terminal; each process has said that it starts
-    )
-    ONCE = ("GPU available", "Seed set to")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._seen: set[str] = set()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a message is shown."""
-        message = record.getMessage()
-        if any(part in message for part in self.NEVER) or message in self._seen:
-            return False
-        if any(part in message for part in self.ONCE):
-            self._seen.add(message)
-        return True
-
-
-_UNNEEDED = _Unneeded()
-
-
-def quiet() -> None:
-    """Takes out messages that are not about the run, and those that a job of several stages would repeat."""
-    warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated")
-    warnings.filterwarnings("ignore", "Total length of `list` across ranks is zero")  # a run without validation
-    # means over the epoch are logged all the same
-    warnings.filterwarnings("ignore", r"The number of training batches \(\d+\) is smaller than the logging interval")
-    # of depthwise kernels, where both layouts are the same
-    warnings.filterwarnings("ignore", r"Grad strides do not match bucket view strides[\s\S]*sizes\(\) = \[\d+, 1, ")
-    for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.seed"):
-        logging.getLogger(name).addFilter(_UNNEEDED)  # which adds the same one once only
-
-
-def check_arguments(args: Sequence[str]) -> None:
-    """Refuses what the parser would take without obeying it, or would not name.
-
-    Args:
-        args: Arguments of a command.
-
-    Raises:
-        FileNotFoundError: if a configuration is not there.
-        ValueError: if a configuration cannot be read, a key has no value, or one is set that the data hand over.
-    """
-    for path in config_files(args):
-        refuse_spec(read_layer(path), f"'{path}'")
-    for word, following in zip(args, [*args[1:], "--"], strict=True):
-        if re.match(r"--model\.(init_args\.)?spec\b", word):
-            refuse_spec({"model": {"init_args": {"spec": following}}}, word)
-        name, equals, value = word.partition("=")
-        alone = name in ("--print_config", "--help") or name.endswith(".help")
-        if alone or not (name.startswith("--") or name == "-c"):
-            continue
-        if not equals and following.startswith("--"):
-            raise ValueError(f"{name} needs a value: `{name} VALUE`.")
-        if not (value if equals else following).strip():
-            raise ValueError(f"{name} was given an empty value. Leave it out, or write `null` for none.")
 
 
 def train(command: str, args: Sequence[str]) -> None:

@@ -12,7 +12,6 @@ import torch
 from pytorch_lightning import LightningDataModule
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities import rank_zero_warn
-from pytorch_lightning.utilities.parsing import AttributeDict
 from torch import Tensor
 
 from lit_nas.atomic_write import write_text
@@ -22,6 +21,7 @@ from lit_nas.data.order import Order
 from lit_nas.data.role_loader import RoleLoader
 from lit_nas.data.split import Split
 from lit_nas.data.tensor_loader import RawBatch, TensorLoader
+from lit_nas.internals import is_trial, record_arguments
 from lit_nas.record.plain import plain
 from lit_nas.specs import ImageSpec
 
@@ -114,7 +114,7 @@ class ImageDataModule(LightningDataModule, ABC):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)  # those of the final class, for the record of a run
-        self._hparams = AttributeDict(plain({k: v for k, v in self.hparams.items() if not k.startswith("_")}))
+        record_arguments(self, plain({k: v for k, v in self.hparams.items() if not k.startswith("_")}))
         self.split = Split(split, split_seed)
         self.batch_size, self.eval_batch_size = batch_size, batch_size if eval_batch_size is None else eval_batch_size
         self.augmentation, self.seed, self.limit = augmentation, seed, limit
@@ -241,7 +241,7 @@ class ImageDataModule(LightningDataModule, ABC):
         that was made with another split has been refused by now.
         """
         fits = self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
-        if fits and self.trainer.is_global_zero and not self.trainer.fast_dev_run:
+        if fits and self.trainer.is_global_zero and not is_trial(self.trainer):
             self._write_parts(Path(self.trainer.default_root_dir))
         weights = self._order("weights", training=True)
         orders = {"weights": weights}

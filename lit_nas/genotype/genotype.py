@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lit_nas.atomic_write import write_text
+from lit_nas.nas_bench_201_strings import CELL_EDGES, CELL_OPERATIONS, format_architecture, parse_architecture
 from lit_nas.record.archive import read_archive
-from lit_nas.spaces.nas_bench_201_strings import CELL_EDGES, CELL_OPERATIONS, format_architecture, parse_architecture
 
 __all__ = ("CellGenotype", "Edge", "Genotype", "load_genotype", "published_genotypes", "read_genotype")
 

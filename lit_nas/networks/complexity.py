@@ -5,8 +5,8 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from lit_nas.internals import BatchNormKind
 from lit_nas.specs import ImageSpec
 
 __all__ = ("count_multiply_adds", "count_weights", "multiply_adds_by_layer", "run_for_shapes")
@@ -51,7 +51,7 @@ def run_for_shapes(network: nn.Module, spec: ImageSpec) -> None:
         network: Maps images to logits; its weights may be anywhere.
         spec: The size of its images.
     """
-    replaced = {nn.Conv2d: _convolved, nn.Linear: _mapped, _BatchNorm: _kept}
+    replaced = {nn.Conv2d: _convolved, nn.Linear: _mapped, BatchNormKind: _kept}
     changed = []
     for module in network.modules():
         for kind, answer in replaced.items():

@@ -30,11 +30,12 @@ class SynchronisedBatchNorm(BatchNorm):
         if x.numel() == x.shape[1] and torch.distributed.get_world_size() == 1:
             raise ValueError(f"Expected more than 1 value per channel when training, got input size {tuple(x.shape)}.")
         mean, variance, count = _statistics(x if x.dtype == torch.float64 else x.float())
-        if self.track_running_stats and self.running_mean is not None:
+        if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
+            momentum = self.momentum or 0.0  # which is never None here, see `BatchNorm`
             with torch.no_grad():
                 unbiased = variance * (count / (count - 1))
-                self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
-                self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+                self.running_mean.lerp_(mean.to(self.running_mean.dtype), momentum)
+                self.running_var.lerp_(unbiased.to(self.running_var.dtype), momentum)
         scale = (variance + self.eps).rsqrt()
         scale = scale if self.weight is None else scale * self.weight
         shift = -mean * scale if self.bias is None else self.bias - mean * scale
@@ -65,7 +66,7 @@ def part_norms(module: nn.Module) -> None:
     """Undoes `synchronise_norms`."""
     for norm in module.modules():
         if type(norm) is SynchronisedBatchNorm:
-            norm.__class__ = BatchNorm
+            norm.__class__ = BatchNorm  # type: ignore[assignment]  # a class that adds no attribute
 
 
 def _statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
+
+from lit_nas.internals import BatchNormKind
 
 __all__ = ("frozen", "frozen_statistics")
 
@@ -29,7 +30,7 @@ def frozen_statistics(norms: Iterable[nn.Module]) -> Iterator[None]:
     Args:
         norms: Modules; those that are not BatchNorm are ignored.
     """
-    tracking = [norm for norm in norms if isinstance(norm, _BatchNorm) and norm.track_running_stats]
+    tracking = [norm for norm in norms if isinstance(norm, BatchNormKind) and norm.track_running_stats]
     for norm in tracking:
         vars(norm)["track_running_stats"] = False  # setting attributes of thousands of modules would show in each step
     try:

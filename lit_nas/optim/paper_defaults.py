@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from math import cos, pi
 from typing import Any, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import LBFGS, SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import ExponentialLR, LRScheduler, ReduceLROnPlateau
 
@@ -103,7 +103,7 @@ class CosineLR(LRScheduler):
         self.lr_min, self.epochs = float(lr_min), epochs
         super().__init__(optimizer)
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         """The lr of each group in the present epoch."""
         where = 0.0 if self.epochs is None else min(self.last_epoch / self.epochs, 1.0)
         return [self.lr_min + (base - self.lr_min) * (1 + cos(pi * where)) / 2 for base in self.base_lrs]
@@ -149,5 +149,5 @@ def fit_to_run(scheduler: LRScheduler, epochs: int) -> LRScheduler:
                 f"{type(scheduler).__name__} spans the run, so trainer.max_epochs must be positive, not {epochs}; "
                 "or give the scheduler its own `epochs`."
             )
-        scheduler.epochs = epochs
+        scheduler.epochs = epochs  # type: ignore[attr-defined]  # any scheduler of which `is_spanning` knows
     return scheduler

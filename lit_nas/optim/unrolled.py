@@ -110,7 +110,7 @@ def _central_difference(
     """The difference of the architecture gradients at w + epsilon q and w - epsilon q, over 2 epsilon (equation 8)."""
     norm = torch.stack(torch._foreach_norm(q)).norm().clamp_min(torch.finfo(q[0].dtype).tiny ** 0.5)
     epsilon = radius / norm
-    offset = torch._foreach_mul(q, epsilon)
+    offset = list(torch._foreach_mul(q, epsilon))
     with frozen(weights), _displaced(weights) as displace:
         displace(offset, 1.0)
         above, _ = accumulate(training(), logits)

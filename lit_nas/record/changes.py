@@ -8,6 +8,7 @@ from typing import Any
 from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_info
 
+from lit_nas.internals import callbacks_of, data_of, layer_sync_of
 from lit_nas.record.names import public_name
 from lit_nas.record.plain import Difference, differences, plain
 
@@ -49,9 +50,9 @@ def run_settings(trainer: Trainer) -> dict[str, Any]:
         several of them. A data module tells its arguments by `save_hyperparameters`, a callback by a method `record`.
     """
     seed, batches = os.environ.get("PL_GLOBAL_SEED"), float(trainer.num_training_batches)
-    data: LightningDataModule | None = getattr(trainer, "datamodule", None)
+    data = data_of(trainer)
     recorded: dict[str, Any] = {}
-    for callback in trainer.callbacks:
+    for callback in callbacks_of(trainer):
         if hasattr(callback, "record"):
             name, count = type(callback).__name__, 1
             while name in recorded:  # a second one of the same class
@@ -65,7 +66,7 @@ def run_settings(trainer: Trainer) -> dict[str, Any]:
             "limit_train_batches": trainer.limit_train_batches,
             "accumulate_grad_batches": trainer.accumulate_grad_batches,
             "precision": str(trainer.precision),
-            "sync_batchnorm": getattr(trainer.strategy, "_layer_sync", None) is not None,
+            "sync_batchnorm": layer_sync_of(trainer.strategy) is not None,
             "callbacks": {name: callback.record() for name, callback in recorded.items()},
         },
         "data": None if data is None else {"class_path": public_name(type(data)), "init_args": _data_arguments(data)},
@@ -94,11 +95,11 @@ def compare_arguments(old: Mapping[str, Any], module: LightningModule) -> list[D
     old, new = ({**arguments} for arguments in (old, module.hparams))
     found: list[Difference] = []
     if _is_genotype(old.get("genotype")) and _is_genotype(new.get("genotype")):
-        sides = [_cells(arguments.pop("genotype")) for arguments in (old, new)]
-        found = differences(*sides, key="model.genotype")
+        before, after = (_cells(arguments.pop("genotype")) for arguments in (old, new))
+        found = differences(before, after, key="model.genotype")
     name = public_name(type(module))
-    sides = [{"class_path": name, "init_args": arguments} for arguments in (old, new)]
-    return [*differences(*sides, key="model"), *found]
+    before, after = ({"class_path": name, "init_args": arguments} for arguments in (old, new))
+    return [*differences(before, after, key="model"), *found]
 
 
 def _is_genotype(value: Any) -> bool:

@@ -4,6 +4,7 @@ from pytorch_lightning.plugins import LayerSync, TorchSyncBatchNorm
 from pytorch_lightning.strategies import Strategy
 from torch import nn
 
+from lit_nas.internals import layer_sync_of, set_layer_sync
 from lit_nas.operations import part_norms, synchronise_norms
 
 __all__ = ("SynchroniseNorms", "replace_layer_sync")
@@ -34,5 +35,5 @@ class SynchroniseNorms(LayerSync):
 
 def replace_layer_sync(strategy: Strategy) -> None:
     """Puts `SynchroniseNorms` in the place of Lightning's own, which runs on GPUs only and has no second derivative."""
-    if isinstance(getattr(strategy, "_layer_sync", None), TorchSyncBatchNorm):
-        strategy._layer_sync = SynchroniseNorms()
+    if isinstance(layer_sync_of(strategy), TorchSyncBatchNorm):
+        set_layer_sync(strategy, SynchroniseNorms())

@@ -2,6 +2,9 @@
 
 import importlib
 import sys
+from typing import Any
+
+import lit_nas
 
 __all__ = ("MOVED", "current_name", "import_class", "public_name")
 
@@ -30,7 +33,7 @@ def public_name(found: type) -> str:
     parts = found.__module__.split(".")
     for length in range(1, len(parts)):
         package = ".".join(parts[:length])
-        if getattr(sys.modules.get(package), found.__qualname__, None) is found:
+        if _held(package, found.__qualname__) is found:
             return f"{package}.{found.__qualname__}"
     return f"{found.__module__}.{found.__qualname__}"
 
@@ -47,7 +50,7 @@ def current_name(path: str) -> str:
     path = _moved(path)
     module, _, name = path.rpartition(".")
     while module:
-        found = getattr(sys.modules.get(module), name, None)
+        found = _held(module, name)
         if isinstance(found, type):
             return public_name(found)
         module = module.rpartition(".")[0]
@@ -64,8 +67,9 @@ def import_class(path: str) -> type:
     problem: Exception | None = None
     while problem is None or module:
         try:
-            found = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError, ValueError) as error:
+            imported = importlib.import_module(module)
+            found = getattr(imported, name) if problem is None else vars(imported)[name]
+        except (ImportError, AttributeError, KeyError, ValueError) as error:
             problem = problem or error
             module = module.rpartition(".")[0]  # the module may have been renamed; the package still has the class
             continue
@@ -75,7 +79,15 @@ def import_class(path: str) -> type:
     raise ValueError(f"There is no class '{path}': {problem}.") from problem
 
 
+def _held(module: str, name: str) -> Any:
+    """What an imported module holds; names that it would import at their first use are for people, not for files."""
+    return vars(sys.modules[module]).get(name) if module in sys.modules else None
+
+
 def _moved(path: str) -> str:
+    package, _, name = path.rpartition(".")
+    if package == "lit_nas" and name in lit_nas.HOMES:  # one of the names that people import
+        return f"{lit_nas.HOMES[name]}.{name}"
     parts = path.split(".")
     for length in range(len(parts), 0, -1):
         if (found := MOVED.get(".".join(parts[:length]))) is not None:

@@ -77,7 +77,7 @@ def build(owner: type, arguments: Mapping[str, Any]) -> Any:
         TypeError: if there is no such argument.
     """
     try:
-        hints = get_type_hints(owner.__init__)
+        hints = get_type_hints(owner.__init__)  # type: ignore[misc]  # that of this very class is asked for
     except NameError:  # names that only a type checker imports
         hints = {}
     return owner(**{name: _build(value, hints.get(name)) for name, value in arguments.items()})
@@ -114,7 +114,7 @@ def default_arguments(owner: type) -> dict[str, Any]:
     for parent in owner.__mro__:
         if "__init__" not in vars(parent):
             continue
-        parameters = inspect.signature(parent.__init__).parameters.values()
+        parameters = inspect.signature(vars(parent)["__init__"]).parameters.values()
         for parameter in parameters:
             if parameter.default is not parameter.empty:
                 try:

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from pytorch_lightning import LightningDataModule, LightningModule
+from pytorch_lightning import LightningModule
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities import rank_zero_warn
-from pytorch_lightning.utilities.parsing import AttributeDict
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 from torchmetrics import Metric
 
 from lit_nas import __version__
+from lit_nas.internals import NormKind, batches_that_stepped, data_of, is_attached, record_arguments
 from lit_nas.record.archive import read_archive
 from lit_nas.record.changes import compare_arguments, compare_run, refuse, run_settings, weights_differ
 from lit_nas.record.layer_sync import replace_layer_sync
@@ -61,9 +60,7 @@ class RecordedModule(LightningModule, ABC):
             if isinstance(spec := self.hparams.get("spec"), Spec):  # the command line has checked before
                 self.check_spec(spec)
             arguments = plain({key: value for key, value in self.hparams.items() if not key.startswith("_")})
-        self._hparams = AttributeDict(arguments)
-        self._hparams_initial = AttributeDict(arguments)
-        self._log_hyperparams = True
+        record_arguments(self, arguments)
         self._batches: int | None = None  # in each epoch of the run that is continued
 
     @classmethod
@@ -120,7 +117,7 @@ class RecordedModule(LightningModule, ABC):
             values: By name.
             prog_bar: Whether the progress bar shows them.
         """
-        step = self.trainer.fit_loop.epoch_loop._batches_that_stepped
+        step = batches_that_stepped(self.trainer)
         numbers = {name: float(value) for name, value in values.items()}
         for logger in self.trainer.loggers:
             logger.log_metrics({**numbers, "epoch": self.current_epoch}, step)
@@ -132,7 +129,7 @@ class RecordedModule(LightningModule, ABC):
         Raises:
             ValueError: if the two differ.
         """
-        data: LightningDataModule | None = getattr(self.trainer, "datamodule", None)
+        data = data_of(self.trainer)
         offered = getattr(data, "spec", self.spec)  # data of the user's own need not say
         self.check_spec(offered, f"{type(data).__name__}.spec")
         if offered != self.spec:
@@ -163,8 +160,9 @@ class RecordedModule(LightningModule, ABC):
         """
         metrics: list[dict[str, Tensor]] = []
         states = [own := {name: value.cpu() for name, value in self.rank_state().items()}]
-        if self._trainer is not None and self.trainer.world_size > 1:
-            metrics, states = ([{} for _ in range(self.trainer.world_size)] for _ in range(2))
+        if is_attached(self) and self.trainer.world_size > 1:
+            metrics = [{} for _ in range(self.trainer.world_size)]
+            states = [{} for _ in range(self.trainer.world_size)]
             torch.distributed.all_gather_object(metrics, self._metrics())
             torch.distributed.all_gather_object(states, own)
         checkpoint["lit_nas"] = {
@@ -172,7 +170,7 @@ class RecordedModule(LightningModule, ABC):
             "release": __version__,
             "class_path": public_name(type(self)),
             "init_args": dict(self.hparams),
-            "run": {} if self._trainer is None else self.run_settings(),
+            "run": {} if not is_attached(self) else self.run_settings(),
             "metrics": metrics,
             **({"rank_state": states} if any(states) else {}),
             **self.record(),
@@ -209,13 +207,13 @@ class RecordedModule(LightningModule, ABC):
                 f"model `{found}`, or a checkpoint of {type(self).__name__}."
             )
         self._refuse_changes(checkpoint)
-        if self._trainer is not None:  # Lightning does so after it has loaded the state, which would be rounded
+        if is_attached(self):  # Lightning does so after it has loaded the state, which would be rounded
             self.trainer.precision_plugin.convert_module(self)
         self._complete_state(checkpoint["state_dict"])
         metrics = record.get("metrics", ())
-        if metrics and self._trainer is not None and self.trainer.world_size == len(metrics):
+        if metrics and is_attached(self) and self.trainer.world_size == len(metrics):
             checkpoint["state_dict"].update(metrics[self.trainer.global_rank])
-        fits = self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
+        fits = is_attached(self) and self.trainer.state.fn == TrainerFn.FITTING
         if fits and (states := record.get("rank_state")):  # of as many processes, or it has been refused by now
             self.load_rank_state(states[self.trainer.global_rank])
 
@@ -235,7 +233,7 @@ class RecordedModule(LightningModule, ABC):
 
     def _refuse_changes(self, checkpoint: dict[str, Any]) -> None:
         record, found = checkpoint["lit_nas"], compare_arguments(checkpoint["lit_nas"]["init_args"], self)
-        if self._trainer is None or self.trainer.state.fn != TrainerFn.FITTING:
+        if not is_attached(self) or self.trainer.state.fn != TrainerFn.FITTING:
             refuse(weights_differ(found))
             return
         run, reason = record.get("run") or {}, self.spans_run()
@@ -257,7 +255,7 @@ class RecordedModule(LightningModule, ABC):
         parameters and running statistics, whose initial values are none that a trained network could have.
         """
         ours, parameters = self.state_dict(), [name for name, _ in self.named_parameters()]
-        norms = [(name, module) for name, module in self.named_modules() if isinstance(module, _NormBase)]
+        norms = [(name, module) for name, module in self.named_modules() if isinstance(module, NormKind)]
         learnt = {*parameters, *(f"{name}.{buffer}" for name, norm in norms for buffer, _ in norm.named_buffers())}
         if new := sorted(ours.keys() - theirs.keys() - learnt):
             rank_zero_warn(

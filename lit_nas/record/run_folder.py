@@ -4,6 +4,8 @@ from pathlib import Path
 
 from pytorch_lightning import Trainer
 
+from lit_nas.internals import is_trial
+
 __all__ = ("run_folder", "writes")
 
 
@@ -14,4 +16,4 @@ def run_folder(trainer: Trainer) -> Path:
 
 def writes(trainer: Trainer) -> bool:
     """Whether this process writes files: rank zero of a run that is neither a dry run nor a sanity check."""
-    return trainer.is_global_zero and not trainer.fast_dev_run and not trainer.sanity_checking
+    return trainer.is_global_zero and not is_trial(trainer) and not trainer.sanity_checking

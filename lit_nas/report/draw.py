@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 __all__ = ("draw_genotype",)
 
 SUFFIXES = (".png", ".svg")
-_SETTINGS = {"svg.hashsalt": "lit-nas", "svg.fonttype": "path", "font.family": "DejaVu Sans", "font.size": 9.0}
+_SETTINGS: dict[Any, Any] = {
+    "svg.hashsalt": "lit-nas",
+    "svg.fonttype": "path",
+    "font.family": "DejaVu Sans",
+    "font.size": 9.0,
+}
 _ROW, _GAP, _MARGIN = 0.36, 0.5, 0.35  # inches
 _WIDE, _NARROW = 0.86, 0.56  # inches: columns of operations, columns of states
 _STATE, _INPUT = "#dbe4ee", "#f6e3c5"
@@ -226,6 +231,6 @@ def _box(axes: "Axes", at: tuple[float, float, float], half: float, text: str, f
 
     left, right, y = at
     style = f"round,pad=0,rounding_size={half * 0.6:.3f}"
-    look = {"facecolor": fill, "edgecolor": "#5b6770", "linewidth": 0.8, "zorder": 2}
+    look: dict[str, Any] = {"facecolor": fill, "edgecolor": "#5b6770", "linewidth": 0.8, "zorder": 2}
     axes.add_patch(FancyBboxPatch((left, y - half), right - left, 2 * half, boxstyle=style, **look))
     axes.text((left + right) / 2, y, text, ha="center", va="center_baseline", fontsize=size, color="#222222", zorder=3)

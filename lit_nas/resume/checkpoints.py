@@ -8,6 +8,7 @@ from typing import Any
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
+from lit_nas.internals import is_trial
 from lit_nas.record.recorded_module import read_checkpoint
 from lit_nas.record.run_folder import run_folder
 
@@ -120,7 +121,7 @@ class SaveCheckpoints(Checkpoint):
         Raises:
             OSError: if it cannot.
         """
-        if stage != "fit" or trainer.fast_dev_run or not trainer.is_global_zero:
+        if stage != "fit" or is_trial(trainer) or not trainer.is_global_zero:
             return
         folder = checkpoint_folder(trainer)
         try:
@@ -159,6 +160,6 @@ class SaveCheckpoints(Checkpoint):
         return bool(trainer.strategy.broadcast(time.monotonic() - self._saved >= 60 * self.every_n_minutes))
 
     def _save(self, trainer: Trainer) -> None:
-        if not trainer.fast_dev_run:
+        if not is_trial(trainer):
             save_last(trainer)
             self._saved = time.monotonic()

@@ -18,7 +18,8 @@ def collect(device: torch.device = torch.device("cpu")) -> dict[str, Any]:
             and looking at their generators would take memory there.
     """
     version, words, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002 - the state of others' code
+    numbers: Any = np.random.get_state()  # noqa: NPY002 - the state of others' code
+    name, keys, position, has_gauss, cached = numbers
     state: dict[str, Any] = {
         "python": [version, list(words), gauss],
         "numpy": [name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],

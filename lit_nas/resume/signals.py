@@ -11,8 +11,8 @@ from typing import Any
 
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
-from pytorch_lightning.utilities import rank_zero_only
 
+from lit_nas.internals import batches_of_epoch, is_rank_zero, is_trial
 from lit_nas.resume.checkpoints import save_last
 
 __all__ = ("StopOnSignal",)
@@ -117,7 +117,7 @@ class StopOnSignal(Checkpoint):
         if self._received == number == signal.SIGINT:
             self._end(number, frame)
         self._received = number
-        if number == signal.SIGINT and rank_zero_only.rank == 0:
+        if number == signal.SIGINT and is_rank_zero():
             # not through `sys.stderr`, in whose midst the signal may have come
             os.write(2, b"\nStopping after this step; Ctrl-C once more ends at once, without saving.\n")
 
@@ -132,7 +132,7 @@ class StopOnSignal(Checkpoint):
             return
         again = decide(self._received == getattr(signal, "SIGUSR1", None), all=False)
         by_user = decide(self._received == signal.SIGINT, all=False)
-        path = None if trainer.fast_dev_run else save_last(trainer)
+        path = None if is_trial(trainer) else save_last(trainer)
         job = os.environ.get("SLURM_JOB_ID")
         if job and again and trainer.is_global_zero:
             subprocess.run(["scontrol", "requeue", job], check=True)
@@ -142,7 +142,7 @@ class StopOnSignal(Checkpoint):
 
     def _describe(self, trainer: Trainer, path: Path) -> str:
         """What was saved and how to go on."""
-        epoch, batch = trainer.current_epoch, trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        epoch, batch = trainer.current_epoch, batches_of_epoch(trainer)
         how = f"Trainer.fit(..., ckpt_path={str(path)!r})" if self.command is None else self.command
         return f"\nStopped in epoch {epoch} after {batch} batches.\nSaved: {path}\nContinue with:\n  {how}\n"
 

@@ -17,6 +17,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from lit_nas.batches import by_role
 from lit_nas.genotype import Genotype, load_genotype
 from lit_nas.image_batches import CheckedBatches, ImageBatch, Prediction, images_of, predict
+from lit_nas.internals import data_of
 from lit_nas.networks.registry import EvaluationName, build_evaluation_network, default_kind, find_kind
 from lit_nas.optim import CosineLR, DartsSGD, OptimizerCallable, SchedulerCallable, fit_to_run, is_spanning, make_part
 from lit_nas.record.recorded_module import RecordedModule
@@ -76,6 +77,7 @@ class EvaluationModule(CheckedBatches, RecordedModule):
         optim: Optimiser and regularisation.
     """
 
+    spec: ImageSpec
     spec_class: ClassVar[type[Spec]] = ImageSpec
     roles = frozenset({"weights"})
     merges_roles: bool = True
@@ -175,7 +177,7 @@ class EvaluationModule(CheckedBatches, RecordedModule):
         super().setup(stage)
         if stage != "fit":
             return
-        searched, data = self.genotype.meta.get("held_out"), getattr(self.trainer, "datamodule", None)
+        searched, data = self.genotype.meta.get("held_out"), data_of(self.trainer)
         if hasattr(data, "refuse_leak"):
             if searched is not None:
                 data.refuse_leak(searched)

@@ -23,6 +23,7 @@ class ImageSearchModule(CheckedBatches, SearchModule, ABC):
     tuples; another level takes a single DataLoader.
     """
 
+    spec: ImageSpec
     spec_class: ClassVar[type[Spec]] = ImageSpec
 
     def __init__(self) -> None:

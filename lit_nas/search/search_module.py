@@ -12,7 +12,6 @@ import torch
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
@@ -20,6 +19,7 @@ from lit_nas.architecture import Architecture
 from lit_nas.batches import Batch, by_role, check_roles
 from lit_nas.derivation import Deriver, EmptyCellError, default_deriver
 from lit_nas.genotype import Genotype
+from lit_nas.internals import BatchNormKind, data_of, expect_unused_parameters, is_attached, keep_out_of_ddp
 from lit_nas.optim import (
     check_unrollable,
     fit_to_run,
@@ -258,7 +258,7 @@ class SearchModule(RecordedModule, ABC):
             )
             raise EmptyCellError(f"{error} {advice}") from error
         genotype.meta.update(method=type(self).__name__, rule=repr(rule))
-        if self._trainer is not None:
+        if is_attached(self):
             seed, accuracy = os.environ.get("PL_GLOBAL_SEED"), self.trainer.callback_metrics.get("val/accuracy")
             genotype.meta.update(
                 seed=None if seed is None else int(seed),
@@ -266,7 +266,7 @@ class SearchModule(RecordedModule, ABC):
                 commit=commit(),
                 validation_accuracy=None if accuracy is None else float(accuracy),
             )
-            if (held_out := getattr(self.trainer.datamodule, "held_out", None)) is not None:
+            if (held_out := getattr(data_of(self.trainer), "held_out", None)) is not None:
                 genotype.meta.update(held_out=held_out)  # a retraining must not test on what the search trained on
         return genotype
 
@@ -299,11 +299,10 @@ class SearchModule(RecordedModule, ABC):
             with suppress(EmptyCellError):
                 self.derive()  # a rule that cannot choose among the candidates says so now
             if self.leaves_weights_unused and isinstance(self.trainer.strategy, DDPStrategy):
-                self.trainer.strategy._ddp_kwargs["find_unused_parameters"] = True
+                expect_unused_parameters(self.trainer.strategy)
             # DDP must not wait for gradients of the architecture in a backward pass of the weights
-            self._ddp_params_and_buffers_to_ignore = [
-                f"architecture.{name}" for name in self.architecture.state_dict(keep_vars=True)
-            ]
+            names = self.architecture.state_dict(keep_vars=True)
+            keep_out_of_ddp(self, (f"architecture.{name}" for name in names))
 
     def configure_optimizers(self) -> list[Any]:
         """Weights first, architecture second."""
@@ -389,7 +388,7 @@ class SearchModule(RecordedModule, ABC):
     @cached_property
     def norms(self) -> list[nn.Module]:
         """All BatchNorms of the network."""
-        return [module for module in self.network.modules() if isinstance(module, _BatchNorm)]
+        return [module for module in self.network.modules() if isinstance(module, BatchNormKind)]
 
     def _apply_or_lower(self, gradient: list[Tensor] | None, scale: LossScale) -> None:
         """Updates the architecture, or lowers the scale if its gradient has overflowed, as it does in a long run."""

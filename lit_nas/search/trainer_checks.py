@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pytorch_lightning import Trainer
 
 from lit_nas.engine import Engine
+from lit_nas.internals import data_of
 from lit_nas.search.search_optim import SearchOptim
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def check_run(module: SearchModule) -> None:
     trainer, optim = module.trainer, module.optim
     if trainer.max_epochs is None or trainer.max_epochs < 1:
         raise ValueError("A search needs trainer.max_epochs >= 1: its schedules span the run.")
-    data = getattr(trainer, "datamodule", None)
+    data = data_of(trainer)
     roles = getattr(data, "roles", module.roles)
     if missing := sorted(module.roles - roles):
         raise ValueError(

@@ -6,8 +6,8 @@ Paper: Dong, Yang, ICLR 2020, https://arxiv.org/abs/2001.00326, section 2.1.
 from dataclasses import dataclass
 from typing import Literal
 
+from lit_nas.nas_bench_201_strings import CELL_EDGES, CELL_OPERATIONS
 from lit_nas.operations import OperationStyle
-from lit_nas.spaces.nas_bench_201_strings import CELL_EDGES, CELL_OPERATIONS
 from lit_nas.spaces.space import MOST_CELLS, CellSpace, Position, SearchSpace
 
 __all__ = ("NasBench201Space",)

@@ -12,8 +12,9 @@ from pytorch_lightning.callbacks import RichProgressBar, TQDMProgressBar
 
 from lit_nas.callbacks import ShowProgress
 from lit_nas.cli import main
+from lit_nas.cli.quiet import _Unneeded, quiet
 from lit_nas.cli.screen import _retraining, resume_command
-from lit_nas.cli.training import TrainingCLI, _Unneeded, quiet
+from lit_nas.cli.training import TrainingCLI
 from lit_nas.genotype import load_genotype
 from tests.cli.test_commands import TINY_SEARCH, folder
 

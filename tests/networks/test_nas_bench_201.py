@@ -9,6 +9,7 @@ from lit_nas.architecture import Architecture, CellMixture
 from lit_nas.derivation import ArgmaxPerEdge, TopEdges, default_deriver
 from lit_nas.engine import Fused, Reference
 from lit_nas.genotype import Genotype, load_genotype
+from lit_nas.nas_bench_201_strings import CELL_EDGES, CELL_OPERATIONS, format_architecture
 from lit_nas.networks import SearchNetwork, build_evaluation_network, build_search_network, count_weights
 from lit_nas.networks.nas_bench_201 import (
     NasBench201Cell,
@@ -19,7 +20,6 @@ from lit_nas.networks.nas_bench_201 import (
 from lit_nas.relaxations import Softmax
 from lit_nas.retrain import EvaluationModule
 from lit_nas.spaces import DartsSpace, NasBench201Space, SearchSpace
-from lit_nas.spaces.nas_bench_201_strings import CELL_EDGES, CELL_OPERATIONS, format_architecture
 from lit_nas.specs import ImageSpec
 
 SMALL = ImageSpec(height=8, width=8)

@@ -43,3 +43,11 @@ def test_a_name_is_compared_without_importing_it(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     assert current_name("foreign_package.A") == "foreign_package.A"
     assert "foreign_package" not in sys.modules
+
+
+def test_names_for_people_lead_to_names_in_files():
+    assert import_class("lit_nas.DARTS") is import_class("lit_nas.methods.DARTS")
+    assert current_name("lit_nas.DARTS") == "lit_nas.methods.DARTS"
+    assert current_name("lit_nas.Fused") == "lit_nas.engine.Fused"
+    with pytest.raises(ValueError, match=r"no class 'lit_nas\.Dart'"):
+        import_class("lit_nas.Dart")
