@@ -172,8 +172,3 @@ def test_a_batch_is_not_cut_into_more_parts_than_it_has_images(tmp_path):
     data = SyntheticDataModule(64, 1, 8, 8, 4, batch_size=8)
     with pytest.raises(ValueError, match=r"model\.optim\.accumulate is 9, but data\.batch_size is 8"):
         trainer(tmp_path).fit(module, data)
-
-
-def test_one_class_is_refused():
-    with pytest.raises(ValueError, match=r"spec\.classes is 1, but a network needs at least 2"):
-        ImageSpec(classes=1)

@@ -5,6 +5,10 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lit_nas.networks import RetrainNetwork
 
 __all__ = ("derive", "describe", "draw")
 
@@ -29,19 +33,21 @@ def describe(args: Sequence[str]) -> None:
     """Prints weights, multiply-adds and a table per cell of the evaluation network of genotypes."""
     parser = argparse.ArgumentParser("lit-nas describe", description=describe.__doc__)
     parser.add_argument("genotypes", nargs="+", metavar="GENOTYPE", help=SOURCE)
-    networks = ("cifar", "imagenet", "nas_bench_201")
-    parser.add_argument("--network", choices=networks, help="kind of evaluation network; by default that of the space")
-    parser.add_argument("--init_channels", type=int, help="C of the first cell (36, 48 or 16)")
-    parser.add_argument("--num_cells", type=int, help="depth in cells (20, 14 or 15)")
-    parser.add_argument("--num_classes", type=int, help="labels (1000 for imagenet, else 10)")
+    parser.add_argument("--network", help="name of a network, or package.Class of one; by default that of the space")
+    parser.add_argument("--init_channels", type=int, help="C of the first cell; by default that of the paper")
+    parser.add_argument("--num_cells", type=int, help="depth in cells; by default that of the paper")
+    parser.add_argument("--num_classes", type=int, help="labels; by default those of the paper")
     parser.add_argument("--format", choices=("table", "json"), default="table", help="what is printed")
     given = parser.parse_args(args)
 
     from lit_nas.report.describe import describe as describe_one
     from lit_nas.report.describe import format_table
 
+    network = given.network
+    if network is not None and "." in network:  # before a genotype is read, whose space it may define
+        network = _import_network(network)
     rows = [
-        describe_one(source, given.network, given.init_channels, given.num_cells, given.num_classes)
+        describe_one(source, network, given.init_channels, given.num_cells, given.num_classes)
         for source in given.genotypes
     ]
     if given.format == "json":
@@ -54,6 +60,16 @@ def describe(args: Sequence[str]) -> None:
             "Multiply-adds: convolutions and linear layers, one image, without the auxiliary head. Papers that count "
             "other layers too print more."
         )
+
+
+def _import_network(path: str) -> "RetrainNetwork":
+    from lit_nas.networks import RetrainNetwork
+    from lit_nas.record.names import import_class
+
+    found = import_class(path)
+    if not issubclass(found, RetrainNetwork):
+        raise ValueError(f"'{path}' is not a retraining network: it must be a subclass of RetrainNetwork.")
+    return found()
 
 
 def draw(args: Sequence[str]) -> None:

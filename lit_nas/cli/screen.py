@@ -14,6 +14,7 @@ from lit_nas.callbacks import MeasureCost
 from lit_nas.callbacks.show_progress import duration
 from lit_nas.genotype import load_genotype
 from lit_nas.internals import callbacks_of, data_of
+from lit_nas.networks.registry import SPACES
 from lit_nas.record.plain import default_arguments
 from lit_nas.record.run_folder import run_folder, writes
 from lit_nas.search import SearchModule
@@ -117,11 +118,12 @@ def _next(trainer: Trainer, module: LightningModule, folder: Path) -> str | None
 
 def _retraining(data: str, space: str) -> Path | None:
     """The configuration of `configs/retrain` for a data set and a space, where the checkout lies in this folder."""
+    networks = SPACES[space].retrain if space in SPACES else {}
     for path in sorted(RETRAIN.glob("*.yaml")):
-        section = yaml.safe_load(path.read_text(encoding="utf-8")).get("data", {})
-        same_space = path.stem.startswith("nas_bench_201") == (space == "nas_bench_201")
+        sections = yaml.safe_load(path.read_text(encoding="utf-8"))
+        same_space = sections.get("model", {}).get("init_args", {}).get("network") in networks
         # a folder of images may hold anything; its numbers are not those of ImageNet
-        if section.get("class_path") == data != "ImageFolderDataModule" and same_space:
+        if sections.get("data", {}).get("class_path") == data != "ImageFolderDataModule" and same_space:
             return path
     return None
 

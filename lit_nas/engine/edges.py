@@ -12,12 +12,22 @@ class MixedEdge(nn.Module):
 
     Args:
         operations: O names.
-        channels: C.
+        channels: C of the state that it reads.
         stride: 1 or 2.
         style: How the candidates are normalised.
+        channels_out: C of the node; None means that of the state.
     """
 
-    def __init__(self, operations: tuple[str, ...], channels: int, stride: int, style: OperationStyle) -> None:
+    def __init__(
+        self,
+        operations: tuple[str, ...],
+        channels: int,
+        stride: int,
+        style: OperationStyle,
+        channels_out: int | None = None,
+    ) -> None:
         super().__init__()
-        self.stride = stride
-        self.operations = nn.ModuleDict({name: build_operation(name, channels, stride, style) for name in operations})
+        self.stride, self.channels_out = stride, channels_out
+        self.operations = nn.ModuleDict(
+            {name: build_operation(name, channels, stride, style, channels_out) for name in operations}
+        )

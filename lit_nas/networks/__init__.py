@@ -1,19 +1,25 @@
-"""Networks: a search network of a space, an evaluation network of a genotype."""
+"""Networks: the search network of a space, the retraining network of a genotype, and which belong together."""
 
 from lit_nas.networks.cell_inputs import CellInputs, check_image_size
 from lit_nas.networks.complexity import count_multiply_adds, count_weights
 from lit_nas.networks.darts_evaluation import EvaluationNetwork, FixedCell
 from lit_nas.networks.darts_search import MixedEdge, SearchCell, SearchNetwork
 from lit_nas.networks.nas_bench_201 import NasBench201Network, NasBench201SearchNetwork
-from lit_nas.networks.registry import build_evaluation_network, build_search_network
+from lit_nas.networks.paper_networks import CIFARNetwork, ImageNetNetwork, NasBench201CIFARNetwork
+from lit_nas.networks.registry import build_evaluation_network, build_search_network, register_space
+from lit_nas.networks.retrain_network import RetrainNetwork
 
 __all__ = (
+    "CIFARNetwork",
     "CellInputs",
     "EvaluationNetwork",
     "FixedCell",
+    "ImageNetNetwork",
     "MixedEdge",
+    "NasBench201CIFARNetwork",
     "NasBench201Network",
     "NasBench201SearchNetwork",
+    "RetrainNetwork",
     "SearchCell",
     "SearchNetwork",
     "build_evaluation_network",
@@ -21,4 +27,5 @@ __all__ = (
     "check_image_size",
     "count_multiply_adds",
     "count_weights",
+    "register_space",
 )

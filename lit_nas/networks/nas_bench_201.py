@@ -139,7 +139,7 @@ class NasBench201SearchNetwork(nn.Module):
         self.stem = ConvBN(spec.channels, channels)
         self.types = tuple(position.cell for position in positions)
         self.cells = nn.ModuleList()
-        for kind, width in positions:
+        for kind, width, *_ in positions:
             self.cells.append(
                 NasBench201SearchCell(cells[kind], width, space.style, engine or Fused())
                 if kind in cells
@@ -193,7 +193,7 @@ class NasBench201Network(nn.Module):
         positions, channels = _with_blocks(space.layout), init_channels
         self.types = tuple(position.cell for position in positions)
         self.cells = nn.ModuleList()
-        for kind, width in positions:
+        for kind, width, *_ in positions:
             block = kind not in genotype.cells
             self.cells.append(ResidualBlock(channels, width) if block else NasBench201Cell(genotype.cells[kind], width))
             channels = width

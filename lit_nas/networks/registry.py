@@ -1,120 +1,179 @@
-"""Which network belongs to a search space, and the kinds of evaluation networks with the numbers of their papers."""
+"""Which networks belong to a search space: one row of one registry for each.
+
+What can be said of a space without torch, its name, the cells of its genotypes, its rule of derivation, stands in its
+class (`lit_nas.spaces.SearchSpace`).
+"""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import nn
 
 from lit_nas.engine import Engine
 from lit_nas.genotype import Genotype
-from lit_nas.networks.darts_evaluation import EvaluationNetwork
 from lit_nas.networks.darts_search import SearchNetwork
-from lit_nas.networks.nas_bench_201 import NasBench201Network, NasBench201SearchNetwork
-from lit_nas.spaces import MOST_CELLS, DartsSpace, NasBench201Space, SearchSpace
+from lit_nas.networks.nas_bench_201 import NasBench201SearchNetwork
+from lit_nas.networks.paper_networks import CIFARNetwork, ImageNetNetwork, NasBench201CIFARNetwork
+from lit_nas.networks.retrain_network import RetrainNetwork
+from lit_nas.spaces import DartsSpace, NasBench201Space, SearchSpace
 from lit_nas.specs import ImageSpec
 
 __all__ = (
-    "EVALUATION_NETWORKS",
-    "EvaluationKind",
-    "EvaluationName",
+    "SPACES",
+    "SpaceRow",
     "build_evaluation_network",
     "build_search_network",
-    "default_kind",
-    "find_kind",
+    "find_retrain_network",
+    "register_space",
+    "retrain_name",
+    "retrain_networks",
 )
-
-EvaluationName = Literal["cifar", "imagenet", "nas_bench_201"]
-"""Names of the kinds of evaluation networks."""
 
 
 @dataclass(frozen=True)
-class EvaluationKind:
-    """A kind of evaluation network, with the numbers of its paper."""
+class SpaceRow:
+    """A search space and its networks."""
 
-    build: Callable[..., nn.Module]
-    """(genotype, spec, init_channels, num_cells), and `auxiliary` where there may be such a head."""
-    init_channels: int
-    """C of the first cell."""
-    num_cells: int
-    """Depth in cells that have a genotype."""
-    classes: int
-    """K."""
-    pixels: int
-    """Height and width of an image."""
-    batch_size: int
-    """Images of a batch of the retraining."""
-    auxiliary: bool = True
-    """Whether it may have an auxiliary head."""
+    space: type[SearchSpace]
+    """What is searched."""
+    search: Callable[..., nn.Module]
+    """(space, spec, engine) -> search network, which maps a batch and a mixture to logits."""
+    retrain: Mapping[str, RetrainNetwork] = field(default_factory=dict)
+    """By name, what a genotype can be trained in; the first one unless another one is asked for."""
 
 
-EVALUATION_NETWORKS: Mapping[str, EvaluationKind] = {
-    "cifar": EvaluationKind(partial(EvaluationNetwork, stem="cifar"), 36, 20, 10, 32, 96),
-    "imagenet": EvaluationKind(partial(EvaluationNetwork, stem="imagenet"), 48, 14, 1000, 224, 128),
-    "nas_bench_201": EvaluationKind(NasBench201Network, 16, 15, 10, 32, 256, auxiliary=False),
+SPACES: dict[str, SpaceRow] = {
+    row.space.name: row
+    for row in (
+        SpaceRow(DartsSpace, SearchNetwork, {"cifar": CIFARNetwork(), "imagenet": ImageNetNetwork()}),
+        SpaceRow(NasBench201Space, NasBench201SearchNetwork, {"nas_bench_201": NasBench201CIFARNetwork()}),
+    )
 }
-_BY_SPACE = {"darts": "cifar", "nas_bench_201": "nas_bench_201"}  # name of the space -> kind
-_SEARCH_NETWORKS: Mapping[type[SearchSpace], Callable[..., nn.Module]] = {
-    DartsSpace: SearchNetwork,
-    NasBench201Space: NasBench201SearchNetwork,
-}
+"""By name of the space."""
 
 
-def build_search_network(space: SearchSpace, spec: ImageSpec, engine: Engine) -> nn.Module:
-    """The search network of a space; maps images and a mixture to logits.
+def register_space(
+    space: type[SearchSpace], search: Callable[..., nn.Module], retrain: Mapping[str, RetrainNetwork] | None = None
+) -> None:
+    """Adds a search space of your own, in the module that defines it:
+
+        @dataclass(frozen=True)
+        class ChainSpace(SearchSpace):
+            name = "chain"
+            ...
+
+        register_space(ChainSpace, ChainSearchNetwork, {"chain": ChainNetwork()})
+
+    Methods then search in it wherever it is named: `DARTS(spec, ChainSpace())` in Python, and in YAML
+    `model.space: {class_path: my_package.ChainSpace}`, which imports the module. A retraining imports it where its
+    network is named, `model.network: {class_path: my_package.ChainNetwork}`; without a name it takes the first of
+    `retrain`, if the module has been imported. Nothing of it is imported because a file, a checkpoint or a genotype,
+    names it: `load_module(path, trust=("my_package",))` trusts it.
+
+    Args:
+        space: Its class, with a `name` of its own.
+        search: (space, spec, engine) -> search network, an `nn.Module` that maps a batch and a mixture to logits.
+        retrain: By name, what its genotypes can be trained in; the first one is the default.
+
+    Raises:
+        ValueError: if it has no name, or the name of a network belongs to another space.
+    """  # noqa: D415
+    if vars(space).get("name") is None:
+        raise ValueError(f"{space.__name__} needs a name: set `name = 'mine'` in the class.")
+    retrain = dict(retrain or {})
+    for name, row in SPACES.items():
+        if name != space.name and (taken := sorted(set(retrain) & set(row.retrain))):
+            raise ValueError(
+                f"The retraining networks {taken} are those of the space '{name}'. Choose other names for those of "
+                f"'{space.name}'."
+            )
+    SPACES[space.name] = SpaceRow(space, search, retrain)
+
+
+def build_search_network(space: SearchSpace, spec: Any, engine: Engine) -> nn.Module:
+    """The search network of a space; maps a batch and a mixture to logits.
 
     Args:
         space: What is searched.
-        spec: Images and labels.
+        spec: What data and model agree on, images and labels for example.
         engine: What computes the nodes of the cells.
 
     Raises:
-        ValueError: if the space has no network, or the images do not fit it.
+        ValueError: if the space has no network or a layout that cannot be built, or `spec` does not fit it.
     """
-    if type(space) not in _SEARCH_NETWORKS:
-        known = ", ".join(kind.__name__ for kind in _SEARCH_NETWORKS)
-        raise ValueError(f"There is no search network for the space {type(space).__name__}. Known are: {known}.")
-    return _SEARCH_NETWORKS[type(space)](space, spec, engine)
+    row = SPACES.get(getattr(space, "name", ""))
+    if row is None or row.space is not type(space):
+        known = ", ".join(each.space.__name__ for each in SPACES.values())
+        raise ValueError(
+            f"There is no search network for the space {type(space).__name__}. Known are: {known}. Networks of a space "
+            "of your own are added by `register_space` (lit_nas.networks)."
+        )
+    if not isinstance(spec, space.spec_class):
+        raise ValueError(
+            f"Networks of the space {type(space).__name__} are built for {space.spec_class.__name__}, but the data "
+            f"hand over {spec}. Choose other data (data) or another space (model.space)."
+        )
+    space.check_layout()
+    return row.search(space, spec, engine)
 
 
-def default_kind(genotype: Genotype) -> str:
-    """Name of the kind of evaluation network that a genotype of its space gets unless another one is asked for.
+def retrain_networks() -> dict[str, RetrainNetwork]:
+    """What genotypes can be trained in, by name."""
+    return {name: network for row in SPACES.values() for name, network in row.retrain.items()}
+
+
+def retrain_name(network: RetrainNetwork) -> str:
+    """What a network is called: its name in the registry, or its class if it is not there."""
+    return next((name for name, known in retrain_networks().items() if known == network), type(network).__name__)
+
+
+def find_retrain_network(network: str | RetrainNetwork | None, genotype: Genotype) -> RetrainNetwork:
+    """What a genotype is to be trained in.
+
+    Args:
+        network: Its name or itself; None means the first one of the space of the genotype.
+        genotype: What is trained.
 
     Raises:
-        ValueError: if the space is unknown.
+        ValueError: if the name or the space is unknown, listing the known ones.
     """
-    if genotype.space not in _BY_SPACE:
+    if isinstance(network, RetrainNetwork):
+        return network
+    known = retrain_networks()
+    if network is not None:
+        if network not in known:
+            raise ValueError(
+                f"There is no network '{network}'. Known are: {', '.join(known)}. One of your own is named by its "
+                "class (class_path, with init_args)."
+            )
+        return known[network]
+    if genotype.space not in SPACES:
         raise ValueError(
             f"The genotype is of the space '{genotype.space}', for which no network is known. Spaces are: "
-            f"{', '.join(_BY_SPACE)}; or name one of the networks {', '.join(EVALUATION_NETWORKS)} as `network`."
+            f"{', '.join(SPACES)}; or name one of the networks {', '.join(known)}, or the class of your own, as "
+            "`network`."
         )
-    return _BY_SPACE[genotype.space]
-
-
-def find_kind(name: str) -> EvaluationKind:
-    """The kind of evaluation network of that name.
-
-    Raises:
-        ValueError: listing the known names.
-    """
-    if name not in EVALUATION_NETWORKS:
-        raise ValueError(f"There is no network '{name}'. Known are: {', '.join(EVALUATION_NETWORKS)}.")
-    return EVALUATION_NETWORKS[name]
+    if not SPACES[genotype.space].retrain:
+        raise ValueError(
+            f"The space '{genotype.space}' was registered without a retraining network: name its class as `network`, "
+            "or hand it to `register_space`."
+        )
+    return next(iter(SPACES[genotype.space].retrain.values()))
 
 
 def build_evaluation_network(
-    name: str,
+    network: str | RetrainNetwork | None,
     genotype: Genotype,
     spec: ImageSpec,
     init_channels: int | None = None,
     num_cells: int | None = None,
     auxiliary: bool = False,
 ) -> nn.Module:
-    """The evaluation network of a genotype; maps images and a drop probability to logits and auxiliary logits.
+    """The network of a genotype; maps images and a drop probability to logits and auxiliary logits.
 
     Args:
-        name: Its kind.
+        network: Its name or itself; None means that of the space.
         genotype: Its cells.
         spec: Images and labels.
         init_channels: C of the first cell; None means the paper's.
@@ -122,16 +181,12 @@ def build_evaluation_network(
         auxiliary: Whether there is an auxiliary head.
 
     Raises:
-        ValueError: if the kind is unknown or has no such head, or genotype, images or numbers do not fit it.
+        ValueError: if the network is unknown or has no such head or number, or genotype, images or numbers do not fit.
     """
-    kind = find_kind(name)
-    if auxiliary and not kind.auxiliary:
+    found = find_retrain_network(network, genotype)
+    if auxiliary and not found.has_auxiliary:
         raise ValueError(
-            f"The network '{name}' has no auxiliary head. Set model.optim.auxiliary_weight to 0 "
+            f"The network '{retrain_name(found)}' has no auxiliary head. Set model.optim.auxiliary_weight to 0 "
             "(auxiliary=False in Python)."
         )
-    channels = kind.init_channels if init_channels is None else init_channels
-    cells = kind.num_cells if num_cells is None else num_cells
-    if cells > MOST_CELLS:
-        raise ValueError(f"num_cells must be at most {MOST_CELLS}, not {cells}.")
-    return kind.build(genotype, spec, channels, cells, **({"auxiliary": auxiliary} if kind.auxiliary else {}))
+    return found.with_numbers(init_channels=init_channels, num_cells=num_cells).build(genotype, spec, auxiliary)

@@ -119,14 +119,16 @@ class ConvBN(nn.Module):
 class DepthwiseStage(nn.Module):
     """ReLU, depthwise convolution, pointwise convolution, BatchNorm: the unit of separable and dilated convolutions."""
 
-    def __init__(self, channels: int, kernel_size: int, stride: int, dilation: int, affine: bool) -> None:
+    def __init__(
+        self, channels: int, out_channels: int, kernel_size: int, stride: int, dilation: int, affine: bool
+    ) -> None:
         super().__init__()
         padding = dilation * (kernel_size - 1) // 2
         self.depthwise = nn.Conv2d(
             channels, channels, kernel_size, stride, padding, dilation, groups=channels, bias=False
         )
-        self.pointwise = PointwiseConv(channels, channels)
-        self.norm = BatchNorm(channels, affine)
+        self.pointwise = PointwiseConv(channels, out_channels)
+        self.norm = BatchNorm(out_channels, affine)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(self.pointwise(self.depthwise(F.relu(x))))
@@ -136,16 +138,19 @@ class SeparableConv(nn.Sequential):
     """Depthwise stage twice; the first one takes the stride (`sep_conv_KxK`).
 
     Args:
-        channels: C of input and output.
+        channels: C of the input.
         kernel_size: Odd side of the depthwise kernel.
         stride: Step of the first depthwise kernel.
         affine: Whether BatchNorm is affine.
+        out_channels: C of the output, to which the second stage leads; None means C of the input.
     """
 
-    def __init__(self, channels: int, kernel_size: int, stride: int, affine: bool) -> None:
+    def __init__(
+        self, channels: int, kernel_size: int, stride: int, affine: bool, out_channels: int | None = None
+    ) -> None:
         super().__init__(
-            DepthwiseStage(channels, kernel_size, stride, 1, affine),
-            DepthwiseStage(channels, kernel_size, 1, 1, affine),
+            DepthwiseStage(channels, channels, kernel_size, stride, 1, affine),
+            DepthwiseStage(channels, out_channels or channels, kernel_size, 1, 1, affine),
         )
 
 
@@ -153,35 +158,41 @@ class DilatedConv(nn.Sequential):
     """One depthwise stage with dilation 2 (`dil_conv_KxK`): a field of view of 2K - 1.
 
     Args:
-        channels: C of input and output.
+        channels: C of the input.
         kernel_size: Odd side of the depthwise kernel.
         stride: Step of the depthwise kernel.
         affine: Whether BatchNorm is affine.
+        out_channels: C of the output; None means C of the input.
     """
 
-    def __init__(self, channels: int, kernel_size: int, stride: int, affine: bool) -> None:
-        super().__init__(DepthwiseStage(channels, kernel_size, stride, 2, affine))
+    def __init__(
+        self, channels: int, kernel_size: int, stride: int, affine: bool, out_channels: int | None = None
+    ) -> None:
+        super().__init__(DepthwiseStage(channels, out_channels or channels, kernel_size, stride, 2, affine))
 
 
 class FactorizedConv(nn.Module):
     """ReLU, 1xK and Kx1 convolution, BatchNorm (`conv_7x1_1x7` of NASNet and AmoebaNet).
 
     Args:
-        channels: C of input and output.
+        channels: C of the input.
         kernel_size: K, odd.
         stride: Step, along the width first and along the height second.
         affine: Whether BatchNorm is affine.
+        out_channels: C of the output, to which the first convolution leads; None means C of the input.
     """
 
-    def __init__(self, channels: int, kernel_size: int, stride: int, affine: bool) -> None:
+    def __init__(
+        self, channels: int, kernel_size: int, stride: int, affine: bool, out_channels: int | None = None
+    ) -> None:
         super().__init__()
-        k, p = kernel_size, kernel_size // 2
-        self.conv_width = nn.Conv2d(channels, channels, (1, k), (1, stride), (0, p), bias=False)
-        self.conv_height = nn.Conv2d(channels, channels, (k, 1), (stride, 1), (p, 0), bias=False)
-        self.norm = BatchNorm(channels, affine)
+        k, p, out = kernel_size, kernel_size // 2, out_channels or channels
+        self.conv_width = nn.Conv2d(channels, out, (1, k), (1, stride), (0, p), bias=False)
+        self.conv_height = nn.Conv2d(out, out, (k, 1), (stride, 1), (p, 0), bias=False)
+        self.norm = BatchNorm(out, affine)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] -> [B, C, H / stride, W / stride]."""
+        """[B, C, H, W] -> [B, C', H / stride, W / stride]."""
         return self.norm(self.conv_height(self.conv_width(F.relu(x))))
 
 

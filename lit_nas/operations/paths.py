@@ -11,15 +11,18 @@ class Zero(nn.Module):
 
     Args:
         stride: Step by which H and W shrink.
+        channels: C of the output; None keeps that of the input.
     """
 
-    def __init__(self, stride: int) -> None:
+    def __init__(self, stride: int, channels: int | None = None) -> None:
         super().__init__()
-        self.stride = stride
+        self.stride, self.channels = stride, channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] -> [B, C, H / stride, W / stride]."""
-        return x[:, :, :: self.stride, :: self.stride] * 0.0
+        """[B, C, H, W] -> [B, C', H / stride, W / stride]."""
+        if self.channels is None:
+            return x[:, :, :: self.stride, :: self.stride] * 0.0
+        return (x[:, :1, :: self.stride, :: self.stride] * 0.0).expand(-1, self.channels, -1, -1)
 
 
 def drop_path(x: Tensor, probability: float | Tensor) -> Tensor:

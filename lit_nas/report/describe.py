@@ -1,6 +1,7 @@
 """What the network of a genotype costs, without building it for real."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,8 @@ from torch import nn
 
 from lit_nas.genotype import Genotype, load_genotype
 from lit_nas.networks.complexity import count_weights, multiply_adds_by_layer, run_for_shapes
-from lit_nas.networks.registry import EvaluationName, build_evaluation_network, default_kind, find_kind
+from lit_nas.networks.registry import build_evaluation_network, find_retrain_network, retrain_name
+from lit_nas.networks.retrain_network import RetrainNetwork
 from lit_nas.specs import ImageSpec
 
 if TYPE_CHECKING:
@@ -21,24 +23,25 @@ __all__ = ("describe", "format_table")
 
 def describe(
     genotype: Genotype | str | Path,
-    network: EvaluationName | None = None,
+    network: str | RetrainNetwork | None = None,
     init_channels: int | None = None,
     num_cells: int | None = None,
     num_classes: int | None = None,
 ) -> dict[str, Any]:
     """Counts weights and multiply-adds of an evaluation network.
 
-    Images have 224x224 pixels for `imagenet`, else 32x32. Multiply-adds are those of `count_multiply_adds`.
+    Images have the size of the network's paper. Multiply-adds are those of `count_multiply_adds`.
 
     Args:
         genotype: A genotype, or anything that `load_genotype` takes.
-        network: Kind of evaluation network; None means `nas_bench_201` for cells of that space, else `cifar`.
-        init_channels: C of the first cell; None means the paper's, 36, 48 or 16.
-        num_cells: Depth; None means the paper's, 20, 14 or 15.
-        num_classes: K; None means 1000 for `imagenet`, else 10.
+        network: What is built of it, by name or itself; None means that of the space of the genotype.
+        init_channels: C of the first cell; None means the paper's.
+        num_cells: Depth; None means the paper's.
+        num_classes: K; None means the paper's.
 
     Returns:
-        Plain data: `genotype`, `network`, `init_channels`, `num_cells`, `num_classes`; `weights` and `multiply_adds`
+        Plain data: `genotype`, `network`, `init_channels`, `num_cells` (None where the
+        network has no such number), `num_classes`; `weights` and `multiply_adds`
         without the auxiliary head, `weights_auxiliary` of that head; `cells`, a list of rows with `index`, `type`,
         `channels` (of a node), `output` ([C, H, W]), `weights`, `multiply_adds`; `stem` and `classifier` with
         `weights` and `multiply_adds`.
@@ -48,21 +51,20 @@ def describe(
     """
     source, genotype = genotype, genotype if isinstance(genotype, Genotype) else load_genotype(genotype)
     name = genotype.label if isinstance(source, Genotype) else genotype.label or str(source)
-    network = default_kind(genotype) if network is None else network
-    kind = find_kind(network)
-    channels = kind.init_channels if init_channels is None else init_channels
-    cells = kind.num_cells if num_cells is None else num_cells
-    spec = ImageSpec(3, kind.pixels, kind.pixels, kind.classes if num_classes is None else num_classes)
+    found = find_retrain_network(network, genotype)
+    kind = found.with_numbers(init_channels=init_channels, num_cells=num_cells)
+    spec = kind.paper_spec if num_classes is None else replace(kind.paper_spec, classes=num_classes)
     with torch.device("meta"):
-        model = build_evaluation_network(network, genotype, spec, channels, cells, kind.auxiliary).eval()
+        model = build_evaluation_network(kind, genotype, spec, auxiliary=kind.has_auxiliary).eval()
     layers = multiply_adds_by_layer(model, spec)
-    head = 0 if model.auxiliary is None else count_weights(model.auxiliary)
+    auxiliary = getattr(model, "auxiliary", None)
+    head = 0 if auxiliary is None else count_weights(auxiliary)
     tail = [part for part, _ in model.named_children() if part not in ("stem", "cells", "auxiliary")]
     return {
         "genotype": name,
-        "network": network,
-        "init_channels": channels,
-        "num_cells": cells,
+        "network": retrain_name(found),
+        "init_channels": getattr(kind, "init_channels", None),
+        "num_cells": getattr(kind, "num_cells", None),
         "num_classes": spec.classes,
         "weights": count_weights(model) - head,
         "weights_auxiliary": head,
@@ -125,7 +127,8 @@ def _summary(descriptions: Sequence[dict[str, Any]]) -> "Table":
     table = _table("", ("genotype", "network"), ("C", "cells", "weights", "auxiliary", "multiply-adds"))
     for each in descriptions:
         keys = ("init_channels", "num_cells", "weights", "weights_auxiliary", "multiply_adds")
-        table.add_row(Text(each["genotype"]), each["network"], *(f"{each[key]:,}" for key in keys))  # no markup
+        numbers = ("" if each[key] is None else f"{each[key]:,}" for key in keys)
+        table.add_row(Text(each["genotype"]), each["network"], *numbers)  # no markup
     return table
 
 

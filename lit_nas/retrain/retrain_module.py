@@ -5,7 +5,7 @@ Paper: Liu, Simonyan, Yang, ICLR 2019, https://arxiv.org/abs/1806.09055, appendi
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
@@ -18,12 +18,18 @@ from lit_nas.batches import by_role
 from lit_nas.genotype import Genotype, load_genotype
 from lit_nas.image_batches import CheckedBatches, ImageBatch, Prediction, images_of, predict
 from lit_nas.internals import data_of
-from lit_nas.networks.registry import EvaluationName, build_evaluation_network, default_kind, find_kind
+from lit_nas.networks import RetrainNetwork
+from lit_nas.networks.registry import build_evaluation_network, find_retrain_network
 from lit_nas.optim import CosineLR, DartsSGD, OptimizerCallable, SchedulerCallable, fit_to_run, is_spanning, make_part
 from lit_nas.record.recorded_module import RecordedModule
 from lit_nas.specs import ImageSpec, Spec
 
 __all__ = ("EvaluationModule", "EvaluationOptim")
+
+if TYPE_CHECKING:
+    GenotypeSource = Genotype | str | dict[str, Any]
+else:  # the parser of the command line would replace the name of a file by its content
+    GenotypeSource = str | dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -67,13 +73,13 @@ class EvaluationModule(CheckedBatches, RecordedModule):
     of the search. A plain DataLoader over (image, label) tuples serves as well.
 
     Args:
-        genotype: A published name, a genotype file, a checkpoint of a search, an architecture string of
-            NAS-Bench-201, or the dict form of a genotype.
+        genotype: A `Genotype`, its dict form, a published name, a genotype file, a checkpoint of a search, or an
+            architecture string of NAS-Bench-201.
         spec: Images and labels; flows in from the data on the command line.
-        network: `cifar` for small images, `imagenet` for large ones, `nas_bench_201` (without auxiliary head) for
-            cells of that space. None means `nas_bench_201` for cells of that space, else `cifar`.
-        init_channels: C of the first cell; None means the paper's: 36, 48 for `imagenet`, 16 for `nas_bench_201`.
-        num_cells: Depth; None means the paper's: 20, 14 for `imagenet`, 15 for `nas_bench_201`.
+        network: What is built of the genotype: the name of a network, `cifar` for small images and `imagenet` for large
+            ones, or the class of one (`RetrainNetwork`). None means that of the space of the genotype.
+        init_channels: C of the first cell; None means the network's own, the paper's.
+        num_cells: Depth; None means the network's own, the paper's.
         optim: Optimiser and regularisation.
     """
 
@@ -85,9 +91,9 @@ class EvaluationModule(CheckedBatches, RecordedModule):
 
     def __init__(
         self,
-        genotype: str | dict[str, Any] = "DARTS_V2",
+        genotype: GenotypeSource = "DARTS_V2",
         spec: ImageSpec = ImageSpec(),
-        network: EvaluationName | None = None,
+        network: str | RetrainNetwork | None = None,
         init_channels: int | None = None,
         num_cells: int | None = None,
         optim: EvaluationOptim = EvaluationOptim(),
@@ -97,10 +103,9 @@ class EvaluationModule(CheckedBatches, RecordedModule):
         if isinstance(genotype, dict):
             self.genotype = Genotype.from_dict(genotype, "model.genotype")
         else:
-            self.genotype = load_genotype(genotype)
+            self.genotype = genotype if isinstance(genotype, Genotype) else load_genotype(genotype)
             self.hparams["genotype"] = self.genotype.to_dict()  # the file may be gone when the checkpoint is read
-        network = default_kind(self.genotype) if network is None else network
-        self.paper_batch_size = find_kind(network).batch_size
+        self.paper_batch_size = find_retrain_network(network, self.genotype).paper_batch_size
         self.network = build_evaluation_network(
             network, self.genotype, spec, init_channels, num_cells, optim.auxiliary_weight > 0
         )

@@ -257,17 +257,18 @@ class SearchModule(RecordedModule, ABC):
                 else "Search on, or keep `none` from being chosen (model.deriver.exclude: [none])."
             )
             raise EmptyCellError(f"{error} {advice}") from error
-        genotype.meta.update(method=type(self).__name__, rule=repr(rule))
+        genotype = genotype.with_meta(method=type(self).__name__, rule=repr(rule))
         if is_attached(self):
             seed, accuracy = os.environ.get("PL_GLOBAL_SEED"), self.trainer.callback_metrics.get("val/accuracy")
-            genotype.meta.update(
+            genotype = genotype.with_meta(
                 seed=None if seed is None else int(seed),
                 epoch=min(self.current_epoch, (self.trainer.max_epochs or 1) - 1),
                 commit=commit(),
                 validation_accuracy=None if accuracy is None else float(accuracy),
             )
             if (held_out := getattr(data_of(self.trainer), "held_out", None)) is not None:
-                genotype.meta.update(held_out=held_out)  # a retraining must not test on what the search trained on
+                # a retraining must not test on what the search trained on
+                genotype = genotype.with_meta(held_out=held_out)
         return genotype
 
     def derive_or_none(self) -> Genotype | None:

@@ -2,7 +2,7 @@
 
 from lit_nas.spaces.darts import DARTS_OPERATIONS, DartsSpace, reduction_places
 from lit_nas.spaces.nas_bench_201 import NasBench201Space
-from lit_nas.spaces.space import MOST_CELLS, CellSpace, Position, SearchSpace
+from lit_nas.spaces.space import MOST_CELLS, CellSpace, Position, SearchSpace, known_spaces
 
 __all__ = (
     "DARTS_OPERATIONS",
@@ -12,5 +12,6 @@ __all__ = (
     "NasBench201Space",
     "Position",
     "SearchSpace",
+    "known_spaces",
     "reduction_places",
 )

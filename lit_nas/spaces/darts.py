@@ -5,7 +5,6 @@ Paper: Liu, Simonyan, Yang, ICLR 2019, https://arxiv.org/abs/1806.09055, section
 
 from dataclasses import dataclass
 
-from lit_nas.operations import SEARCH, OperationStyle
 from lit_nas.spaces.space import MOST_CELLS, CellSpace, Position, SearchSpace
 
 __all__ = ("DARTS_OPERATIONS", "DartsSpace", "reduction_places")
@@ -43,6 +42,10 @@ class DartsSpace(SearchSpace):
         ValueError: if a number is too small or too large or an operation is unknown.
     """
 
+    name = "darts"
+    genotype_cells = ("normal", "reduce")
+    edges_per_node = 2
+
     init_channels: int = 16
     """C of the first cell; it doubles at each reduction."""
     num_cells: int = 8
@@ -65,16 +68,6 @@ class DartsSpace(SearchSpace):
             raise ValueError(f"space.init_channels must be even (factorised reduction), not {self.init_channels}.")
         object.__setattr__(self, "operations", tuple(self.operations))  # lists come from YAML
         _ = self.cells  # validates the operations
-
-    @property
-    def name(self) -> str:
-        """`darts`."""
-        return "darts"
-
-    @property
-    def style(self) -> OperationStyle:
-        """No affine BatchNorm; pooling is normalised."""
-        return SEARCH
 
     @property
     def cells(self) -> dict[str, CellSpace]:

@@ -3,12 +3,16 @@
 Paper: Dong, Yang, ICLR 2020, https://arxiv.org/abs/2001.00326, section 2.1.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from lit_nas.nas_bench_201_strings import CELL_EDGES, CELL_OPERATIONS
 from lit_nas.operations import OperationStyle
+from lit_nas.spaces.nas_bench_201_strings import CELL_EDGES, CELL_OPERATIONS
 from lit_nas.spaces.space import MOST_CELLS, CellSpace, Position, SearchSpace
+
+if TYPE_CHECKING:
+    from lit_nas.genotype import CellGenotype
 
 __all__ = ("NasBench201Space",)
 
@@ -26,6 +30,9 @@ class NasBench201Space(SearchSpace):
     Raises:
         ValueError: if a number does not fit or an operation is not of this space.
     """
+
+    name = "nas_bench_201"
+    genotype_cells = ("normal",)
 
     init_channels: int = 16
     """C of the first stage; it doubles twice."""
@@ -51,11 +58,6 @@ class NasBench201Space(SearchSpace):
             )
 
     @property
-    def name(self) -> str:
-        """`nas_bench_201`."""
-        return "nas_bench_201"
-
-    @property
     def style(self) -> OperationStyle:
         """No affine BatchNorm, a bias instead; pooling is plain."""
         return OperationStyle(
@@ -72,3 +74,28 @@ class NasBench201Space(SearchSpace):
         """Three stages of `cells_per_stage` cells; channels double from stage to stage."""
         widths = (self.init_channels * 2**stage for stage in range(3))
         return tuple(Position("normal", width) for width in widths for _ in range(self.cells_per_stage))
+
+    @classmethod
+    def check_genotype(cls, cells: Mapping[str, "CellGenotype"]) -> None:
+        """Refuses cells that are not among the 15,625.
+
+        Args:
+            cells: By type.
+
+        Raises:
+            ValueError: if there is not one cell `normal` with the six edges and operations of the space.
+        """
+        super().check_genotype(cells)
+        cell = cells["normal"]
+        edges = sorted((edge.source, edge.target) for edge in cell.edges)
+        if list(cells) != ["normal"] or cell.inputs != 1 or edges != sorted(CELL_EDGES) or cell.concat != (3,):
+            raise ValueError(
+                f"A genotype of the space '{cls.name}' has one cell 'normal' with 1 input, the edges "
+                f"{sorted(CELL_EDGES)} (`none` where nothing is connected) and concat [3], but this one has "
+                f"{list(cells)}, {cell.inputs} input(s), {edges} and {list(cell.concat)}."
+            )
+        if foreign := sorted({edge.operation for edge in cell.edges} - set(CELL_OPERATIONS)):
+            raise ValueError(
+                f"cells.normal.nodes names {foreign}, which NAS-Bench-201 does not have. Known are: "
+                f"{', '.join(CELL_OPERATIONS)}."
+            )

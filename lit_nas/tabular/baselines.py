@@ -13,7 +13,7 @@ from random import Random
 from statistics import fmean, stdev
 from typing import Any
 
-from lit_nas.nas_bench_201_strings import CELL_OPERATIONS, format_architecture, parse_architecture
+from lit_nas.spaces.nas_bench_201_strings import CELL_OPERATIONS, format_architecture, parse_architecture
 from lit_nas.tabular.table import DATASETS, Standing, Table
 
 __all__ = ("BASELINES", "mutate", "random_sampling", "random_search", "regularised_evolution", "run_baseline")

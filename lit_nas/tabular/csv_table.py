@@ -7,7 +7,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from lit_nas.nas_bench_201_strings import all_architectures, parse_architecture
+from lit_nas.spaces.nas_bench_201_strings import all_architectures, parse_architecture
 from lit_nas.tabular.table import COLUMNS, DATASETS, TEST, VALIDATION, Table
 
 __all__ = ("read_csv", "read_nats_bench", "read_table")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lit_nas.atomic_write import write_text
-from lit_nas.nas_bench_201_strings import all_architectures, parse_architecture
+from lit_nas.spaces.nas_bench_201_strings import all_architectures, parse_architecture
 
 __all__ = ("COLUMNS", "DATASETS", "Standing", "Table")
 

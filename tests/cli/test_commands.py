@@ -41,6 +41,22 @@ def test_import_pulls_in_nothing_heavy():
     assert answer.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("command", ["--version", "describe --help", "draw --help", "derive --help"])
+def test_small_commands_and_descriptions_of_spaces_need_no_torch(command):
+    code = f"""
+import sys
+import lit_nas.genotype, lit_nas.spaces
+from lit_nas.cli import main
+try:
+    main({command.split()})
+except SystemExit:
+    pass
+print("torch" in sys.modules)
+"""
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.splitlines()[-1] == "False"
+
+
 HEAVY = ("jsonargparse", "matplotlib", "pytorch_lightning", "sklearn", "torch._dynamo", "torchvision", "wandb")
 
 

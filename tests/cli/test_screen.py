@@ -95,6 +95,7 @@ def test_a_retraining_ends_with_the_command_of_the_test(tmp_path, monkeypatch, c
         ("CIFAR100DataModule", "darts", "cifar100.yaml"),
         ("CIFAR10DataModule", "nas_bench_201", "nas_bench_201_cifar10.yaml"),
         ("DigitsDataModule", "darts", None),
+        ("CIFAR10DataModule", "space_of_a_package", None),
         ("ImageFolderDataModule", "darts", None),
     ],
 )

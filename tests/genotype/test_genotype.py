@@ -200,3 +200,20 @@ def test_meta_must_be_plain(value):
 def test_importing_it_is_cheap():
     code = "import sys, lit_nas.genotype as g; g.published_genotypes(); print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_meta_of_a_copy_leaves_the_original_as_it_is():
+    genotype = Genotype({"normal": CELL, "reduce": CELL}, name="mine", meta={"method": "DARTS", "seed": 1})
+    more = genotype.with_meta(seed=2, epoch=3)
+    assert genotype.meta == {"method": "DARTS", "seed": 1}
+    assert more.meta == {"method": "DARTS", "seed": 2, "epoch": 3}
+    assert (more.cells, more.space, more.name) == (genotype.cells, genotype.space, genotype.name)
+    assert load_genotype("DARTS_V2").with_meta(seed=1).meta != load_genotype("DARTS_V2").meta
+
+
+def test_a_genotype_of_a_space_that_is_not_imported_is_kept_as_it_is():
+    own = CellGenotype((Edge("operation_of_a_package", 0, 1),), (1,), 1)
+    genotype = Genotype({"cell": own}, "space_of_a_package")
+    assert Genotype.from_json(genotype.to_json()) == genotype
+    with pytest.raises(ValueError, match=r"Unknown operations \['operation_of_a_package'\] in cells\.normal\.nodes"):
+        Genotype({"normal": own, "reduce": own}, "darts")

@@ -4,9 +4,9 @@ from typing import get_args
 
 import pytest
 
-from lit_nas.nas_bench_201_strings import CELL_OPERATIONS
 from lit_nas.spaces import NasBench201Space
 from lit_nas.spaces.nas_bench_201 import Operation
+from lit_nas.spaces.nas_bench_201_strings import CELL_OPERATIONS
 
 
 def test_one_cell_type_with_six_edges():

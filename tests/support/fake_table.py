@@ -1,6 +1,6 @@
 """A made-up table of all cells, whose numbers can be worked out by hand."""
 
-from lit_nas.nas_bench_201_strings import all_architectures, parse_architecture
+from lit_nas.spaces.nas_bench_201_strings import all_architectures, parse_architecture
 from lit_nas.tabular import DATASETS, Table
 
 WORTH = {"none": 0.0, "skip_connect": 3.0, "avg_pool_3x3": 5.0, "nor_conv_1x1": 8.0, "nor_conv_3x3": 12.0}

@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 
 import pytest
 
-from lit_nas.nas_bench_201_strings import parse_architecture
+from lit_nas.spaces.nas_bench_201_strings import parse_architecture
 from lit_nas.tabular import BASELINES, run_baseline
 from lit_nas.tabular.baselines import mutate, random_sampling, random_search, regularised_evolution
 from tests.support.fake_table import make_table, worth

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lit_nas.nas_bench_201_strings import all_architectures
+from lit_nas.spaces.nas_bench_201_strings import all_architectures
 from lit_nas.tabular import Table, read_csv, read_nats_bench, read_table
 from tests.support.fake_table import make_table, worth
 

@@ -319,7 +319,7 @@ def _bundle(
         kinds: dict[Hashable, list[int]] = {}
         for member in (member for member in members if column in columns[member]):
             operation = modules[member][names[column]]
-            if type(operation) in KINDS and _plain(operation):
+            if type(operation) in KINDS and _plain(operation) and not _changes_channels(operation):
                 kinds.setdefault(_signature(operation), []).append(member)
             # no connection adds nothing, but alone on an edge it keeps the graph connected
             elif type(operation) is not Zero or not _plain(operation) or len(columns[member]) == 1:
@@ -339,6 +339,12 @@ def _plain(module: nn.Module) -> bool:
     if type(module) not in PARTS or (type(module) is BatchNorm and (module.affine or module.momentum is None)):
         return False
     return not any(_hooks(module)) and all(map(_plain, module._modules.values()))
+
+
+def _changes_channels(operation: nn.Module) -> bool:
+    """Whether the output has another number of channels than the input, while those of a batch of edges have one."""
+    convolutions, norms = _convolutions(operation), _norms(operation)
+    return bool(convolutions) and convolutions[0].in_channels != norms[-1].num_features
 
 
 def _hooks(module: nn.Module) -> tuple[dict[int, Any], ...]:

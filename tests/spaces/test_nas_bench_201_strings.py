@@ -3,7 +3,7 @@
 import pytest
 
 from lit_nas.genotype import CellGenotype, Edge, Genotype, load_genotype
-from lit_nas.nas_bench_201_strings import (
+from lit_nas.spaces.nas_bench_201_strings import (
     CELL_EDGES,
     CELL_OPERATIONS,
     all_architectures,

@@ -1,0 +1,114 @@
+"""Candidate operations by name: the vocabulary of spaces, genotypes and logs."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from lit_nas.operations.check import check_operations
+from lit_nas.operations.convolution import (
+    BatchNorm,
+    DilatedConv,
+    FactorizedConv,
+    FactorizedReduce,
+    ReLUConvBN,
+    SeparableConv,
+)
+from lit_nas.operations.paths import Zero
+from lit_nas.operations.pooling import AvgPool, MaxPool
+from lit_nas.operations.style import OperationStyle
+
+__all__ = ("OPERATIONS", "OperationFactory", "build_operation", "register_operation")
+
+OperationFactory = Callable[[int, int, int, OperationStyle], nn.Module]
+"""(C of the input, C of the output, stride, style) -> module; raises ValueError for channels that it cannot change."""
+
+
+def _same_channels(name: str, before: int, after: int) -> int:
+    if before != after:
+        raise ValueError(
+            f"'{name}' cannot change the number of channels from {before} to {after}: give the position other "
+            "candidates, or as many channels as it gets."
+        )
+    return before
+
+
+def _skip(before: int, after: int, stride: int, style: OperationStyle) -> nn.Module:
+    if stride > 1:
+        return FactorizedReduce(before, after, style.affine)
+    _same_channels("skip_connect", before, after)
+    return nn.Identity()
+
+
+def _pool(name: str, kind: type[MaxPool] | type[AvgPool], size: int) -> OperationFactory:
+    def build(before: int, after: int, stride: int, style: OperationStyle) -> nn.Module:
+        return kind(_same_channels(name, before, after), size, stride, style.pool_norm)
+
+    return build
+
+
+def _nor_conv(size: int) -> OperationFactory:
+    return lambda before, after, stride, style: ReLUConvBN(before, after, size, stride, style.affine, style.conv_bias)
+
+
+def _convolution(kind: type[SeparableConv] | type[DilatedConv] | type[FactorizedConv], size: int) -> OperationFactory:
+    return lambda before, after, stride, style: kind(before, size, stride, style.affine, after)
+
+
+OPERATIONS: dict[str, OperationFactory] = {
+    "none": lambda before, after, stride, style: Zero(stride, None if before == after else after),
+    "max_pool_3x3": _pool("max_pool_3x3", MaxPool, 3),
+    "avg_pool_3x3": _pool("avg_pool_3x3", AvgPool, 3),
+    "skip_connect": _skip,
+    "sep_conv_3x3": _convolution(SeparableConv, 3),
+    "sep_conv_5x5": _convolution(SeparableConv, 5),
+    "dil_conv_3x3": _convolution(DilatedConv, 3),
+    "dil_conv_5x5": _convolution(DilatedConv, 5),
+    "sep_conv_7x7": _convolution(SeparableConv, 7),
+    "conv_7x1_1x7": _convolution(FactorizedConv, 7),
+    "max_pool_5x5": _pool("max_pool_5x5", MaxPool, 5),
+    "avg_pool_5x5": _pool("avg_pool_5x5", AvgPool, 5),
+    "nor_conv_1x1": _nor_conv(1),
+    "nor_conv_3x3": _nor_conv(3),
+}
+"""By name, what makes the module [B, C, H, W] -> [B, C', H / stride, W / stride]."""
+
+
+def register_operation(name: str, factory: OperationFactory) -> None:
+    """Makes an operation of your own known to spaces and genotypes; called where it is defined.
+
+    Args:
+        name: How spaces, genotypes and logs name it.
+        factory: (C of the input, C of the output, stride, style) -> module. Modules of classes that the engine `Fused`
+            does not know run as they are.
+
+    Raises:
+        ValueError: if another operation has the name.
+    """
+    known = OPERATIONS.get(name)
+    if known is not None and (known.__module__, known.__qualname__) != (factory.__module__, factory.__qualname__):
+        raise ValueError(f"There is an operation '{name}' already, of {known.__module__}. Choose another name.")
+    OPERATIONS[name] = factory
+
+
+def build_operation(
+    name: str, channels: int, stride: int, style: OperationStyle, channels_out: int | None = None
+) -> nn.Module:
+    """Makes the operation of that name, [B, C, H, W] -> [B, C', H / stride, W / stride].
+
+    Args:
+        name: A key of `OPERATIONS`.
+        channels: C.
+        stride: 1 or 2.
+        style: How it is normalised.
+        channels_out: C'; None means C.
+
+    Raises:
+        ValueError: if the name is unknown, or the operation cannot change the number of channels.
+    """
+    check_operations((name,), "build_operation")
+    operation = OPERATIONS[name](channels, channels if channels_out is None else channels_out, stride, style)
+    if not style.track_running_stats:
+        for module in operation.modules():
+            if isinstance(module, BatchNorm):
+                module.untrack()
+    return operation
