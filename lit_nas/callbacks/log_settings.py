@@ -9,6 +9,7 @@ from pytorch_lightning.utilities import rank_zero_info
 from lit_nas.internals import data_of
 from lit_nas.record.names import public_name
 from lit_nas.record.plain import plain
+from lit_nas.specs import Spec
 
 __all__ = ("LogSettings",)
 
@@ -33,11 +34,13 @@ class LogSettings(Callback):
             settings = _known(trainer, pl_module) if self.configuration is None else self.configuration
             for logger in trainer.loggers:
                 logger.log_hyperparams({**settings, "global_batch": batches})
-        if batches:
-            _say_batch(trainer, batches["weights"], getattr(pl_module, "paper_batch_size", None))
+        if "weights" in batches:
+            spec = getattr(pl_module, "spec", None)
+            samples = spec.samples if isinstance(spec, Spec) else Spec.samples
+            _say_batch(trainer, samples, batches["weights"], getattr(pl_module, "paper_batch_size", None))
 
 
-def _say_batch(trainer: Trainer, batch: int, paper: int | None) -> None:
+def _say_batch(trainer: Trainer, samples: str, batch: int, paper: int | None) -> None:
     """Says how large a batch is, where it is not the paper's or made by several processes."""
     if trainer.world_size == 1 and paper in (None, batch):
         return
@@ -47,11 +50,11 @@ def _say_batch(trainer: Trainer, batch: int, paper: int | None) -> None:
     size = getattr(data_of(trainer), "batch_size", None)
     how = f"{size} per process{times} = {batch}" if times else str(batch)
     belongs = f"; the learning rates of the paper belong to {paper}" if paper not in (None, batch) else ""
-    rank_zero_info(f"Images in each step: {how}{belongs}.")
+    rank_zero_info(f"{samples.capitalize()} in each step: {how}{belongs}.")
 
 
 def _global_batches(trainer: Trainer) -> dict[str, int]:
-    """Images of each role in one step, over all processes; empty for data that do not say."""
+    """Samples of each role in one step, over all processes; empty for data that do not say."""
     data = data_of(trainer)
     size, roles = getattr(data, "batch_size", None), getattr(data, "roles", ())
     steps = trainer.accumulate_grad_batches * trainer.world_size

@@ -23,6 +23,7 @@ LABELS = {
     "train/loss": "loss",
     "train/accuracy": "acc",
     "val/accuracy": "val acc",
+    "val/perplexity": "val ppl",
 }
 """What a line calls the metrics of an epoch, in its order."""
 _INTERVAL = 1.0  # seconds between looks at the losses within an epoch, each of which waits for the device
@@ -60,9 +61,9 @@ class _Losses(ProgressColumn):
 class ShowProgress(RichProgressBar):
     """Lightning's bar with the remaining time of the run and the losses of the epoch so far, and a line per epoch.
 
-    A line holds the losses of both levels, the accuracies, the seconds of the epoch and the remaining time of the run.
-    Where the output is not a terminal, there are the lines only. Losses within an epoch are read once a second, those
-    of rank zero, because every look waits for the device.
+    A line holds the losses of both levels, accuracies or the perplexity, the seconds of the epoch and the remaining
+    time of the run. Where the output is not a terminal, there are the lines only. Losses within an epoch are read once
+    a second, those of rank zero, because every look waits for the device.
 
     Args:
         refresh_rate: How often the bar is drawn, per second; 0 shows the lines only.

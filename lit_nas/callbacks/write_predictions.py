@@ -8,7 +8,7 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from lit_nas.atomic_write import write_text
-from lit_nas.batches import Prediction
+from lit_nas.image_batches import Prediction
 from lit_nas.internals import data_of
 from lit_nas.record.run_folder import run_folder, writes
 
@@ -18,7 +18,8 @@ __all__ = ("WritePredictions",)
 class WritePredictions(Callback):
     """Writes `predictions.csv` into the run folder: file, name and number of the predicted class, its probability.
 
-    For images that have no files, `file` is the index of the image in the data set, counted as in `split.json`.
+    It is for models that classify images. For images that have no files, `file` is the index of the image in the data
+    set, counted as in `split.json`.
     """
 
     def __init__(self) -> None:
@@ -32,7 +33,7 @@ class WritePredictions(Callback):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: Prediction,
+        outputs: Any,
         batch: Any,
         batch_idx: int,
         dataloader_idx: int = 0,
@@ -40,8 +41,14 @@ class WritePredictions(Callback):
         """Collects a batch.
 
         Raises:
-            ValueError: over several processes, whose shares of the images are interleaved.
+            ValueError: over several processes, whose shares of the images are interleaved, or if the model predicts
+                something else than classes.
         """
+        if not isinstance(outputs, Prediction):
+            raise ValueError(
+                f"lit-nas predict writes the classes of images, but {type(pl_module).__name__} predicts "
+                f"{type(outputs).__name__}. Call `predict_step` or `forward` of the model in Python."
+            )
         if trainer.world_size > 1:
             raise ValueError("lit-nas predict runs in one process: set trainer.devices to 1.")
         self._found += zip(outputs.classes.tolist(), outputs.probabilities.tolist(), strict=True)

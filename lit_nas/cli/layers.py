@@ -106,8 +106,8 @@ def refuse_spec(layer: dict[str, Any], where: str) -> None:
     arguments = model.get("init_args") if isinstance(model, dict) else None
     if isinstance(arguments, dict) and "spec" in arguments:
         raise ValueError(
-            f"{where} sets model.spec, which follows from the data: channels, height, width and classes flow from "
-            "data.spec into the model. Leave it out, and set the keys of `data` where they are free."
+            f"{where} sets model.spec, which follows from the data: what both must agree on flows from data.spec into "
+            "the model. Leave it out, and set the keys of `data` where they are free."
         )
 
 

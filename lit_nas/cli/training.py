@@ -34,9 +34,11 @@ from lit_nas.cli.run_config import SaveRunConfig
 from lit_nas.cli.screen import ConcludeFit, resume_command
 from lit_nas.cli.trainer_messages import check_trainer
 from lit_nas.internals import is_trial
+from lit_nas.record.names import import_class
 from lit_nas.record.recorded_module import RecordedModule, read_checkpoint
 from lit_nas.record.run_folder import run_folder
 from lit_nas.resume import RunLogger, StopOnSignal, find_last
+from lit_nas.specs import Spec
 
 __all__ = ("TrainingCLI", "train")
 
@@ -67,8 +69,19 @@ class TrainingCLI(LightningCLI):
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Lets the shape of the images flow from the data into the model."""
-        parser.link_arguments("data.spec", "model.init_args.spec", compute_fn=asdict, apply_on="instantiate")
+        """Lets what data and model must agree on flow from the data into the model."""
+        parser.link_arguments("data.spec", "model.init_args.spec", compute_fn=self._hand_over, apply_on="instantiate")
+
+    def _hand_over(self, spec: Spec) -> dict[str, Any]:
+        """What the data hand to the model, in the form that the parser takes.
+
+        Raises:
+            ValueError: if the model is for another kind of data.
+        """
+        model, data = (self._get(self.config, name).class_path for name in ("model", "data"))
+        if issubclass(found := import_class(model), RecordedModule):  # the parser takes no other model
+            found.check_spec(spec, f"What {data.rpartition('.')[2]} hands over (data.spec)")
+        return asdict(spec)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses what `main` was given, which need not be the arguments of the process."""

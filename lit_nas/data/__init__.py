@@ -6,9 +6,10 @@ from lit_nas.data.file_loader import FileLoader
 from lit_nas.data.image_data_module import ImageDataModule
 from lit_nas.data.image_folder import ImageFolderDataModule
 from lit_nas.data.order import Order
+from lit_nas.data.role_loader import RoleLoader
 from lit_nas.data.split import Split
 from lit_nas.data.synthetic import SyntheticDataModule
-from lit_nas.data.tensor_loader import ImageBatch, TensorLoader
+from lit_nas.data.tensor_loader import RawBatch, TensorLoader
 from lit_nas.data.vision import CIFAR10DataModule, CIFAR100DataModule, FashionMNISTDataModule, SVHNDataModule
 
 __all__ = (
@@ -18,10 +19,11 @@ __all__ = (
     "DigitsDataModule",
     "FashionMNISTDataModule",
     "FileLoader",
-    "ImageBatch",
     "ImageDataModule",
     "ImageFolderDataModule",
     "Order",
+    "RawBatch",
+    "RoleLoader",
     "SVHNDataModule",
     "Split",
     "SyntheticDataModule",

@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from lit_nas.data.augment import fork_generator
 from lit_nas.data.order import Order, mix
-from lit_nas.data.tensor_loader import ImageBatch, RoleLoader
+from lit_nas.data.role_loader import RoleLoader
+from lit_nas.data.tensor_loader import RawBatch
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -144,7 +145,7 @@ def decode_all(paths: Sequence[Path], reader: ImageReader, threads: int = 8) -> 
     return images
 
 
-class FileLoader(RoleLoader):
+class FileLoader(RoleLoader[RawBatch]):
     """Loads from files, in worker processes if `workers` is positive.
 
     The changes of each image follow from (seed, role, epoch, cycle, image), so they depend neither on the number of
@@ -168,11 +169,12 @@ class FileLoader(RoleLoader):
         workers: int = 0,
         pin: bool = False,
     ) -> None:
-        super().__init__(order)
+        super().__init__(len(order))
+        self.order = order
         self.files = _Files(paths, labels, reader, order)
         self.workers, self.pin = workers, pin
 
-    def load(self, epoch: int, start: int) -> Iterator[ImageBatch]:
+    def load(self, epoch: int, start: int) -> Iterator[RawBatch]:
         """Batches of an epoch from number `start` on."""
         ahead, batches = tee(self.order.batches(epoch, start))
         # listed as workers ask for them, because an epoch of a large data set has a million
@@ -186,7 +188,7 @@ class FileLoader(RoleLoader):
             generator=torch.Generator(),
         )
         for (images, labels), (_, _, seed) in zip(loader, batches, strict=True):
-            yield ImageBatch(images, labels, seed)
+            yield RawBatch(images, labels, seed)
 
 
 class _Files(Dataset[tuple[Tensor, Tensor]]):

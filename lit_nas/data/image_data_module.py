@@ -18,8 +18,9 @@ from lit_nas.atomic_write import write_text
 from lit_nas.data.augment import Augmentation, normalise
 from lit_nas.data.file_loader import EXTENSIONS, FileLoader, ImageReader, list_images
 from lit_nas.data.order import Order
+from lit_nas.data.role_loader import RoleLoader
 from lit_nas.data.split import Split
-from lit_nas.data.tensor_loader import ImageBatch, RoleLoader, TensorLoader
+from lit_nas.data.tensor_loader import RawBatch, TensorLoader
 from lit_nas.internals import is_trial, record_arguments
 from lit_nas.record.plain import plain
 from lit_nas.specs import ImageSpec
@@ -40,7 +41,7 @@ class Pixels:
     paths: Sequence[Path] = ()
     """Files that the images were read from; empty if the data set does not have a file per image."""
 
-    def loader(self, order: Order, device: torch.device) -> RoleLoader:
+    def loader(self, order: Order, device: torch.device) -> RoleLoader[RawBatch]:
         """Batches on a device, to which all images move once if it is a GPU."""
         if self.images.device != device:
             self.images, self.labels = self.images.to(device), self.labels.to(device)
@@ -62,7 +63,7 @@ class ImageFiles:
     workers: int = 0
     """Worker processes of each loader."""
 
-    def loader(self, order: Order, device: torch.device) -> RoleLoader:
+    def loader(self, order: Order, device: torch.device) -> RoleLoader[RawBatch]:
         """Batches on the CPU, pinned if they go to a GPU."""
         return FileLoader(self.paths, self.labels, self.reader, order, self.workers, pin=device.type == "cuda")
 
@@ -233,7 +234,7 @@ class ImageDataModule(LightningDataModule, ABC):
         if self.trainer is not None and stage == "fit":
             self._prepare_fit()
 
-    def train_dataloader(self) -> dict[str, RoleLoader]:
+    def train_dataloader(self) -> dict[str, RoleLoader[RawBatch]]:
         """One loader for each role that trains, all as long as the weights', so that the epoch is.
 
         Writes `split.json` and `classes.json` beside the results of a fit: here and not before, because a checkpoint
@@ -248,18 +249,18 @@ class ImageDataModule(LightningDataModule, ABC):
             orders["arch"] = self._order("arch", training=True, batches=len(weights))
         return {role: self._loader(order, self._source) for role, order in orders.items()}
 
-    def val_dataloader(self) -> RoleLoader | list[RoleLoader]:
+    def val_dataloader(self) -> RoleLoader[RawBatch] | list[RoleLoader[RawBatch]]:
         """The part `val`, else `arch`, else the test part if asked for, else nothing."""
         for role in ("val", "arch"):
             if role in self.parts:
                 return self._loader(self._order(role, training=False), self._source)
         return self.test_dataloader() if self.validate_on_test else []
 
-    def test_dataloader(self) -> RoleLoader:
+    def test_dataloader(self) -> RoleLoader[RawBatch]:
         """The test part."""
         return self._loader(self._order("test", training=False), self._source)
 
-    def predict_dataloader(self) -> RoleLoader:
+    def predict_dataloader(self) -> RoleLoader[RawBatch]:
         """The images of `predict_root`, whose labels are -1, or the test part."""
         if self.predict_root is None:
             return self.test_dataloader()
@@ -271,7 +272,7 @@ class ImageDataModule(LightningDataModule, ABC):
         """Normalises on the device, and augments if the Trainer is training."""
         if isinstance(batch, dict):
             return {role: self.on_after_batch_transfer(part, dataloader_idx) for role, part in batch.items()}
-        if not isinstance(batch, ImageBatch):
+        if not isinstance(batch, RawBatch):
             return batch
         scale, shift = self._constants(batch.images.device)
         if self.trainer is None:
@@ -355,7 +356,7 @@ class ImageDataModule(LightningDataModule, ABC):
         size = self.batch_size if training else self.eval_batch_size
         return Order(indices, role, self.seed, size, ranks, batches, training)
 
-    def _loader(self, order: Order, source: Pixels | ImageFiles) -> RoleLoader:
+    def _loader(self, order: Order, source: Pixels | ImageFiles) -> RoleLoader[RawBatch]:
         device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
         # other accelerators get batches from the CPU
         return source.loader(order, device if device.type == "cuda" else torch.device("cpu"))

@@ -28,7 +28,6 @@ _CIFAR100 = (
 class _VisionDataModule(ImageDataModule, ABC):
     """A data set of torchvision, in its layout below `root`."""
 
-    spec: ImageSpec
     files: Sequence[str]
     """Files below the root that must be there."""
     archive: str
@@ -37,11 +36,6 @@ class _VisionDataModule(ImageDataModule, ABC):
     def __init__(self, root: str = "data", download: bool = False, **common: Any) -> None:
         super().__init__(**common)
         self.root, self.download = root, download
-
-    @property
-    def spec(self) -> ImageSpec:
-        """Shape and classes."""
-        return self.spec
 
     @abstractmethod
     def open(self, train: bool, download: bool) -> Any:

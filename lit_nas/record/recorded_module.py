@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from inspect import isabstract
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pytorch_lightning import LightningModule
@@ -22,7 +22,7 @@ from lit_nas.record.layer_sync import replace_layer_sync
 from lit_nas.record.migrations import FORMAT_VERSION, migrate
 from lit_nas.record.names import current_name, import_class, public_name
 from lit_nas.record.plain import build, plain
-from lit_nas.specs import ImageSpec
+from lit_nas.specs import Spec
 
 __all__ = ("RecordedModule", "load_module", "read_checkpoint")
 
@@ -43,10 +43,12 @@ class RecordedModule(LightningModule, ABC):
     finished steps depended (see `lit_nas.record.changes`); any other difference is refused.
     """
 
-    spec: ImageSpec
+    spec: Spec
+    spec_class: ClassVar[type[Spec]] = Spec
+    """The kind of data that the module is for; the base class of a kind says so."""
     network: nn.Module
     paper_batch_size: int | None = None
-    """Images of each batch in the paper, to which its learning rates belong; None where there is no paper."""
+    """Samples of each batch in the paper, to which its learning rates belong; None where there is no paper."""
     free: Sequence[str] = ("model.engine", "model.optim.graphs")
     """Keys that may change when a run continues, because steps do not depend on them but for rounding."""
 
@@ -55,13 +57,47 @@ class RecordedModule(LightningModule, ABC):
         arguments = _rebuilding.get()
         if arguments is None:
             self.save_hyperparameters()
+            if isinstance(spec := self.hparams.get("spec"), Spec):  # the command line has checked before
+                self.check_spec(spec)
             arguments = plain({key: value for key, value in self.hparams.items() if not key.startswith("_")})
         record_arguments(self, arguments)
         self._batches: int | None = None  # in each epoch of the run that is continued
 
+    @classmethod
+    def check_spec(cls, spec: Any, origin: str = "spec") -> None:
+        """Refuses what describes another kind of data than that of the module.
+
+        Args:
+            spec: What should be of `spec_class`.
+            origin: What gives it, at the beginning of the message.
+
+        Raises:
+            ValueError: naming both kinds.
+        """
+        if not isinstance(spec, cls.spec_class):
+            kind = cls.spec_class
+            raise ValueError(
+                f"{origin} is {spec!r}, but {cls.__name__} is a model for {kind.samples}, described by "
+                f"{kind.__name__}: choose data of that kind, or a model for these data."
+            )
+
     def record(self) -> dict[str, Any]:
         """Further plain data for the checkpoint; final classes may extend it."""
         return {}
+
+    def rank_state(self) -> dict[str, Tensor]:
+        """Tensors of this process alone, with which it continues: the hidden states of its token sequences, say.
+
+        The state dict, which the checkpoint holds once, is that of rank 0; these are saved for every rank.
+        """
+        return {}
+
+    def load_rank_state(self, state: dict[str, Tensor]) -> None:
+        """Takes over what `rank_state` gave on this rank, when a run continues.
+
+        Args:
+            state: By name, on the CPU.
+        """
 
     def spans_run(self) -> str:
         """What depends on `trainer.max_epochs`, in words; empty if nothing does, so that a run can be made longer."""
@@ -88,15 +124,17 @@ class RecordedModule(LightningModule, ABC):
         self.log_dict(numbers, logger=False, prog_bar=prog_bar, on_step=None, on_epoch=None)
 
     def setup(self, stage: str) -> None:
-        """Refuses a data module whose images are not what the network was built for; arranges `sync_batchnorm`.
+        """Refuses a data module whose data are not what the network was built for; arranges `sync_batchnorm`.
 
         Raises:
             ValueError: if the two differ.
         """
         data = data_of(self.trainer)
-        if data is not None and getattr(data, "spec", self.spec) != self.spec:
+        offered = getattr(data, "spec", self.spec)  # data of the user's own need not say
+        self.check_spec(offered, f"{type(data).__name__}.spec")
+        if offered != self.spec:
             raise ValueError(
-                f"The network was built for {self.spec}, but {type(data).__name__} hands over {data.spec}. "
+                f"The network was built for {self.spec}, but {type(data).__name__} hands over {offered}. "
                 "Leave model.spec out on the command line, or pass `spec=data.spec` in Python."
             )
         replace_layer_sync(self.trainer.strategy)
@@ -116,11 +154,17 @@ class RecordedModule(LightningModule, ABC):
         self.on_validation_start()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the record, and the metrics of all ranks: means of an epoch are taken over shards. All ranks call it."""
+        """Adds the record, and what each rank has of its own. All ranks call it.
+
+        Metrics are such a thing, because means of an epoch are taken over the shards of the data.
+        """
         metrics: list[dict[str, Tensor]] = []
+        states = [own := {name: value.cpu() for name, value in self.rank_state().items()}]
         if is_attached(self) and self.trainer.world_size > 1:
             metrics = [{} for _ in range(self.trainer.world_size)]
+            states = [{} for _ in range(self.trainer.world_size)]
             torch.distributed.all_gather_object(metrics, self._metrics())
+            torch.distributed.all_gather_object(states, own)
         checkpoint["lit_nas"] = {
             "version": FORMAT_VERSION,
             "release": __version__,
@@ -128,6 +172,7 @@ class RecordedModule(LightningModule, ABC):
             "init_args": dict(self.hparams),
             "run": {} if not is_attached(self) else self.run_settings(),
             "metrics": metrics,
+            **({"rank_state": states} if any(states) else {}),
             **self.record(),
         }
 
@@ -162,10 +207,15 @@ class RecordedModule(LightningModule, ABC):
                 f"model `{found}`, or a checkpoint of {type(self).__name__}."
             )
         self._refuse_changes(checkpoint)
+        if is_attached(self):  # Lightning does so after it has loaded the state, which would be rounded
+            self.trainer.precision_plugin.convert_module(self)
         self._complete_state(checkpoint["state_dict"])
         metrics = record.get("metrics", ())
         if metrics and is_attached(self) and self.trainer.world_size == len(metrics):
             checkpoint["state_dict"].update(metrics[self.trainer.global_rank])
+        fits = is_attached(self) and self.trainer.state.fn == TrainerFn.FITTING
+        if fits and (states := record.get("rank_state")):  # of as many processes, or it has been refused by now
+            self.load_rank_state(states[self.trainer.global_rank])
 
     def on_train_start(self) -> None:
         """Refuses to continue with epochs of another length, which is not known before.

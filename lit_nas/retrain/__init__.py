@@ -1,5 +1,5 @@
 """Retraining: a genotype, trained from scratch and tested."""
 
-from lit_nas.retrain.retrain_module import EvaluationBatch, EvaluationModule, EvaluationOptim
+from lit_nas.retrain.retrain_module import EvaluationModule, EvaluationOptim
 
-__all__ = ("EvaluationBatch", "EvaluationModule", "EvaluationOptim")
+__all__ = ("EvaluationModule", "EvaluationOptim")

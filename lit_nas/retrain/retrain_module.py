@@ -3,8 +3,9 @@
 Paper: Liu, Simonyan, Yang, ICLR 2019, https://arxiv.org/abs/1806.09055, appendix A.2 and A.3.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
@@ -13,29 +14,24 @@ from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
-from lit_nas.batches import CheckedBatches, Pair, Prediction, by_role, images_of, predict
+from lit_nas.batches import by_role
 from lit_nas.clock import Moment
 from lit_nas.genotype import Genotype, load_genotype
+from lit_nas.image_batches import CheckedBatches, ImageBatch, Prediction, images_of, predict
 from lit_nas.internals import data_of
 from lit_nas.networks import RetrainNetwork
 from lit_nas.networks.registry import build_evaluation_network, find_retrain_network
 from lit_nas.optim import CosineLR, DartsSGD, OptimizerCallable, SchedulerCallable, fit_to_run, is_spanning, make_part
 from lit_nas.record.recorded_module import RecordedModule
 from lit_nas.schedules import Linear
-from lit_nas.specs import ImageSpec
+from lit_nas.specs import ImageSpec, Spec
 
-__all__ = ("EvaluationBatch", "EvaluationModule", "EvaluationOptim")
+__all__ = ("EvaluationModule", "EvaluationOptim")
 
 if TYPE_CHECKING:
     GenotypeSource = Genotype | str | dict[str, Any]
 else:  # the parser of the command line would replace the name of a file by its content
     GenotypeSource = str | dict[str, Any]
-
-
-class EvaluationBatch(TypedDict):
-    """A training batch; retraining has a single role."""
-
-    weights: Pair
 
 
 @dataclass(frozen=True)
@@ -89,6 +85,8 @@ class EvaluationModule(CheckedBatches, RecordedModule):
         optim: Optimiser and regularisation.
     """
 
+    spec: ImageSpec
+    spec_class: ClassVar[type[Spec]] = ImageSpec
     roles = frozenset({"weights"})
     merges_roles: bool = True
     """Asks the data for the parts of a search that train as one part."""
@@ -119,7 +117,7 @@ class EvaluationModule(CheckedBatches, RecordedModule):
         for metric in (self.train_loss, self.train_accuracy):  # so that an interruption within an epoch loses nothing
             metric.persistent(True)
 
-    def training_step(self, batch: EvaluationBatch | Pair, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Mapping[str, ImageBatch] | ImageBatch, batch_idx: int) -> Tensor:
         """Cross entropy of both heads, with paths dropped at random."""
         images, labels = by_role(batch)["weights"]
         logits, auxiliary = self.network(images, self.drop_probability)
@@ -162,18 +160,18 @@ class EvaluationModule(CheckedBatches, RecordedModule):
         """[B, C, H, W] -> logits [B, K]."""
         return self.network(images)[0]
 
-    def validation_step(self, batch: Pair, batch_idx: int) -> None:
+    def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
         """Loss and accuracy."""
         self._evaluate(batch, "val", self.val_accuracy)
 
-    def test_step(self, batch: Pair, batch_idx: int) -> None:
+    def test_step(self, batch: ImageBatch, batch_idx: int) -> None:
         """Loss, accuracy and, with more than five classes, top-5 accuracy."""
         logits = self._evaluate(batch, "test", self.test_accuracy)
         if self.test_top5_accuracy is not None:
             self.test_top5_accuracy.update(logits, batch[1])
             self.log("test/top5_accuracy", self.test_top5_accuracy, batch_size=len(logits))
 
-    def predict_step(self, batch: Pair | Tensor, batch_idx: int) -> Prediction:
+    def predict_step(self, batch: ImageBatch | Tensor, batch_idx: int) -> Prediction:
         """Class of each image and its probability."""
         return predict(self(images_of(batch)))
 
@@ -229,7 +227,7 @@ class EvaluationModule(CheckedBatches, RecordedModule):
     def _smoothed_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(logits, labels, label_smoothing=self.optim.label_smoothing)
 
-    def _evaluate(self, batch: Pair, stage: str, accuracy: MulticlassAccuracy) -> Tensor:
+    def _evaluate(self, batch: ImageBatch, stage: str, accuracy: MulticlassAccuracy) -> Tensor:
         images, labels = batch
         logits = self(images)
         accuracy.update(logits, labels)

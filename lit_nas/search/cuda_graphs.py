@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
+
+from lit_nas.batches import Batch, tensors_of
 
 __all__ = ("CapturedGradient",)
 
-Pair = tuple[Tensor, Tensor]
 WARM_UP = 3
 """Runs before the capture, in which libraries choose algorithms and allocate what they keep."""
 
@@ -24,7 +26,7 @@ class CapturedGradient:
 
     Args:
         loss: Mean loss of a batch. Captured once: what it decides on the host is frozen with it.
-        pair: A batch of the shape that all batches will have, on the device.
+        batch: A batch like all that will follow, on the device: only the values of its tensors may change.
         parameters: With respect to these.
         state: What computing the loss changes, such as running statistics. Warming up leaves it as it was.
         pool: `pool` of a graph that still exists and never runs at the same time: both then use the same memory for
@@ -36,16 +38,17 @@ class CapturedGradient:
 
     def __init__(
         self,
-        loss: Callable[[Pair], Tensor],
-        pair: Pair,
+        loss: Callable[[Batch], Tensor],
+        batch: Batch,
         parameters: Sequence[Tensor],
         state: Sequence[Tensor],
         pool: Any = None,
     ) -> None:
-        self._pair = (pair[0].clone(memory_format=torch.preserve_format), pair[1].clone())
+        self._batch = apply_to_collection(batch, Tensor, Tensor.clone)  # which keeps the layout of the memory
+        self._tensors = tensors_of(self._batch)
 
         def run() -> tuple[list[Tensor | None], Tensor]:
-            value = loss(self._pair)
+            value = loss(self._batch)
             return list(torch.autograd.grad(value, list(parameters), allow_unused=True)), value.detach()
 
         saved = [tensor.clone() for tensor in state]
@@ -65,17 +68,17 @@ class CapturedGradient:
         with _no_cast_cache(), torch.cuda.graph(self._graph, pool=self.pool, capture_error_mode="thread_local"):
             self._gradient, self._value = run()
 
-    def __call__(self, pair: Pair) -> tuple[list[Tensor | None], Tensor]:
+    def __call__(self, batch: Batch) -> tuple[list[Tensor | None], Tensor]:
         """Replays the graph on a batch.
 
         Args:
-            pair: The batch.
+            batch: The batch.
 
         Returns:
             One gradient per parameter, None for those without a path to the loss, and the loss. Gradients are
             overwritten by the next replay of any graph of the pool.
         """
-        for static, new in zip(self._pair, pair, strict=True):
+        for static, new in zip(self._tensors, tensors_of(batch), strict=True):
             static.copy_(new, non_blocking=True)
         self._graph.replay()
         return list(self._gradient), self._value.clone()

@@ -7,9 +7,10 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
+from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 
-from lit_nas.batches import Pair
+from lit_nas.batches import Batch
 from lit_nas.optim import accumulate
 from lit_nas.search.cuda_graphs import CapturedGradient
 from lit_nas.search.loss_scale import LossScale
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ("Gradients", "Loss")
 
-Loss = Callable[[Pair], Tensor]
+Loss = Callable[[Batch], Tensor]
 """Mean loss of a batch."""
 
 
@@ -38,32 +39,42 @@ class Gradients:
         """The scale of the losses of this step."""
         return LossScale(getattr(self._module.trainer.precision_plugin, "scaler", None))
 
-    def parts(self, pair: Pair) -> list[tuple[Pair, float]]:
-        """The parts into which `optim.accumulate` cuts a batch, each with its share of the batch."""
-        count, (images, labels) = self._module.optim.accumulate, pair
-        if count == 1:
-            return [(pair, 1.0)]
-        parts = zip(images.chunk(count), labels.chunk(count), strict=True)
-        return [((x, y), len(y) / len(labels)) for x, y in parts]
+    def parts(self, batch: Batch) -> list[tuple[Batch, float]]:
+        """The parts into which `optim.accumulate` cuts a batch, each with its share of the batch.
 
-    def put(self, level: str, loss: Loss, pair: Pair, parameters: list[nn.Parameter]) -> Tensor:
+        Raises:
+            ValueError: if the module cuts so that something is lost or counted twice.
+        """
+        module, count = self._module, self._module.optim.accumulate
+        if count == 1:
+            return [(batch, 1.0)]
+        parts, whole = module.cut(batch, count), module.size(batch)
+        sizes = [module.size(part) for part in parts]
+        if sum(sizes) != whole:
+            raise ValueError(
+                f"{type(module).__name__}.cut makes parts of the sizes {sizes} out of a batch of the size {whole}: "
+                "each sample of the batch must be in exactly one part."
+            )
+        return [(part, size / whole) for part, size in zip(parts, sizes, strict=True)]
+
+    def put(self, level: str, loss: Loss, batch: Batch, parameters: list[nn.Parameter]) -> Tensor:
         """Puts gradients where optimisers look: of weights averaged over processes, of anything else of this process.
 
         Args:
             level: Names the graph that computes them.
             loss: Mean loss of a batch.
-            pair: The batch.
+            batch: The batch.
             parameters: All that require a gradient.
 
         Returns:
             The loss.
         """
         if self._module.optim.graphs:
-            gradient, total = self._replay(level, loss, pair, parameters)
+            gradient, total = self._replay(level, loss, batch, parameters)
             for parameter, value in zip(parameters, gradient, strict=True):
                 parameter.grad = value
             return total
-        terms, parts = [], self.parts(pair)
+        terms, parts = [], self.parts(batch)
         for index, (part, share) in enumerate(parts):
             last = index == len(parts) - 1
             with nullcontext() if last else self._without_synchronisation():
@@ -73,21 +84,21 @@ class Gradients:
         return sum(terms[1:], terms[0])
 
     def take(
-        self, level: str, loss: Loss, pair: Pair, parameters: list[nn.Parameter], scale: LossScale
+        self, level: str, loss: Loss, batch: Batch, parameters: list[nn.Parameter], scale: LossScale
     ) -> tuple[list[Tensor], Tensor]:
         """The gradient of this process, of the scaled loss, and that loss; leaves `.grad` alone.
 
         Args:
             level: Names the graph that computes it.
             loss: Mean loss of a batch.
-            pair: The batch.
+            batch: The batch.
             parameters: By what to differentiate.
             scale: Of the loss.
         """
         if self._module.optim.graphs:
-            found, value = self._replay(level, loss, pair, parameters)
+            found, value = self._replay(level, loss, batch, parameters)
             return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)], value
-        return accumulate((share * scale.value * loss(part) for part, share in self.parts(pair)), parameters)
+        return accumulate((share * scale.value * loss(part) for part, share in self.parts(batch)), parameters)
 
     def mean_over_ranks(self, tensors: list[Tensor]) -> list[Tensor]:
         """The mean of tensors over all processes, in one message."""
@@ -103,15 +114,17 @@ class Gradients:
         return getattr(self._module.trainer.strategy, "block_backward_sync", nullcontext)()
 
     def _replay(
-        self, level: str, loss: Loss, pair: Pair, parameters: list[nn.Parameter]
+        self, level: str, loss: Loss, batch: Batch, parameters: list[nn.Parameter]
     ) -> tuple[list[Tensor | None], Tensor]:
         """Gradient and loss from the CUDA graph of a level, which is captured anew when its kernels change."""
         module = self._module
         active = [module.architecture.active(cell) for cell in module.architecture.space.cells]
-        key = active, module.network.training, *((each.shape, each.dtype, each.device) for each in pair)
+        # all of the batch but the values of its tensors: what else it holds is frozen with the graph
+        like = apply_to_collection(batch, Tensor, lambda tensor: (tensor.shape, tensor.dtype, tensor.device))
+        key = active, module.network.training, like
         if level not in self._captured or self._captured[level][0] != key:
             self._captured.pop(level, None)  # its memory first
             state = [buffer for norm in module.norms for buffer in norm.buffers()]
             pool = next((other.pool for _, other in self._captured.values()), None)
-            self._captured[level] = key, CapturedGradient(loss, pair, parameters, state, pool)
-        return self._captured[level][1](pair)
+            self._captured[level] = key, CapturedGradient(loss, batch, parameters, state, pool)
+        return self._captured[level][1](batch)

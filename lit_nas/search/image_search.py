@@ -1,14 +1,17 @@
 """Searches over networks that classify images."""
 
 from abc import ABC
+from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
 from lit_nas.architecture import Mixture
-from lit_nas.batches import CheckedBatches, Pair, Prediction, images_of, predict
+from lit_nas.image_batches import CheckedBatches, ImageBatch, Prediction, images_of, predict
 from lit_nas.search.search_module import SearchModule
+from lit_nas.specs import ImageSpec, Spec
 
 __all__ = ("ImageSearchModule",)
 
@@ -20,38 +23,50 @@ class ImageSearchModule(CheckedBatches, SearchModule, ABC):
     tuples; another level takes a single DataLoader.
     """
 
+    spec: ImageSpec
+    spec_class: ClassVar[type[Spec]] = ImageSpec
+
     def __init__(self) -> None:
         super().__init__()
         names = ("val_loss", "val_accuracy", "test_loss", "test_accuracy")
         self.scores = nn.ModuleDict({name: MeanMetric(nan_strategy="disable") for name in names})
 
-    def loss(self, pair: Pair, mixture: Mixture | None = None) -> Tensor:
+    def cut(self, batch: ImageBatch, parts: int) -> Sequence[ImageBatch]:
+        """Cuts a batch between its images, in their order."""
+        images, labels = batch
+        return list(zip(images.chunk(parts), labels.chunk(parts), strict=True))
+
+    def size(self, batch: ImageBatch) -> int:
+        """Number of images."""
+        return len(batch[1])
+
+    def loss(self, batch: ImageBatch, mixture: Mixture | None = None) -> Tensor:
         """Mean cross entropy.
 
         Args:
-            pair: Images and labels.
+            batch: Images and labels.
             mixture: How candidates are mixed; the architecture's present one by default.
         """
-        images, labels = pair
+        images, labels = batch
         return F.cross_entropy(self.network(images, self.architecture() if mixture is None else mixture), labels)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, K] of the search network."""
         return self.network(images, self.architecture())
 
-    def validation_step(self, batch: Pair, batch_idx: int) -> None:
+    def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
         """Loss and accuracy on data that did not move the weights."""
         self._evaluate(batch, "val")
 
-    def test_step(self, batch: Pair, batch_idx: int) -> None:
+    def test_step(self, batch: ImageBatch, batch_idx: int) -> None:
         """Loss and accuracy of the search network on the test part."""
         self._evaluate(batch, "test")
 
-    def predict_step(self, batch: Pair | Tensor, batch_idx: int) -> Prediction:
+    def predict_step(self, batch: ImageBatch | Tensor, batch_idx: int) -> Prediction:
         """Class of each image and its probability."""
         return predict(self(images_of(batch)))
 
-    def _evaluate(self, batch: Pair, stage: str) -> None:
+    def _evaluate(self, batch: ImageBatch, stage: str) -> None:
         images, labels = batch
         logits = self(images)
         values = {

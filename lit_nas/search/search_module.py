@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cached_property
 from math import isfinite
@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
 from lit_nas.architecture import Architecture
-from lit_nas.batches import Pair, by_role
+from lit_nas.batches import Batch, by_role, check_roles
 from lit_nas.derivation import Deriver, EmptyCellError, default_deriver
 from lit_nas.genotype import Genotype
 from lit_nas.internals import BatchNormKind, data_of, expect_unused_parameters, is_attached, keep_out_of_ddp
@@ -37,15 +37,15 @@ from lit_nas.search.loss_scale import LossScale
 from lit_nas.search.search_optim import SearchOptim
 from lit_nas.search.trainer_checks import check_graphs, check_run, check_trainer
 
-__all__ = ("Loss", "Pair", "SearchBatch", "SearchModule")
+__all__ = ("Loss", "SearchBatch", "SearchModule")
 
 
 class SearchBatch(TypedDict, total=False):
     """A batch of each role of the split."""
 
-    weights: Pair
+    weights: Batch
     """Moves the weights."""
-    arch: Pair
+    arch: Batch
     """Moves the architecture; bilevel methods only."""
 
 
@@ -54,7 +54,8 @@ class SearchModule(RecordedModule, ABC):
 
     A final class assigns `network`, `architecture`, `optim`, `spec` and, if it has one, `deriver` in its constructor.
     The verbs take a loss as a function, because they freeze the other level before the forward pass, and cut the batch
-    into `optim.accumulate` parts.
+    into `optim.accumulate` parts. What a batch is they do not know: it is what the data yield for a role, and the base
+    class of a kind of data (`ImageSearchModule`) says how it is cut and counted.
     """
 
     network: nn.Module
@@ -84,6 +85,23 @@ class SearchModule(RecordedModule, ABC):
     def training_step(self, batch: SearchBatch, batch_idx: int) -> None:
         """One iteration of the paper's algorithm."""
 
+    @abstractmethod
+    def cut(self, batch: Batch, parts: int) -> Sequence[Batch]:
+        """Cuts the batch of a role, so that the parts can follow each other in memory.
+
+        Args:
+            batch: As the data yield it for a role; each sample must come to be in exactly one part.
+            parts: How many parts to make; fewer where there is not enough to cut.
+        """
+
+    @abstractmethod
+    def size(self, batch: Batch) -> int:
+        """How many samples a batch or a part of it has: images, tokens, whatever its loss is the mean over.
+
+        Parts count in the gradient of a batch, and batches in the mean of an epoch, by this number. It must be known
+        without waiting for the device.
+        """
+
     @property
     def roles(self) -> frozenset[str]:
         """Parts of the split that the search cannot do without."""
@@ -95,12 +113,12 @@ class SearchModule(RecordedModule, ABC):
 
     # -- verbs ---------------------------------------------------------------------------------------------------
 
-    def step_weights(self, loss: Loss, pair: Pair) -> Tensor:
+    def step_weights(self, loss: Loss, batch: Batch) -> Tensor:
         """One step of the weights; the architecture stays bit-equal.
 
         Args:
             loss: Mean loss of a batch; evaluated with the architecture frozen.
-            pair: The batch.
+            batch: The batch.
 
         Returns:
             The loss, detached.
@@ -108,8 +126,8 @@ class SearchModule(RecordedModule, ABC):
         optimizer = self.optimizers()[0]
         optimizer.zero_grad()
         with frozen(self.architecture.parameters()), self.architecture.drawing("weights"):
-            value = self.gradients.put("weights", loss, pair, self._weights)
-        value = self._log_loss("weights", value, pair)
+            value = self.gradients.put("weights", loss, batch, self._weights)
+        value = self._log_loss("weights", value, batch)
         optimizer.step()
         return value
 
@@ -118,7 +136,7 @@ class SearchModule(RecordedModule, ABC):
 
         Args:
             loss: Mean loss of a batch.
-            batch: The batch of each role; a bare pair is that of the weights.
+            batch: The batch of each role; a bare batch is that of the weights.
         """
         batch = by_role(batch)
         if self.optim.level == "single":
@@ -127,40 +145,40 @@ class SearchModule(RecordedModule, ABC):
             self.step_arch(loss, batch["arch" if self.optim.level == "bilevel" else "weights"])
             self.step_weights(loss, batch["weights"])
 
-    def step_both(self, loss: Loss, pair: Pair) -> Tensor:
+    def step_both(self, loss: Loss, batch: Batch) -> Tensor:
         """One step of both levels along the gradient of one loss at the same point (single-level optimisation).
 
         Before epoch `optim.arch_from_epoch` only the weights move.
 
         Args:
             loss: Mean loss of a batch.
-            pair: The batch.
+            batch: The batch.
 
         Returns:
             The loss, detached.
         """
         if not self.arch_moves:
-            return self.step_weights(loss, pair)
+            return self.step_weights(loss, batch)
         optimizer, logits = self.optimizers()[0], list(self.architecture.parameters())
         optimizer.zero_grad()
         scale = self.gradients.scale()
         with self.architecture.drawing("both"):
-            value = self.gradients.put("both", loss, pair, [*self._weights, *logits])
+            value = self.gradients.put("both", loss, batch, [*self._weights, *logits])
         gradient = [torch.zeros_like(p) if p.grad is None else p.grad for p in logits]
         for parameter in logits:  # nothing of this step may reach the next one, least of all an overflow
             parameter.grad = None
-        value = self._log_loss("weights", value, pair)
+        value = self._log_loss("weights", value, batch)
         gradient = scale.unscale(self.gradients.mean_over_ranks(gradient))
         optimizer.step()
         self._apply_or_lower(gradient, scale)
         return value
 
-    def step_arch(self, loss: Loss, pair: Pair) -> Tensor | None:
+    def step_arch(self, loss: Loss, batch: Batch) -> Tensor | None:
         """One step of the architecture; weights and running statistics stay bit-equal.
 
         Args:
             loss: Mean loss of a batch; evaluated with the weights frozen.
-            pair: The batch.
+            batch: The batch.
 
         Returns:
             The loss, detached, or None before epoch `optim.arch_from_epoch`.
@@ -169,12 +187,12 @@ class SearchModule(RecordedModule, ABC):
             return None
         scale, logits = self.gradients.scale(), list(self.architecture.parameters())
         with frozen(self._weights), frozen_statistics(self.norms), self.architecture.drawing("arch"):
-            gradient, value = self.gradients.take("arch", loss, pair, logits, scale)
+            gradient, value = self.gradients.take("arch", loss, batch, logits, scale)
         self._apply_or_lower(scale.unscale(self.gradients.mean_over_ranks(gradient)), scale)
-        return self._log_loss("arch", value / scale.value, pair)
+        return self._log_loss("arch", value / scale.value, batch)
 
     def step_arch_unrolled(
-        self, loss: Loss, validation: Pair, training: Pair, product: Literal["finite_difference", "exact"]
+        self, loss: Loss, validation: Batch, training: Batch, product: Literal["finite_difference", "exact"]
     ) -> Tensor | None:
         """One step of the architecture along the second-order gradient; weights and statistics stay bit-equal.
 
@@ -339,7 +357,12 @@ class SearchModule(RecordedModule, ABC):
         self.architecture.clock.start(trainer.max_epochs * trainer.num_training_batches, trainer.max_epochs)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Sets the clock."""
+        """Checks that there is a batch for each role, and sets the clock.
+
+        Raises:
+            ValueError: naming the parts that are missing.
+        """
+        check_roles(batch, self.roles, type(self).__name__)
         loop, batches = self.trainer.fit_loop.epoch_loop, self.trainer.num_training_batches
         # data without a length count their batches as they come
         step = self.current_epoch * batches + batch_idx if isfinite(batches) else loop.total_batch_idx
@@ -400,7 +423,7 @@ class SearchModule(RecordedModule, ABC):
             "(model.optim.weights.lr, model.optim.arch.lr) or a smaller model.optim.clip may help."
         )
 
-    def _log_loss(self, level: str, value: Tensor, pair: Pair) -> Tensor:
+    def _log_loss(self, level: str, value: Tensor, batch: Batch) -> Tensor:
         value = value.detach()
         every = self.trainer.log_every_n_steps  # 0 logs means of epochs only
         logs = every > 0 and (self._batch + 1) % every == 0
@@ -408,8 +431,8 @@ class SearchModule(RecordedModule, ABC):
         self._health.watch([value, *self.architecture.parameters()], step)
         if logs or value.device.type == "cpu":  # elsewhere looking means waiting for the device
             self._check_health()
-        # one value per image: without its checks, which wait for the device, the metric ignores weights
-        self.losses[level].update(value.expand(len(pair[1])))
+        # one value per sample: without its checks, which wait for the device, the metric ignores weights
+        self.losses[level].update(value.expand(self.size(batch)))
         if logs:
             self.log_now({f"{level}/loss_step": value})
         return value

@@ -39,7 +39,7 @@ def check_trainer(trainer: Trainer, optim: SearchOptim) -> None:
         raise ValueError(
             "trainer.accumulate_grad_batches does not work for a search, because two optimisers alternate. "
             f"Leave it at 1 and set model.optim.accumulate (now {optim.accumulate}), which cuts each batch of "
-            "data.batch_size images into that many parts."
+            "data.batch_size into that many parts."
         )
     if trainer.gradient_clip_algorithm is not None:
         raise ValueError(
@@ -74,7 +74,8 @@ def check_run(module: SearchModule) -> None:
     if isinstance(size, int) and optim.accumulate > size:
         raise ValueError(
             f"model.optim.accumulate is {optim.accumulate}, but data.batch_size is {size}: a batch cannot "
-            "be cut into more parts than it has images. Use a smaller accumulate or a larger batch_size."
+            f"be cut into more parts than it has {module.spec.samples}. Use a smaller accumulate or a larger "
+            "batch_size."
         )
 
 

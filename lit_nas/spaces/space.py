@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from lit_nas.operations import SEARCH, OperationStyle, check_operations
-from lit_nas.specs import ImageSpec
+from lit_nas.specs import ImageSpec, Spec
 
 if TYPE_CHECKING:
     from lit_nas.genotype import CellGenotype
@@ -133,7 +133,7 @@ class SearchSpace(ABC):
 
     name: ClassVar[str]
     """Short name, recorded in genotypes."""
-    spec_class: ClassVar[type] = ImageSpec
+    spec_class: ClassVar[type[Spec]] = ImageSpec
     """What data and networks of this space agree on."""
     genotype_cells: ClassVar[tuple[str, ...]] = ()
     """Cell types that each genotype has; none given means that a genotype has one at least."""

@@ -11,6 +11,7 @@ from lit_nas.callbacks import LogSettings
 from lit_nas.cli import main
 from lit_nas.data import SyntheticDataModule
 from lit_nas.methods import DARTS
+from lit_nas.specs import ImageSpec
 from tests.cli.test_commands import TINY_SEARCH, folder
 from tests.support.tiny import SPACE
 
@@ -71,7 +72,7 @@ def test_global_batch(world, accumulate, total, paper, words, monkeypatch):
         accumulate_grad_batches=accumulate, enable_autolog_hparams=True,
         loggers=[SimpleNamespace(log_hyperparams=logged.append)],
     )  # fmt: skip
-    LogSettings({"seed_everything": 1}).on_fit_start(trainer, SimpleNamespace(paper_batch_size=paper))
+    LogSettings({"seed_everything": 1}).on_fit_start(trainer, SimpleNamespace(paper_batch_size=paper, spec=ImageSpec()))
     assert logged == [{"seed_everything": 1, "global_batch": {"weights": total, "arch": total}}]
     assert said == ([f"Images in each step: {words}."] if words else [])
     trainer.enable_autolog_hparams = False

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from lit_nas.data.order import Order
-from lit_nas.data.tensor_loader import ImageBatch, TensorLoader
+from lit_nas.data.tensor_loader import RawBatch, TensorLoader
 
 
 def _loader(batches=None):
@@ -20,7 +20,7 @@ def test_images_and_labels_belong_together():
     batches = list(loader)
     assert sorted(label for batch in batches for label in batch.labels.tolist()) == list(range(20))
     for batch in batches:
-        assert isinstance(batch, ImageBatch)
+        assert isinstance(batch, RawBatch)
         assert batch.images.dtype == torch.uint8
         assert batch.labels.dtype == torch.int64
         assert batch.images.flatten().tolist() == batch.labels.tolist()

@@ -3,6 +3,7 @@
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from pytorch_lightning import Callback, Trainer
 from lit_nas.engine import Fused
 from lit_nas.methods import DARTS
 from lit_nas.search import SearchOptim, gradients, search_module
+from lit_nas.search.cuda_graphs import CapturedGradient
 from tests.methods.test_contract import loader, snapshot
 from tests.support.tiny import INPUTS, SPACE, TINY
 
@@ -137,3 +139,46 @@ def test_graphs_equal_eager_steps_on_a_gpu(name, precision):
     before = snapshot(plain)
     for key, value in snapshot(graphs).items():
         torch.testing.assert_close(value, before[key], rtol=1e-4, atol=1e-6, msg=key)
+
+
+class Nested(NamedTuple):
+    """A batch that is no pair: tensors at several depths, and a number of the host."""
+
+    tokens: torch.Tensor
+    more: list
+    number: int
+
+
+def nested(value, number=3, size=4):
+    return Nested(torch.full((size,), value), [{"state": torch.full((2, size), value)}, "text"], number)
+
+
+def test_a_graph_reads_every_tensor_of_a_batch_of_any_kind(captures):
+    seen, weight = [], torch.nn.Parameter(torch.ones(4))
+
+    def loss(batch):
+        seen.append(batch)
+        return (weight * batch.tokens * batch.more[0]["state"]).sum() * batch.number
+
+    given, new = nested(2.0), nested(5.0)
+    graph = CapturedGradient(loss, given, [weight], [])
+    (gradient,), value = graph(new)  # nothing is replayed here: these are those of the capture
+    assert torch.equal(gradient, torch.full((4,), 24.0))
+    assert float(value) == 96.0
+    static = seen[-1]
+    assert torch.equal(static.tokens, new.tokens)
+    assert torch.equal(static.more[0]["state"], new.more[0]["state"])
+    assert static.more[1:] == ["text"]
+    assert static.number == 3
+    assert torch.equal(given.tokens, nested(2.0).tokens)  # the batch of the capture is the caller's
+
+
+def test_a_graph_is_captured_anew_where_more_than_values_change(monkeypatch):
+    monkeypatch.setattr(gradients, "CapturedGradient", Eager)
+    monkeypatch.setattr(Eager, "captures", 0)
+    module, weight = with_graphs(DARTS(INPUTS, SPACE)), torch.nn.Parameter(torch.ones(4))
+    counts = []
+    for batch in (nested(1.0), nested(2.0), nested(2.0, number=4), nested(2.0, number=4), nested(2.0, 4, size=1)):
+        module.gradients.take("arch", lambda part: (weight * part.tokens).sum(), batch, [weight], None)
+        counts.append(Eager.captures)
+    assert counts == [1, 1, 2, 2, 3]

@@ -117,6 +117,7 @@ def _at_step(at: int, action) -> None:
     """Does something within the forward pass of training step `at`, counted from 0."""
     from lit_nas.retrain import EvaluationModule
     from lit_nas.search import ImageSearchModule
+    from tests.support.text import LanguageSearchModule
 
     seen = {"step": -1, "batch": None}
 
@@ -132,6 +133,7 @@ def _at_step(at: int, action) -> None:
         return watched
 
     ImageSearchModule.loss = watch(ImageSearchModule.loss)
+    LanguageSearchModule.losses_of = watch(LanguageSearchModule.losses_of)
     EvaluationModule._smoothed_loss = watch(EvaluationModule._smoothed_loss)
 
 
