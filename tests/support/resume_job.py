@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import yaml
 
-from tests.support.tiny import TINY
+from tests.support.tiny import TINY, VARIANTS
 
 STEPS, EPOCHS = 4, 3
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -23,7 +23,7 @@ PROCESSES.set_forkserver_preload(["lit_nas.cli.training", "tests.support.tiny"])
 
 def write_config(name: str, path: Path, **top: Any) -> Path:
     """Configuration of a method of `TINY` on synthetic images of its shape."""
-    module = TINY[name]()
+    module = (TINY | VARIANTS)[name]()
     inputs = module.inputs
     arguments = {key: value for key, value in module.hparams.items() if key != "inputs"}
     config = {
