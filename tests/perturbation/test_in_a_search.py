@@ -167,6 +167,25 @@ def test_parts_of_a_batch_see_one_perturbation(part):
         torch.testing.assert_close(snapshot(cut)[key], value, rtol=1e-6, atol=1e-9, msg=key)
 
 
+@BOTH
+def test_each_step_hands_out_the_same_memory(part):
+    """A captured graph reads in each step what it read when it was captured."""
+    module = DARTS(INPUTS, SPACE, optim=SearchOptim(perturbation=part))
+    last, step = [], module.step_weights
+
+    def look(network, arguments):
+        last.append([cell.weights.data_ptr() for cell in arguments[1]])
+
+    def step_weights(loss, batch):
+        step(loss, batch)
+        ends.append(last[-1])
+
+    ends, module.step_weights = [], step_weights
+    module.network.register_forward_pre_hook(look)
+    fit(module, steps=3)
+    assert ends[0] == ends[1] == ends[2]
+
+
 def test_float16_moves_both_levels():
     module = DARTS(INPUTS, SPACE, optim=SearchOptim(perturbation=ADVERSARIAL))
     before = snapshot(module)
