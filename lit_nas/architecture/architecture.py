@@ -1,6 +1,6 @@
 """All architecture parameters of a search."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal, cast
 
@@ -76,6 +76,7 @@ class Architecture(nn.Module):
         self._active: dict[str, Active] = {}
         self._host_seed: int | None = None
         self._draws: Draws | None = None
+        self._change: Callable[[Mixture], Mixture] | None = None
         self.register_load_state_dict_post_hook(lambda module, _: module.forget())
 
     def _add_edge_logits(self, relaxation: Relaxation) -> None:
@@ -156,15 +157,29 @@ class Architecture(nn.Module):
         finally:
             self._draws = before
 
+    @contextmanager
+    def changed(self, change: Callable[[Mixture], Mixture]) -> Iterator[None]:
+        """Lets forward passes within see a changed mixture; parameters and probabilities stay as they are.
+
+        Args:
+            change: Makes the mixture that they see of that which they would see.
+        """
+        before, self._change = self._change, change
+        try:
+            yield
+        finally:
+            self._change = before
+
     def forward(self) -> Mixture:
         """The mixture of one forward pass, with gradients to the parameters.
 
         In training mode it is that of the draw, see `drawing`; outside of that, of one for a step of the weights. In
-        evaluation mode it is what `evaluation` says.
+        evaluation mode it is what `evaluation` says, and nothing changes it.
         """
         own, edges = self.relaxation, self.edge_relaxation
         if self.training:
-            return self._mixture(own, edges, self._draws)
+            mixture = self._mixture(own, edges, self._draws)
+            return mixture if self._change is None else self._change(mixture)
         own = Best(own) if self.evaluation == "best" else Mean(own)
         if edges is not None:  # edges are chosen only where they are drawn
             edges = Best(edges) if self.evaluation == "best" and edges.samples else Mean(edges)
@@ -204,6 +219,13 @@ class Architecture(nn.Module):
                 executed = inbound.executed(drawn.active)
                 active = tuple(columns if edge in executed else () for edge, columns in enumerate(active))
         return CellMixture(weights, active, beside)
+
+    def expected(self) -> dict[str, Tensor]:
+        """Mixing weights without noise by cell type, each [E, O] on the device, with gradients to the parameters."""
+        return {
+            name: self.relaxation.probabilities(logits, self.mask(name), self.clock)
+            for name, logits in self.logits.items()
+        }
 
     # -- probabilities -----------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 import copy
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ def count_weights(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def multiply_adds_by_layer(network: nn.Module, spec: ImageSpec) -> dict[str, int]:
+def multiply_adds_by_layer(network: nn.Module, spec: ImageSpec, *more: Any) -> dict[str, int]:
     """Multiply-adds of each convolution and linear layer for one image, by the name of the layer.
 
     A copy of the network runs in evaluation mode with `run_for_shapes`, so an auxiliary head does not count.
@@ -31,17 +32,18 @@ def multiply_adds_by_layer(network: nn.Module, spec: ImageSpec) -> dict[str, int
     Args:
         network: Maps images to logits.
         spec: The size of its images.
+        *more: Handed to the network after the images: the mixture of a search network.
     """
     counts: dict[str, int] = {}
     network = copy.deepcopy(network).to("meta").eval()
     for name, module in network.named_modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             module.register_forward_hook(partial(_add, counts, name))
-    run_for_shapes(network, spec)
+    run_for_shapes(network, spec, *more)
     return counts
 
 
-def run_for_shapes(network: nn.Module, spec: ImageSpec) -> None:
+def run_for_shapes(network: nn.Module, spec: ImageSpec, *more: Any) -> None:
     """Runs a network on one image for its hooks, which see outputs of the right shape that hold zeros.
 
     Layers with weights compute nothing. The meta device would do as much, but brings in the compiler of torch, which
@@ -50,6 +52,7 @@ def run_for_shapes(network: nn.Module, spec: ImageSpec) -> None:
     Args:
         network: Maps images to logits; its weights may be anywhere.
         spec: The size of its images.
+        *more: Handed to the network after the images.
     """
     replaced = {nn.Conv2d: _convolved, nn.Linear: _mapped, BatchNormKind: _kept}
     changed = []
@@ -60,7 +63,7 @@ def run_for_shapes(network: nn.Module, spec: ImageSpec) -> None:
                 changed.append(module)
     try:
         with torch.no_grad():
-            network(torch.zeros(1, spec.channels, spec.height, spec.width))
+            network(torch.zeros(1, spec.channels, spec.height, spec.width), *more)
     finally:
         for module in changed:
             del module.forward

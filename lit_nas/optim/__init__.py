@@ -1,6 +1,6 @@
 """Optimisers and schedules with the papers' numbers, second order, and holding a level still."""
 
-from lit_nas.optim.freezing import frozen, frozen_statistics
+from lit_nas.optim.freezing import frozen, frozen_statistics, running_statistics
 from lit_nas.optim.paper_defaults import (
     CosineLR,
     DartsAdam,
@@ -32,6 +32,7 @@ __all__ = (
     "frozen_statistics",
     "is_spanning",
     "make_part",
+    "running_statistics",
     "unrolled_gradient",
     "virtual_step",
 )

@@ -7,7 +7,7 @@ from torch import nn
 
 from lit_nas.internals import BatchNormKind
 
-__all__ = ("frozen", "frozen_statistics")
+__all__ = ("frozen", "frozen_statistics", "running_statistics")
 
 
 @contextmanager
@@ -38,3 +38,23 @@ def frozen_statistics(norms: Iterable[nn.Module]) -> Iterator[None]:
     finally:
         for norm in tracking:
             vars(norm)["track_running_stats"] = True
+
+
+@contextmanager
+def running_statistics(norms: Iterable[nn.Module]) -> Iterator[None]:
+    """Lets BatchNorm normalise by its running statistics, and leaves them as they are.
+
+    Args:
+        norms: Modules; those that are not BatchNorm are ignored, and those without running statistics go on by those
+            of the batch.
+    """
+    training = [
+        norm for norm in norms if isinstance(norm, BatchNormKind) and norm.training and norm.track_running_stats
+    ]
+    for norm in training:
+        vars(norm)["training"] = False
+    try:
+        yield
+    finally:
+        for norm in training:
+            vars(norm)["training"] = True

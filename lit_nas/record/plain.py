@@ -134,7 +134,7 @@ def differences(
     A key that one of them lacks has its default there, so that a configuration of an older release, which did not know
     the key, equals one that leaves it at its default. Defaults of a part that is chosen by `class_path` are those of
     the class; a class is the same one under its public name and under that of its module, and is imported only if
-    both sides name it.
+    both sides name it. In a list of such parts the key of one is its place.
 
     Args:
         old: Builtins, as `plain` makes them or as a YAML file holds them.
@@ -161,9 +161,18 @@ def differences(
         before, after = old.get(name, default), new.get(name, default)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             found += differences(before, after, default, where)
+        elif _are_parts(before) and _are_parts(after) and len(before) == len(after):
+            sides = ({str(place): part for place, part in enumerate(parts)} for parts in (before, after))
+            found += differences(*sides, key=where)
         elif _listed(before) != _listed(after):
             found.append(Difference(where, before, after))
     return found
+
+
+def _are_parts(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(
+        isinstance(part, Mapping) and "class_path" in part for part in value
+    )
 
 
 def _listed(value: Any) -> Any:

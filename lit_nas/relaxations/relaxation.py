@@ -54,6 +54,9 @@ class Relaxation(ABC):
         """Whether each cell has a draw of its own; otherwise cells of a type share one."""
         return False
 
+    competes = True
+    """Whether the weights of an edge sum to 1; otherwise each is in [0, 1] by itself."""
+
     @abstractmethod
     def probabilities(self, logits: Tensor, mask: Tensor, clock: Time) -> Tensor:
         """Mixing weights without noise.

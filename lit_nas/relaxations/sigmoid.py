@@ -14,6 +14,8 @@ __all__ = ("Sigmoid",)
 class Sigmoid(Relaxation):
     """Each candidate is weighted by itself (FairDARTS, Chu et al. 2020, https://arxiv.org/abs/1911.12126)."""
 
+    competes = False
+
     def probabilities(self, logits: Tensor, mask: Tensor, clock: Time) -> Tensor:
         """[E, O] -> [E, O]; each active entry in (0, 1)."""
         return logits.sigmoid() * mask

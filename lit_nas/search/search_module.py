@@ -34,6 +34,8 @@ from lit_nas.record.recorded_module import RecordedModule
 from lit_nas.search.gradients import Gradients, Loss
 from lit_nas.search.health import Health
 from lit_nas.search.loss_scale import LossScale
+from lit_nas.search.perturbed_weights import PerturbedWeights
+from lit_nas.search.regularisation import Regularisation
 from lit_nas.search.search_optim import SearchOptim
 from lit_nas.search.trainer_checks import check_graphs, check_run, check_trainer
 
@@ -80,6 +82,7 @@ class SearchModule(RecordedModule, ABC):
         self._health = Health()
         self._told_of_empty_cell = False
         self.gradients = Gradients(self)
+        self.regularisation, self.perturbed = Regularisation(self), PerturbedWeights(self)
 
     @abstractmethod
     def training_step(self, batch: SearchBatch, batch_idx: int) -> None:
@@ -125,8 +128,9 @@ class SearchModule(RecordedModule, ABC):
         """
         optimizer = self.optimizers()[0]
         optimizer.zero_grad()
-        with frozen(self.architecture.parameters()), self.architecture.drawing("weights"):
-            value = self.gradients.put("weights", loss, batch, self._weights)
+        drawn = self.architecture.drawing("weights")
+        with frozen(self.architecture.parameters()), drawn, self.perturbed.during(loss, batch):
+            value = self.gradients.put("weights", loss, batch, self.weights)
         value = self._log_loss("weights", value, batch)
         optimizer.step()
         return value
@@ -163,14 +167,14 @@ class SearchModule(RecordedModule, ABC):
         optimizer.zero_grad()
         scale = self.gradients.scale()
         with self.architecture.drawing("both"):
-            value = self.gradients.put("both", loss, batch, [*self._weights, *logits])
+            value = self.gradients.put("both", loss, batch, [*self.weights, *logits])
         gradient = [torch.zeros_like(p) if p.grad is None else p.grad for p in logits]
         for parameter in logits:  # nothing of this step may reach the next one, least of all an overflow
             parameter.grad = None
         value = self._log_loss("weights", value, batch)
         gradient = scale.unscale(self.gradients.mean_over_ranks(gradient))
         optimizer.step()
-        self._apply_or_lower(gradient, scale)
+        self._apply_or_lower(gradient, scale, value)
         return value
 
     def step_arch(self, loss: Loss, batch: Batch) -> Tensor | None:
@@ -186,10 +190,11 @@ class SearchModule(RecordedModule, ABC):
         if not self.arch_moves:
             return None
         scale, logits = self.gradients.scale(), list(self.architecture.parameters())
-        with frozen(self._weights), frozen_statistics(self.norms), self.architecture.drawing("arch"):
+        with frozen(self.weights), frozen_statistics(self.norms), self.architecture.drawing("arch"):
             gradient, value = self.gradients.take("arch", loss, batch, logits, scale)
-        self._apply_or_lower(scale.unscale(self.gradients.mean_over_ranks(gradient)), scale)
-        return self._log_loss("arch", value / scale.value, batch)
+        value = value / scale.value
+        self._apply_or_lower(scale.unscale(self.gradients.mean_over_ranks(gradient)), scale, value)
+        return self._log_loss("arch", value, batch)
 
     def step_arch_unrolled(
         self, loss: Loss, validation: Batch, training: Batch, product: Literal["finite_difference", "exact"]
@@ -213,23 +218,29 @@ class SearchModule(RecordedModule, ABC):
             gradient, value = unrolled_gradient(
                 lambda: (share * loss(part) for part, share in self.gradients.parts(validation)),
                 lambda: (share * loss(part) for part, share in self.gradients.parts(training)),
-                self._weights,
+                self.weights,
                 list(self.architecture.parameters()),
                 self.optimizers()[0].optimizer,
                 product,
                 reduce=self.gradients.mean_over_ranks,
             )
-        self.apply_arch_gradient(gradient, reduced=True)
+        self.apply_arch_gradient(gradient, reduced=True, loss=value)
         return self._log_loss("arch", value, validation)
 
-    def apply_arch_gradient(self, gradient: Iterable[Tensor], reduced: bool = False) -> None:
-        """Steps the architecture along a gradient that the method computed itself.
+    def apply_arch_gradient(
+        self, gradient: Iterable[Tensor], reduced: bool = False, loss: Tensor | None = None
+    ) -> None:
+        """Steps the architecture along a gradient that the method computed itself, and along that of the regularisers.
 
         Args:
             gradient: One tensor a parameter of the architecture, in its order.
             reduced: Whether it is the mean over processes already.
+            loss: Of what it is the gradient, on this process; regularisers that multiply a loss need it.
         """
         gradient = list(gradient) if reduced else self.gradients.mean_over_ranks(list(gradient))
+        gradient, values = self.regularisation.add(gradient, loss)
+        if values and self._logs:
+            self.log_now({f"arch/{name}": value for name, value in values.items()})
         # the raw optimiser, so that `global_step` counts steps of the weights only
         optimizer = self.optimizers()[1].optimizer
         for parameter, value in zip(self.architecture.parameters(), gradient, strict=True):
@@ -345,6 +356,7 @@ class SearchModule(RecordedModule, ABC):
         """
         if self.optim.graphs:
             check_graphs(self)
+        self.regularisation.prepare()
         if self.trainer.world_size > 1:
             for tensor in self.architecture.state_dict(keep_vars=True).values():
                 torch.distributed.broadcast(tensor.data, 0)
@@ -372,7 +384,7 @@ class SearchModule(RecordedModule, ABC):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clips the weights, whose gradients are unscaled here."""
         if self.optim.clip and optimizer is self.trainer.optimizers[0]:
-            nn.utils.clip_grad_norm_(self._weights, self.optim.clip)
+            nn.utils.clip_grad_norm_(self.weights, self.optim.clip)
 
     def on_train_epoch_end(self) -> None:
         """Logs the means of the epoch and moves the learning rate."""
@@ -397,7 +409,8 @@ class SearchModule(RecordedModule, ABC):
 
     # cached, because walking thousands of modules several times a step would show
     @cached_property
-    def _weights(self) -> list[nn.Parameter]:
+    def weights(self) -> list[nn.Parameter]:
+        """All parameters of the network, in the order of their optimiser."""
         return list(self.network.parameters())
 
     @cached_property
@@ -405,12 +418,18 @@ class SearchModule(RecordedModule, ABC):
         """All BatchNorms of the network."""
         return [module for module in self.network.modules() if isinstance(module, BatchNormKind)]
 
-    def _apply_or_lower(self, gradient: list[Tensor] | None, scale: LossScale) -> None:
+    def _apply_or_lower(self, gradient: list[Tensor] | None, scale: LossScale, loss: Tensor) -> None:
         """Updates the architecture, or lowers the scale if its gradient has overflowed, as it does in a long run."""
         if gradient is None:
             scale.lower(self.device)
         else:
-            self.apply_arch_gradient(gradient, reduced=True)
+            self.apply_arch_gradient(gradient, reduced=True, loss=loss)
+
+    @property
+    def _logs(self) -> bool:
+        """Whether this step is one of those that are logged; 0 logs means of epochs only."""
+        every = self.trainer.log_every_n_steps
+        return every > 0 and (self._batch + 1) % every == 0
 
     def _check_health(self) -> None:
         if (first := self._health.first_bad()) is None:
@@ -425,8 +444,7 @@ class SearchModule(RecordedModule, ABC):
 
     def _log_loss(self, level: str, value: Tensor, batch: Batch) -> Tensor:
         value = value.detach()
-        every = self.trainer.log_every_n_steps  # 0 logs means of epochs only
-        logs = every > 0 and (self._batch + 1) % every == 0
+        logs = self._logs
         step = self.current_epoch * self.trainer.num_training_batches + self._batch
         self._health.watch([value, *self.architecture.parameters()], step)
         if logs or value.device.type == "cpu":  # elsewhere looking means waiting for the device

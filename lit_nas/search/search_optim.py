@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lit_nas.optim import DartsAdam, DartsSGD, OptimizerCallable, SchedulerCallable, SearchCosineLR
+from lit_nas.perturbation import Perturbation
+from lit_nas.regularizers import Regularizer
 
 __all__ = ("SearchOptim",)
 
@@ -34,7 +36,15 @@ class SearchOptim:
     graphs: bool = False
     """Whether gradients are captured as CUDA graphs and replayed: first order on one GPU, without float16."""
 
+    regularizers: tuple[Regularizer, ...] = ()
+    """Terms of the architecture's loss, in this order, each with a schedule of its strength; the weights descend on the
+    loss without them."""
+    perturbation: Perturbation | None = None
+    """What disturbs the mixing weights while the weights take their step; None trains them at those of the
+    architecture."""
+
     def __post_init__(self) -> None:
+        self._check_parts()
         if self.accumulate < 1:
             raise ValueError(f"model.optim.accumulate must be at least 1, not {self.accumulate}.")
         for name in ("clip", "arch_from_epoch"):
@@ -44,3 +54,24 @@ class SearchOptim:
             raise ValueError(f"model.optim.level must be bilevel, alternating or single, not {self.level!r}.")
         if self.graphs and self.accumulate > 1:
             raise ValueError("model.optim.graphs replays whole batches: leave model.optim.accumulate at 1.")
+
+    def _check_parts(self) -> None:
+        given = self.regularizers
+        parts = tuple(given) if isinstance(given, (list, tuple)) else (given,)
+        if not isinstance(given, (list, tuple)) or not all(isinstance(part, Regularizer) for part in parts):
+            raise ValueError(
+                f"model.optim.regularizers must be a list of regularisers, such as [ZeroOne()], not {given!r}."
+            )
+        object.__setattr__(self, "regularizers", parts)  # lists come from YAML
+        if self.perturbation is None:
+            return
+        if not isinstance(self.perturbation, Perturbation):
+            raise ValueError(
+                "model.optim.perturbation must be a perturbation such as RandomSmoothing() or null, not "
+                f"{self.perturbation!r}."
+            )
+        if self.level == "single":
+            raise ValueError(
+                "model.optim.perturbation disturbs the step of the weights, but with model.optim.level single both "
+                "levels take one step: set model.optim.level to bilevel or alternating, or leave the perturbation out."
+            )

@@ -11,6 +11,8 @@ from lit_nas.derivation import TopEdges
 from lit_nas.methods import DARTS, EntmaxDARTS
 from lit_nas.optim import DartsSGD
 from lit_nas.record.plain import default_arguments, differences, plain
+from lit_nas.regularizers import ExpectedCost, ZeroOne
+from lit_nas.schedules import Constant
 from lit_nas.search import SearchOptim
 from lit_nas.specs import ImageSpec
 
@@ -81,3 +83,21 @@ def test_a_class_is_the_same_under_both_of_its_names():
         ("model", "lit_nas.methods.DARTS", "lit_nas.methods.EntmaxDARTS")
     ]
     assert differences(call("nowhere.A"), new, key="m") == [("m", "nowhere.A", "lit_nas.methods.DARTS")]
+
+
+def test_parts_in_a_list_differ_by_place():
+    def made(*parts):
+        return {"optim": {"parts": [plain(part) for part in parts]}}
+
+    old, new = made(ZeroOne(), ExpectedCost()), made(ZeroOne(Constant(5.0)), ExpectedCost(measure="multiply_adds"))
+    assert list(map(str, differences(old, new))) == [
+        "optim.parts.0.strength.value: 10.0 -> 5.0",
+        "optim.parts.1.measure: 'parameters' -> 'multiply_adds'",
+    ]
+    assert differences(old, made(ZeroOne(form="square"), ExpectedCost())) == []
+    (other,) = differences(old, made(ExpectedCost(), ExpectedCost()))
+    assert str(other) == "optim.parts.0: 'lit_nas.regularizers.ZeroOne' -> 'lit_nas.regularizers.ExpectedCost'"
+    (longer,) = differences(old, made(ZeroOne()))
+    assert longer.key == "optim.parts"
+    short = {"optim": {"parts": [{"class_path": "lit_nas.regularizers.ZeroOne"}, {**plain(ExpectedCost())}]}}
+    assert differences(old, short) == []  # what is left out has its default

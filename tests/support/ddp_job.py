@@ -12,7 +12,7 @@ import torch
 
 from lit_nas.relaxations import Entmax
 from tests.support.edge_searches import EDGE_SEARCHES
-from tests.support.tiny import INPUTS, TINY
+from tests.support.tiny import INPUTS, TINY, VARIANTS
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["lit_nas.cli.training", "tests.support.edge_searches"])
@@ -57,7 +57,7 @@ def _child(name: str, folder: Path, ranks: int, rank: int, port: int, batch_size
             module.network.eval()
 
     seed_everything(3 + rank)  # ranks must agree in spite of this
-    module = {**TINY, **EDGE_SEARCHES}[name]()
+    module = (TINY | VARIANTS | EDGE_SEARCHES)[name]()
     if arguments.get("sync_batchnorm") and isinstance(module.architecture.relaxation, Entmax):
         # the gradient at a candidate that dies grows with alpha: at 8 it makes 1e-5 out of rounding in float64
         module.architecture.relaxation = Entmax(3.0)

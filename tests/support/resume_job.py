@@ -15,7 +15,7 @@ import torch
 import yaml
 
 from tests.support.edge_searches import EDGE_SEARCHES
-from tests.support.tiny import TINY
+from tests.support.tiny import TINY, VARIANTS
 
 STEPS, EPOCHS = 4, 3
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -24,7 +24,7 @@ PROCESSES.set_forkserver_preload(["lit_nas.cli.training", "tests.support.edge_se
 
 def write_config(name: str, path: Path, **top: Any) -> Path:
     """Configuration of a method of `TINY` on synthetic images of its shape."""
-    module = {**TINY, **EDGE_SEARCHES}[name]()
+    module = (TINY | VARIANTS | EDGE_SEARCHES)[name]()
     spec = module.spec
     arguments = {key: value for key, value in module.hparams.items() if key != "spec"}
     config = {

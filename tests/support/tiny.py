@@ -4,13 +4,17 @@ So do stand-ins, which show that a contract carries methods of its kind.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from lit_nas.methods import DARTS, EntmaxDARTS
+from lit_nas.perturbation import AdversarialSmoothing, RandomSmoothing
 from lit_nas.pruning import Pruning
+from lit_nas.regularizers import CostFactor, Entropy, ExpectedCost, LogCost, MaxNorm, Regularizer, ZeroOne
 from lit_nas.relaxations import Entmax
+from lit_nas.schedules import Constant, Linear
 from lit_nas.search import SearchModule, SearchOptim
 from lit_nas.spaces import DartsSpace, NasBench201Space
 from lit_nas.specs import ImageSpec
@@ -48,6 +52,27 @@ STAND_INS: dict[str, Callable[[], SearchModule]] = {
     "hard-gumbel-single-level": lambda: HardGumbel(INPUTS, SPACE, per_cell=True, optim=SearchOptim(level="single")),
 }
 TINY = METHODS | STAND_INS
+
+PARTS: tuple[Regularizer, ...] = (
+    ZeroOne(Linear(0.0, 2.0)),
+    Entropy(Constant(-0.01)),
+    CostFactor(Constant(0.6), scale=0.5),
+    MaxNorm(Linear(0.1, 0.0)),
+    ExpectedCost(Constant(0.1), "multiply_adds"),
+    LogCost(),
+)
+"""Every regulariser, one that multiplies the loss in the midst of them."""
+SMOOTHED = SearchOptim(regularizers=PARTS, perturbation=AdversarialSmoothing(Linear(0.03, 0.3), steps=2))
+
+VARIANTS: dict[str, Callable[[], SearchModule]] = {
+    "smoothed": lambda: DARTS(INPUTS, SPACE, optim=SMOOTHED),
+    "smoothed-at-random": lambda: DARTS(INPUTS, SPACE, optim=replace(SMOOTHED, perturbation=RandomSmoothing())),
+    "regularised-second-order": lambda: DARTS(INPUTS, SPACE, 2, optim=SearchOptim(regularizers=PARTS)),
+    "regularised-single-level": lambda: EntmaxDARTS(
+        INPUTS, SPACE, Entmax(3.0), optim=SearchOptim(level="single", regularizers=PARTS)
+    ),
+}
+"""Methods with parts that all of them may have: for the tests of these parts alone."""
 
 
 def pair(seed: int, size: int = 6) -> tuple[Tensor, Tensor]:

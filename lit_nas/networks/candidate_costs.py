@@ -1,0 +1,118 @@
+"""What each candidate of a search network costs: a table that expected costs are computed from."""
+
+import copy
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from lit_nas.architecture import Architecture
+from lit_nas.engine import Reference
+from lit_nas.networks.complexity import multiply_adds_by_layer
+from lit_nas.relaxations import Softmax
+from lit_nas.spaces import CellSpace, SearchSpace
+from lit_nas.specs import ImageSpec
+
+__all__ = ("CostTable", "Measure", "candidate_costs")
+
+Measure = Literal["parameters", "multiply_adds"]
+"""What a candidate costs: learned numbers, or multiply-adds for one image."""
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """The cost of each candidate at each position of a network. Compared by identity, because it holds tensors."""
+
+    fixed: float
+    """Cost of what is not searched: stem, preprocessing of the cells, classifier."""
+    types: tuple[str, ...]
+    """Cell type of each position, from input to output."""
+    costs: tuple[Tensor, ...]
+    """For each position the cost of each candidate, [E, O]; 0 where an edge does not have it."""
+
+    @cached_property
+    def by_type(self) -> dict[str, Tensor]:
+        """Cell type -> sum over its positions, [E, O]."""
+        return {
+            name: torch.stack([cost for kind, cost in zip(self.types, self.costs, strict=True) if kind == name]).sum(0)
+            for name in dict.fromkeys(self.types)
+        }
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> "CostTable":
+        """The same table on a device, in numbers that it has."""
+        return CostTable(self.fixed, self.types, tuple(cost.to(device, dtype) for cost in self.costs))
+
+
+def candidate_costs(network: nn.Module, space: SearchSpace, spec: ImageSpec, measure: Measure) -> CostTable:
+    """The cost of each candidate of a search network, as it stands in that network.
+
+    A copy of the network runs for its shapes; nothing is computed, and no random number of the run is used up.
+
+    Args:
+        network: The search network; maps images and a mixture to logits.
+        space: What is searched.
+        spec: The size of its images.
+        measure: What is counted.
+
+    Returns:
+        The table, float64 on the CPU.
+
+    Raises:
+        ValueError: if the measure is unknown, or if an edge does not hold its candidates one by one.
+    """
+    if measure not in ("parameters", "multiply_adds"):
+        raise ValueError(f"The measure of a cost must be parameters or multiply_adds, not {measure!r}.")
+    counts = _weights_by_layer(network) if measure == "parameters" else _multiply_adds(network, space, spec)
+    total: Counter[str] = Counter()  # of each module with all that is in it
+    for layer, count in counts.items():
+        parts = layer.split(".")
+        total.update({".".join(parts[:length]): count for length in range(1, len(parts) + 1)})
+    types, costs = [], []
+    for name, cell in _cells(network):
+        table = torch.zeros(len(cell.edges), len(cell.operations), dtype=torch.float64)
+        for edge in range(len(cell.edges)):
+            candidates = _candidates(network, f"{name}.edges.{edge}")
+            for o, operation in enumerate(cell.operations):
+                if operation in candidates:
+                    table[edge, o] = total[f"{name}.edges.{edge}.operations.{operation}"]
+        types.append(cell.name)
+        costs.append(table)
+    searched = sum(float(table.sum()) for table in costs)
+    return CostTable(sum(counts.values()) - searched, tuple(types), tuple(costs))
+
+
+def _cells(network: nn.Module) -> Iterator[tuple[str, CellSpace]]:
+    """Name and DAG of each searched cell."""
+    for name, module in network.named_modules():
+        space = getattr(module, "space", None)
+        if isinstance(space, CellSpace):
+            yield name, space
+
+
+def _candidates(network: nn.Module, name: str) -> nn.ModuleDict:
+    operations = getattr(network.get_submodule(name), "operations", None)
+    if not isinstance(operations, nn.ModuleDict):
+        raise ValueError(
+            f"The candidates of '{name}' share their weights, so that none has a cost of its own. Leave the expected "
+            "cost out of model.optim.regularizers, or take edges that hold their candidates one by one."
+        )
+    return operations
+
+
+def _weights_by_layer(network: nn.Module) -> dict[str, int]:
+    """Learned numbers of each module that has some itself, by its name."""
+    return {name: sum(p.numel() for p in module.parameters(recurse=False)) for name, module in network.named_modules()}
+
+
+def _multiply_adds(network: nn.Module, space: SearchSpace, spec: ImageSpec) -> dict[str, int]:
+    network = copy.deepcopy(network)
+    for module in network.modules():
+        if hasattr(module, "engine"):
+            module.engine = Reference()  # which calls the layers one by one
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        everything = Architecture(space, Softmax())()  # not that of the run, which may have lost candidates
+    return multiply_adds_by_layer(network, spec, everything)

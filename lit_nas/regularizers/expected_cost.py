@@ -1,0 +1,137 @@
+"""The cost that the architecture may be expected to have, and what makes the loss depend on it.
+
+Papers: Cai, Zhu, Han, ICLR 2019, https://arxiv.org/abs/1812.00332 (ProxylessNAS, section 3.3; both forms are in the
+authors' code); Xie, Zheng, Liu, Lin, ICLR 2019, https://arxiv.org/abs/1812.09926 (SNAS, section 2.4).
+Differs from them: costs are counted, not measured on a device, and SNAS's cost of memory accesses is not among them.
+"""
+
+from abc import ABC
+from dataclasses import dataclass
+from math import isfinite
+
+import torch
+from torch import Tensor
+
+from lit_nas.clock import Number
+from lit_nas.networks.candidate_costs import CostTable, Measure
+from lit_nas.regularizers.regularizer import ArchitectureView, Regularizer
+from lit_nas.schedules import Constant, Schedule
+
+__all__ = ("CostFactor", "ExpectedCost", "LogCost")
+
+
+def expected_cost(table: CostTable, view: ArchitectureView) -> Tensor:
+    """What is not searched, and each candidate times its probability, 0-dim."""
+    terms = [(view.probabilities[name] * cost).sum() for name, cost in table.by_type.items()]
+    return table.fixed + sum(terms[1:], terms[0])
+
+
+def even_cost(table: CostTable, view: ArchitectureView) -> Tensor:
+    """The expected cost if the active candidates of each edge were equally probable, 0-dim without a gradient."""
+    terms = []
+    for name, cost in table.by_type.items():
+        mask = view.masks[name]
+        terms.append(((cost * mask).sum(-1) / mask.sum(-1).clamp(min=1)).sum())
+    return table.fixed + sum(terms[1:], terms[0])
+
+
+@dataclass(frozen=True)
+class _Cost(Regularizer, ABC):
+    measure: Measure = "parameters"
+    """What is counted: `parameters`, or `multiply_adds` for one image, of the search network."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.measure not in ("parameters", "multiply_adds"):
+            raise ValueError(
+                f"{type(self).__name__}.measure must be parameters or multiply_adds, not {self.measure!r}."
+            )
+
+
+@dataclass(frozen=True)
+class _Relative(_Cost, ABC):
+    reference: float | None = None
+    """What costs are relative to, in the unit of the measure and with what is not searched; None takes the cost of
+    equally probable candidates."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.reference is not None and not (isfinite(self.reference) and self.reference > 1):
+            raise ValueError(f"{type(self).__name__}.reference must be above 1 or null, not {self.reference}.")
+
+    def _costs(self, view: ArchitectureView) -> tuple[Tensor, Number]:
+        """Expected cost and reference."""
+        table = view.costs(self.measure)
+        return expected_cost(table, view), even_cost(table, view) if self.reference is None else self.reference
+
+
+@dataclass(frozen=True)
+class ExpectedCost(_Relative):
+    """Adds the expected cost, relative to a reference: strength * (E - reference) / reference (`add#linear`).
+
+    Raises:
+        ValueError: if the measure is unknown or the reference not above 1.
+    """
+
+    strength: Schedule = Constant(0.1)
+    """What it is multiplied by, over the search; the script of ProxylessNAS has 0.1."""
+
+    def value(self, view: ArchitectureView) -> Tensor:
+        """See `Regularizer`."""
+        expected, reference = self._costs(view)
+        return expected / reference - 1
+
+
+@dataclass(frozen=True)
+class LogCost(_Cost):
+    """Adds the expected logarithm of the cost of a candidate, summed over the edges (SNAS).
+
+    Cells of a type count as one, with the mean of their logarithms; what costs nothing, or 1, counts nothing.
+
+    Raises:
+        ValueError: if the measure is unknown.
+    """
+
+    strength: Schedule = Constant(1e-2)
+    """What it is multiplied by, over the search; SNAS's values lie between 1.5e-3 and 1e-2."""
+
+    def value(self, view: ArchitectureView) -> Tensor:
+        """See `Regularizer`."""
+        table, terms = view.costs(self.measure), []
+        for name in table.by_type:
+            costs = [cost for kind, cost in zip(table.types, table.costs, strict=True) if kind == name]
+            terms.append((view.probabilities[name] * torch.stack(costs).clamp(min=1).log().mean(0)).sum())
+        return sum(terms[1:], terms[0])
+
+
+@dataclass(frozen=True)
+class CostFactor(_Relative):
+    """Multiplies the loss: scale * loss * (log E / log reference) ^ strength (`mul#log`).
+
+    It multiplies the terms that stand before it in the list, too; what stands after it is added.
+
+    Raises:
+        ValueError: if the measure is unknown, the reference not above 1, or the scale not positive.
+    """
+
+    strength: Schedule = Constant(0.6)
+    """The exponent, over the search; 0 leaves the scale alone. ProxylessNAS has 0.6, and 0.3 in its script."""
+    scale: float = 1.0
+    """What the loss is multiplied by besides; 0.2 in the script of ProxylessNAS."""
+
+    takes_loss = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (isfinite(self.scale) and self.scale > 0):
+            raise ValueError(f"CostFactor.scale must be a positive number, not {self.scale}.")
+
+    def value(self, view: ArchitectureView) -> Tensor:
+        """The quotient log E / log reference."""
+        expected, reference = self._costs(view)
+        base = torch.log(reference) if isinstance(reference, Tensor) else torch.full_like(expected, reference).log()
+        return expected.log() / base
+
+    def __call__(self, loss: Tensor, value: Tensor, strength: Number) -> Tensor:
+        """See `Regularizer`."""
+        return self.scale * loss * value**strength

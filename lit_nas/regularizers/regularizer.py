@@ -1,0 +1,77 @@
+"""What a regulariser is: the architecture in, a number that joins its loss out."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from lit_nas.clock import Number, Time
+from lit_nas.networks.candidate_costs import CostTable, Measure
+from lit_nas.schedules import Schedule
+from lit_nas.spaces import SearchSpace
+
+__all__ = ("ArchitectureView", "Regularizer")
+
+
+@dataclass(frozen=True)
+class ArchitectureView:
+    """What regularisers see of a search. Tensors are those of the device; gradients lead to the parameters."""
+
+    space: SearchSpace
+    """What is searched."""
+    logits: Mapping[str, Tensor]
+    """Cell type -> parameters, [E, O]."""
+    probabilities: Mapping[str, Tensor]
+    """Cell type -> what the relaxation makes of them, without noise, [E, O]; 0 where a candidate is not active."""
+    masks: Mapping[str, Tensor]
+    """Cell type -> active candidates, bool [E, O]."""
+    clock: Time
+    """Where the search is."""
+    costs: Callable[[Measure], CostTable]
+    """Table of what each candidate costs."""
+
+
+@dataclass(frozen=True)
+class Regularizer(ABC):
+    """A term of the architecture's loss. A value: no parameters, no state.
+
+    It sees the architecture only, so its gradient never reaches the weights of the network. It enters once a step,
+    into how many parts a batch may be cut and on how many devices it may lie.
+
+    Raises:
+        ValueError: if the strength is no schedule.
+    """
+
+    strength: Schedule
+    """What it is multiplied by, over the search."""
+
+    takes_loss = False
+    """Whether it changes the loss otherwise than by adding to it."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.strength, Schedule):
+            raise ValueError(
+                f"{type(self).__name__}.strength must be a schedule, for example Constant(0.1), not {self.strength!r}."
+            )
+
+    def check(self, space: SearchSpace) -> None:  # noqa: B027 - most fit every space
+        """Refuses a space that it does not fit, before the first step.
+
+        Raises:
+            ValueError: naming what does not fit.
+        """
+
+    @abstractmethod
+    def value(self, view: ArchitectureView) -> Tensor:
+        """Its function of the architecture, 0-dim, without the strength: what is logged."""
+
+    def __call__(self, loss: Tensor, value: Tensor, strength: Number) -> Tensor:
+        """The loss of the architecture with this term.
+
+        Args:
+            loss: Without it: that on data and the terms before this one, 0-dim.
+            value: What `value` gave.
+            strength: Of now.
+        """
+        return loss + strength * value

@@ -1,0 +1,114 @@
+"""Regularisers and the gradient of the architecture: what a search adds to it, and what it logs of it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from lit_nas.networks.candidate_costs import CostTable, Measure, candidate_costs
+from lit_nas.precision import widest_float
+from lit_nas.regularizers import ArchitectureView, Regularizer
+
+if TYPE_CHECKING:
+    from lit_nas.search.search_module import SearchModule
+
+__all__ = ("Regularisation",)
+
+
+class Regularisation:
+    """Adds the regularisers of a search to the gradient of its architecture.
+
+    They depend on the architecture alone, so the chain rule needs only the gradient and the value of the loss on data:
+    both may come in parts, from other processes, from a CUDA graph or after a virtual step.
+
+    Args:
+        module: Whose settings, architecture and network they are.
+    """
+
+    def __init__(self, module: SearchModule) -> None:
+        self._module = module
+        self._tables: dict[str, CostTable] = {}
+
+    def prepare(self) -> None:
+        """Makes ready what steps would wait for.
+
+        Raises:
+            ValueError: if a regulariser does not fit the space or the network.
+        """
+        self._tables.clear()
+        for part in self._module.optim.regularizers:
+            part.check(self._module.architecture.space)
+        if self._module.optim.regularizers:
+            with torch.no_grad():
+                view = self._view()
+                for part in self._module.optim.regularizers:
+                    part.value(view)  # asks for its tables
+
+    def add(self, gradient: list[Tensor], loss: Tensor | None) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """The gradient of the loss with all regularisers.
+
+        Args:
+            gradient: Of the loss on data by the parameters of the architecture, its mean over all processes.
+            loss: That loss of this process; None where a method has none.
+
+        Returns:
+            The gradient, and the value of each regulariser by its name.
+
+        Raises:
+            ValueError: if a regulariser needs a loss and there is none.
+        """
+        module, parts = self._module, self._module.optim.regularizers
+        if not parts:
+            return gradient, {}
+        parameters, factor = list(module.architecture.parameters()), any(part.takes_loss for part in parts)
+        if factor and loss is None:
+            name = next(type(part).__name__ for part in parts if part.takes_loss)
+            raise ValueError(
+                f"{name} multiplies the loss of the architecture, but {type(module).__name__} computes a gradient "
+                "without one. Choose a regulariser that adds to it, such as ExpectedCost."
+            )
+        if factor and loss is not None:
+            (leaf,) = module.gradients.mean_over_ranks([loss.detach().clone()])
+        else:
+            leaf = parameters[0].new_zeros(())
+        with torch.enable_grad(), torch.autocast(module.device.type, enabled=False):
+            leaf, values = leaf.requires_grad_(), {}
+            total, view = leaf, self._view()
+            for part in parts:
+                value = part.value(view)
+                values[_name(part, values)] = value.detach()
+                total = part(total, value, part.strength(view.clock))
+            outer, *own = torch.autograd.grad(total, [leaf, *parameters], allow_unused=True, materialize_grads=True)
+        if factor:
+            gradient = [outer * each for each in gradient]
+        return [each + new for each, new in zip(gradient, own, strict=True)], values
+
+    def _view(self) -> ArchitectureView:
+        architecture = self._module.architecture
+        masks = {name: architecture.mask(name) for name in architecture.space.cells}
+        return ArchitectureView(
+            architecture.space,
+            dict(architecture.logits.items()),
+            architecture.expected(),
+            masks,
+            architecture.clock,
+            self._table,
+        )
+
+    def _table(self, measure: Measure) -> CostTable:
+        module = self._module
+        if measure not in self._tables:
+            table = candidate_costs(module.network, module.architecture.space, module.spec, measure)
+            self._tables[measure] = table.to(module.device, widest_float(module.device))
+        return self._tables[measure]
+
+
+def _name(part: Regularizer, taken: dict[str, Tensor]) -> str:
+    """`zero_one` of ZeroOne; `zero_one_2` of a second one."""
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(part).__name__).lower()
+    if name not in taken:
+        return name
+    return next(f"{name}_{count}" for count in range(2, len(taken) + 2) if f"{name}_{count}" not in taken)
