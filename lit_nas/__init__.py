@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lit_nas.report.describe import describe
     from lit_nas.report.draw import draw_genotype
     from lit_nas.resume import RunLogger, find_last
-    from lit_nas.retrain import EvaluationModule, EvaluationOptim
+    from lit_nas.retrain import RetrainModule, RetrainOptim
     from lit_nas.search import SearchModule, SearchOptim
     from lit_nas.spaces import DartsSpace, NasBench201Space
     from lit_nas.specs import ImageSpec
@@ -45,8 +45,6 @@ __all__ = (
     "DigitsDataModule",
     "Entmax",
     "EntmaxDARTS",
-    "EvaluationModule",
-    "EvaluationOptim",
     "FashionMNISTDataModule",
     "Fused",
     "Genotype",
@@ -58,6 +56,8 @@ __all__ = (
     "Pruning",
     "QueryTable",
     "Reference",
+    "RetrainModule",
+    "RetrainOptim",
     "RunLogger",
     "SVHNDataModule",
     "SearchModule",
@@ -90,7 +90,7 @@ _ROOMS = {
     "report.describe": ("describe",),
     "report.draw": ("draw_genotype",),
     "resume": ("RunLogger", "find_last"),
-    "retrain": ("EvaluationModule", "EvaluationOptim"),
+    "retrain": ("RetrainModule", "RetrainOptim"),
     "search": ("SearchModule", "SearchOptim"),
     "spaces": ("DartsSpace", "NasBench201Space"),
     "specs": ("ImageSpec",),

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from lit_nas.data import SyntheticDataModule
 from lit_nas.image_batches import Prediction, check_image_batch
 from lit_nas.methods import DARTS
-from lit_nas.retrain import EvaluationModule, EvaluationOptim
+from lit_nas.retrain import RetrainModule, RetrainOptim
 from lit_nas.search import SearchOptim
 from lit_nas.spaces import DartsSpace
 from lit_nas.specs import ImageSpec
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
 
 
 def evaluation():
-    return EvaluationModule(spec=INPUTS, init_channels=2, num_cells=3, optim=EvaluationOptim(auxiliary_weight=0.0))
+    return RetrainModule(spec=INPUTS, init_channels=2, num_cells=3, optim=RetrainOptim(auxiliary_weight=0.0))
 
 
 def search(level="bilevel", order=1):

@@ -12,7 +12,7 @@ from pytorch_lightning.strategies import SingleDeviceStrategy
 
 from lit_nas.callbacks import Prune, default_callbacks
 from lit_nas.pruning import Pruning
-from lit_nas.retrain import EvaluationModule
+from lit_nas.retrain import RetrainModule
 from tests.support.meta_device import META, waits
 from tests.support.tiny import INPUTS, METHODS, TINY, pair
 
@@ -66,7 +66,7 @@ def run(module, folder, *callbacks, **arguments):
 
 
 def module_roles(module):
-    return ("weights",) if isinstance(module, EvaluationModule) else ("weights", "arch")
+    return ("weights",) if isinstance(module, RetrainModule) else ("weights", "arch")
 
 
 def made(name, **optim):
@@ -104,7 +104,7 @@ def test_neither_do_callbacks_and_progress_bars(bar, tmp_path):
 
 
 def test_nor_does_retraining(tmp_path):
-    assert run(EvaluationModule("DARTS_V2", INPUTS, init_channels=4, num_cells=3), tmp_path) == []
+    assert run(RetrainModule("DARTS_V2", INPUTS, init_channels=4, num_cells=3), tmp_path) == []
 
 
 def test_a_step_that_waits_is_noticed(tmp_path):

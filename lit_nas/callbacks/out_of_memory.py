@@ -3,7 +3,7 @@
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from lit_nas.internals import data_of
-from lit_nas.retrain import EvaluationModule
+from lit_nas.retrain import RetrainModule
 from lit_nas.search import SearchModule
 
 __all__ = ("ExplainMemory", "is_out_of_memory")
@@ -46,7 +46,7 @@ def _parts(trainer: Trainer, module: LightningModule) -> str | None:
             f"model.optim.accumulate (now {module.optim.accumulate}): cuts each batch into parts that follow each "
             "other in memory"
         )
-    if isinstance(module, EvaluationModule):
+    if isinstance(module, RetrainModule):
         return (
             f"trainer.accumulate_grad_batches (now {trainer.accumulate_grad_batches}): 2 with half the data.batch_size "
             "makes steps of the same size"
@@ -69,7 +69,7 @@ def _engine_checkpoint(module: LightningModule) -> str | None:
 def _init_channels(module: LightningModule) -> str | None:
     if isinstance(module, SearchModule):
         return f"model.space.init_channels (now {getattr(module.architecture.space, 'init_channels', 'unset')})"
-    if isinstance(module, EvaluationModule):
+    if isinstance(module, RetrainModule):
         channels = module.hparams.get("init_channels")
         return f"model.init_channels (now {'the default' if channels is None else channels})"
     return None

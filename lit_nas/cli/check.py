@@ -21,7 +21,7 @@ from lit_nas.jobs import Order, Stage, is_finished
 from lit_nas.record.changes import results_differ
 from lit_nas.record.names import import_class
 from lit_nas.record.plain import Difference, default_arguments, differences
-from lit_nas.retrain import EvaluationModule
+from lit_nas.retrain import RetrainModule
 from lit_nas.search import SearchModule
 
 __all__ = ("Checks",)
@@ -170,8 +170,8 @@ def _section(stage: Stage) -> Iterator[None]:
 
 
 def _refuse_other_kind(stage: Stage, found: type) -> None:
-    if not issubclass(found, SearchModule if stage.kind == "search" else EvaluationModule):
-        wanted = "a search" if stage.kind == "search" else f"a retraining ({EvaluationModule.__name__})"
+    if not issubclass(found, SearchModule if stage.kind == "search" else RetrainModule):
+        wanted = "a search" if stage.kind == "search" else f"a retraining ({RetrainModule.__name__})"
         raise ValueError(f"its model is {found.__name__}, which is not {wanted}.")
 
 

@@ -115,7 +115,7 @@ def _next(trainer: Trainer, module: LightningModule, folder: Path) -> str | None
         split = _split(data) if getattr(data, "test_rule", None) else []
         files = [word for path in layers for word in ("-c", str(path))]
         return "Retrain it:\n  " + _command(["fit", *files, *name, *split])
-    model = ["--model", "EvaluationModule", *name]
+    model = ["--model", "RetrainModule", *name]
     command = _command(["fit", *model, *_own_data(data), "--trainer.max_epochs", "600"])
     return f"Retrain it, for as many epochs as you like:\n  {command}"
 

@@ -73,7 +73,7 @@ class ImageDataModule(LightningDataModule, ABC):
 
     A training batch is `{"weights": (images, labels), "arch": (images, labels)}` with as many roles as the split
     has; an epoch is one pass over the weights' part, in which a shorter part starts again and a longer one is cut.
-    A retraining (`EvaluationModule`) gets the parts `weights` and `arch` of the same split as one part `weights`, and
+    A retraining (`RetrainModule`) gets the parts `weights` and `arch` of the same split as one part `weights`, and
     the test part of the search; the part `val` trains neither of them.
     Other batches are (images, labels). Images are float32 [B, C, H, W], augmented in training.
 

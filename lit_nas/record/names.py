@@ -9,6 +9,8 @@ import lit_nas
 __all__ = ("MOVED", "current_name", "import_class", "public_name")
 
 MOVED: dict[str, str] = {
+    "lit_nas.evaluate.EvaluationModule": "lit_nas.retrain.RetrainModule",
+    "lit_nas.evaluate.EvaluationOptim": "lit_nas.retrain.RetrainOptim",
     "lit_nas.evaluate": "lit_nas.retrain",
     "lit_nas.inputs": "lit_nas.specs",
     "lit_nas.loggers": "lit_nas.resume",

@@ -1,5 +1,5 @@
 """Retraining: a genotype, trained from scratch and tested."""
 
-from lit_nas.retrain.retrain_module import EvaluationModule, EvaluationOptim
+from lit_nas.retrain.retrain_module import RetrainModule, RetrainOptim
 
-__all__ = ("EvaluationModule", "EvaluationOptim")
+__all__ = ("RetrainModule", "RetrainOptim")

@@ -26,7 +26,7 @@ from lit_nas.record.recorded_module import RecordedModule
 from lit_nas.schedules import Linear
 from lit_nas.specs import ImageSpec, Spec
 
-__all__ = ("EvaluationModule", "EvaluationOptim")
+__all__ = ("RetrainModule", "RetrainOptim")
 
 if TYPE_CHECKING:
     GenotypeSource = Genotype | str | dict[str, Any]
@@ -35,7 +35,7 @@ else:  # the parser of the command line would replace the name of a file by its 
 
 
 @dataclass(frozen=True)
-class EvaluationOptim:
+class RetrainOptim:
     """How the weights descend. The defaults are those of DARTS on CIFAR (appendix A.2).
 
     For ImageNet the paper has `DartsImageNetSGD`, `EpochDecayLR`, `drop_path` 0 and `label_smoothing` 0.1.
@@ -68,7 +68,7 @@ class EvaluationOptim:
                 raise ValueError(f"model.optim.{name} must be in [0, 1), but is {getattr(self, name)}.")
 
 
-class EvaluationModule(CheckedBatches, RecordedModule):
+class RetrainModule(CheckedBatches, RecordedModule):
     """Trains the network of a genotype from scratch.
 
     Data of lit-nas that are split for a search come with the parts `weights` and `arch` merged, and with the test part
@@ -98,7 +98,7 @@ class EvaluationModule(CheckedBatches, RecordedModule):
         network: str | RetrainNetwork | None = None,
         init_channels: int | None = None,
         num_cells: int | None = None,
-        optim: EvaluationOptim = EvaluationOptim(),
+        optim: RetrainOptim = RetrainOptim(),
     ) -> None:
         super().__init__()
         self.spec, self.optim = spec, optim

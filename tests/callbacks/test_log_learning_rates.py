@@ -9,7 +9,7 @@ from pytorch_lightning import Trainer
 from lit_nas.callbacks import LogLearningRates
 from lit_nas.data import SyntheticDataModule
 from lit_nas.resume.curves import RunLogger
-from lit_nas.retrain import EvaluationModule, EvaluationOptim
+from lit_nas.retrain import RetrainModule, RetrainOptim
 from tests.methods.test_contract import loader
 from tests.support.tiny import TINY
 
@@ -36,8 +36,8 @@ def test_search(tmp_path):
 @pytest.mark.parametrize(("every", "last"), [("epoch", [0, 4, 8]), ("step", [3, 7, 11])])
 def test_retraining(every, last, tmp_path):
     data = SyntheticDataModule(num_images=20, height=8, width=8, batch_size=5, split="all")
-    optim = EvaluationOptim(schedule_every=every, auxiliary_weight=0.0)
-    module = EvaluationModule("DARTS_V1", data.spec, init_channels=2, num_cells=3, optim=optim)
+    optim = RetrainOptim(schedule_every=every, auxiliary_weight=0.0)
+    module = RetrainModule("DARTS_V1", data.spec, init_channels=2, num_cells=3, optim=optim)
     found = rates(tmp_path, module, data)
     steps = len(data.train_dataloader()["weights"])
     expected = [0.025 * (1 + cos(pi * step / (3 * steps))) / 2 for step in last]

@@ -8,7 +8,7 @@ from pytorch_lightning import Trainer
 
 from lit_nas.callbacks import QueryTable
 from lit_nas.genotype import load_genotype
-from lit_nas.retrain import EvaluationModule
+from lit_nas.retrain import RetrainModule
 from tests.callbacks.test_callbacks import rows
 from tests.methods.test_contract import loader
 from tests.support.fake_table import make_table, worth
@@ -90,7 +90,7 @@ def test_epochs_that_are_trained_again_are_dropped(path, tmp_path):
 
 def test_what_is_no_search_in_the_space_is_refused(path, tmp_path):
     cell = load_genotype("DARTS_V2").to_dict()
-    for module in (TINY["DARTS-first-order"](), EvaluationModule(cell, INPUTS, init_channels=4, num_cells=3)):
+    for module in (TINY["DARTS-first-order"](), RetrainModule(cell, INPUTS, init_channels=4, num_cells=3)):
         with pytest.raises(ValueError, match=r"QueryTable looks up cells of NAS-Bench-201: leave it out, or search in"):
             fit(module, tmp_path, path)
     with pytest.raises(FileNotFoundError, match=r"no table '.*none\.csv'"):

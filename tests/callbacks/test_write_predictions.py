@@ -34,7 +34,7 @@ def test_files_classes_and_probabilities_are_written(tmp_path, capsys):
     _images(new, "x.png", "below/y.jpg", "z.webp")
     data = ["--data", "ImageFolderDataModule", "--data.size", "8", "--data.batch_size", "2", "--data.num_workers", "0"]
     data += ["--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"]
-    model = ["--model", "EvaluationModule", "--model.init_channels", "2", "--model.num_cells", "3"]
+    model = ["--model", "RetrainModule", "--model.init_channels", "2", "--model.num_cells", "3"]
     arguments = [*model, *data, "--trainer.default_root_dir", str(run)]
     assert main(["fit", *arguments, "--data.root", str(root), "--trainer.max_epochs", "1"]) == 0
     assert json.loads((run / "classes.json").read_text()) == ["cat", "dog, old"]

@@ -89,7 +89,7 @@ def test_modules_import_no_tracker_and_no_data_set():
 def test_derive_reads_what_the_search_wrote_and_refuses_the_rest(tmp_path, capsys):
     small = [
         "--model",
-        "EvaluationModule",
+        "RetrainModule",
         "--model.num_cells",
         "3",
         "--model.init_channels",
@@ -338,7 +338,7 @@ def test_weights_are_those_of_the_checkpoint(tmp_path, capsys):
 
 def test_retraining_refuses_what_does_not_fit(tmp_path, capsys):
     (tmp_path / "cut.json").write_text('{"format": "lit-nas genotype", "version": 1, "cel')
-    arguments = ["--model", "EvaluationModule", *TINY_SEARCH[8:], "--data.split", "all", *folder(tmp_path / "run")]
+    arguments = ["--model", "RetrainModule", *TINY_SEARCH[8:], "--data.split", "all", *folder(tmp_path / "run")]
     for genotype, message in ((tmp_path / "cut.json", "cut.json"), ("NoSuchNet", "Published are")):
         assert main(["fit", *arguments, "--model.genotype", str(genotype)]) == 2
         assert message in capsys.readouterr().err
@@ -347,7 +347,7 @@ def test_retraining_refuses_what_does_not_fit(tmp_path, capsys):
     capsys.readouterr()
     small = ["--model.num_cells", "3", "--model.init_channels", "4"]
     assert main(["fit", *arguments, *small, "--ckpt_path", str(search / "checkpoints" / "last.ckpt")]) == 2
-    assert "written by DARTS, but the model is EvaluationModule" in capsys.readouterr().err
+    assert "written by DARTS, but the model is RetrainModule" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import yaml
 
 from lit_nas.cli import main
 from lit_nas.data import SyntheticDataModule
-from lit_nas.retrain import EvaluationModule
+from lit_nas.retrain import RetrainModule
 from lit_nas.search import SearchModule
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice about tiny runs
@@ -32,7 +32,7 @@ def job(tmp_path, **top):
             "model": {"class_path": "DARTS", "init_args": {"space": space}}, "data": DATA, "trainer": TRAINER,
         },
         "retrain": {
-            "model": {"class_path": "EvaluationModule", "init_args": {"init_channels": 4, "num_cells": 3}},
+            "model": {"class_path": "RetrainModule", "init_args": {"init_channels": 4, "num_cells": 3}},
             "data": retrain_data, "trainer": TRAINER,
         },
         **top,
@@ -100,7 +100,7 @@ def test_layers_are_merged_and_printed(tmp_path, capsys):
         ({}, ["--trainer.max_epoch", "1"], "In the section `search`: trainer.max_epoch is unknown (did you mean `max"),
         ({}, ["--retrain.trainer.max_epochs", "-2"], "In the section `retrain`: trainer.max_epochs is -2"),
         ({}, ["--trainer.accelerator", "tpu"], "(trainer.accelerator is 'tpu')"),
-        ({}, ["--retrain.model", "DARTS"], "its model is DARTS, which is not a retraining (EvaluationModule)"),
+        ({}, ["--retrain.model", "DARTS"], "its model is DARTS, which is not a retraining (RetrainModule)"),
         ({}, ["5"], "'5' is not understood"),
         ({}, ["--search"], "--search lacks a key"),
         ({"seed_everything": "x"}, [], "seed_everything is 'x'"),
@@ -120,7 +120,7 @@ def test_layers_are_merged_and_printed(tmp_path, capsys):
         ({"folder": None}, [], "needs a folder"),
         ({}, ["--retrain.model.nonsense", "1"], "nonsense"),
         ({}, ["--search.model.space.operations", "[sep_conv_9x9]"], "sep_conv_9x9"),
-        ({}, ["--search.model", "EvaluationModule"], "not a search"),
+        ({}, ["--search.model", "RetrainModule"], "not a search"),
         ({}, ["--retrain.data.batch_size", "64"], "data.batch_size is 64"),
         ({}, ["--retrain.model.init_channels", "3"], "even"),
         ({}, ["--retrain.model.genotype", "DARTS_V1"], "set by the job itself"),
@@ -334,7 +334,7 @@ def test_an_interruption_stops_the_job_and_the_same_command_continues_it(tmp_pat
 
 def test_an_interrupted_test_ends_with_the_status_of_an_interruption(tmp_path, monkeypatch):
     config = job(tmp_path)
-    monkeypatch.setattr(EvaluationModule, "test_step", lambda self, batch, index: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(RetrainModule, "test_step", lambda self, batch, index: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(SystemExit) as stop:
         main(["run", "-c", config])
     assert stop.value.code == 130
@@ -389,13 +389,13 @@ def test_a_stage_that_is_being_done_again_is_continued_by_the_printed_command(tm
     command = ["run", "-c", config, *changed, "--redo", "retrain"]
     monkeypatch.setattr("sys.argv", ["lit-nas", *command])
     with monkeypatch.context() as patch:
-        step = EvaluationModule.training_step
+        step = RetrainModule.training_step
 
         def interrupted(self, batch, index):
             os.kill(os.getpid(), signal.SIGINT)
             return step(self, batch, index)
 
-        patch.setattr(EvaluationModule, "training_step", interrupted)
+        patch.setattr(RetrainModule, "training_step", interrupted)
         patch.setattr(os, "write", lambda number, text: None)  # the hint, which tests cannot capture
         with pytest.raises(SystemExit):
             main(command)

@@ -73,7 +73,7 @@ def test_the_printed_retraining_does_not_test_on_what_the_search_trained_on(spli
 def test_a_retraining_ends_with_the_command_of_the_test(tmp_path, monkeypatch, capsys):
     small = ["--model.init_channels", "4", "--model.num_cells", "3"]
     data = [*TINY_SEARCH[8:], "--data.split", "all"]
-    assert call(["fit", "--model", "EvaluationModule", *small, *data, *folder(tmp_path)], monkeypatch) == 0
+    assert call(["fit", "--model", "RetrainModule", *small, *data, *folder(tmp_path)], monkeypatch) == 0
     printed = capsys.readouterr().out
     assert "DARTS_V2" in printed
     command = command_after(printed, "Test it")

@@ -114,7 +114,7 @@ def test_a_whole_job(tmp_path):
     job = {
         "folder": str(tmp_path / "job"),
         "search": {**stage, "model": {"class_path": "DARTS", "init_args": {"space": space}}},
-        "retrain": {**stage, "model": {"class_path": "EvaluationModule", "init_args": retrain}},
+        "retrain": {**stage, "model": {"class_path": "RetrainModule", "init_args": retrain}},
     }
     job["retrain"] = {**job["retrain"], "data": yaml.safe_load(yaml.safe_dump(stage["data"]))}
     job["retrain"]["data"]["init_args"]["split"] = "all"
@@ -127,6 +127,6 @@ def test_a_whole_job(tmp_path):
 def test_retraining_takes_a_string(tmp_path):
     data = [*TINY_SEARCH[TINY_SEARCH.index("--data") :], "--data.split", "all"]
     small = ["--model.init_channels", "2", "--model.num_cells", "3", "--model.optim.auxiliary_weight", "0"]
-    model = ["--model", "EvaluationModule", "--model.genotype", SKIPS, *small]
+    model = ["--model", "RetrainModule", "--model.genotype", SKIPS, *small]
     assert main(["fit", *model, *data, "--trainer.default_root_dir", str(tmp_path)]) == 0
     assert load_genotype(tmp_path / "checkpoints" / "last.ckpt").architecture == SKIPS

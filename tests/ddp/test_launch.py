@@ -110,7 +110,7 @@ def test_a_job_on_two_processes_searches_and_retrains(tmp_path):
     trainer = {**config.pop("trainer"), "devices": RANKS, "strategy": "ddp", "max_epochs": 1, "callbacks": None}
     config.pop("seed_everything")
     small = {"init_channels": 2, "num_cells": 3, "optim": {"auxiliary_weight": 0.0}}
-    retrain = {"model": {"class_path": "EvaluationModule", "init_args": small}}
+    retrain = {"model": {"class_path": "RetrainModule", "init_args": small}}
     job = {"trainer": trainer, "data": config.pop("data"), "search": config, "retrain": retrain}
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
     arguments = ["run", "-c", str(tmp_path / "job.yaml"), "--folder", str(tmp_path / "job")]

@@ -15,7 +15,7 @@ import yaml
 
 from lit_nas.cli import main
 from lit_nas.jobs import load_candidates
-from lit_nas.retrain import EvaluationModule
+from lit_nas.retrain import RetrainModule
 from lit_nas.search import SearchModule
 from tests.cli.test_run import job
 
@@ -91,7 +91,7 @@ def test_a_job_that_dies_in_or_between_stages_goes_on_exactly(at, whole, tmp_pat
         return on_train_batch_start
 
     with monkeypatch.context() as patch:
-        for owner in (SearchModule, EvaluationModule):
+        for owner in (SearchModule, RetrainModule):
             patch.setattr(owner, "on_train_batch_start", counted(owner))
         with pytest.raises(Died):
             main(["run", "-c", config])

@@ -13,7 +13,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 import lit_nas.methods
 from lit_nas.genotype import Genotype
 from lit_nas.record.recorded_module import load_module
-from lit_nas.retrain import EvaluationModule, EvaluationOptim
+from lit_nas.retrain import RetrainModule, RetrainOptim
 from tests.support.tiny import INPUTS, TINY, pair
 from tests.support.tiny import METHODS as LISTED
 
@@ -206,8 +206,8 @@ def test_epoch_end_resume_is_bit_identical(name, tmp_path):
 @METHODS
 def test_derived_genotype_trains_in_an_evaluation_network(name, tmp_path):
     genotype = TINY[name]().derive()
-    optim = EvaluationOptim(auxiliary_weight=0.4 if genotype.space == "darts" else 0.0)
-    module = EvaluationModule(genotype.to_dict(), INPUTS, init_channels=4, num_cells=3, optim=optim)
+    optim = RetrainOptim(auxiliary_weight=0.4 if genotype.space == "darts" else 0.0)
+    module = RetrainModule(genotype.to_dict(), INPUTS, init_channels=4, num_cells=3, optim=optim)
     before = snapshot(module)
     fit(module, tmp_path, steps=1)
     assert changed(before, snapshot(module), "network.")
@@ -218,6 +218,6 @@ def test_a_checkpoint_of_another_method_is_refused(tmp_path):
     module = TINY["DARTS-first-order"]()
     checkpoint = ModelCheckpoint(dirpath=tmp_path, save_last=True)
     fit(module, tmp_path, callbacks=[checkpoint])
-    other = EvaluationModule("DARTS_V2", INPUTS, init_channels=4, num_cells=3)
-    with pytest.raises(ValueError, match="written by DARTS, but the model is EvaluationModule"):
+    other = RetrainModule("DARTS_V2", INPUTS, init_channels=4, num_cells=3)
+    with pytest.raises(ValueError, match="written by DARTS, but the model is RetrainModule"):
         fit(other, tmp_path, ckpt_path=checkpoint.last_model_path)

@@ -18,13 +18,13 @@ from lit_nas.record.recorded_module import load_module
 from lit_nas.relaxations import Softmax
 from lit_nas.report.describe import describe, format_table
 from lit_nas.report.draw import draw_genotype
-from lit_nas.retrain import EvaluationModule, EvaluationOptim
+from lit_nas.retrain import RetrainModule, RetrainOptim
 from tests.support.chain import ChainNetwork, ChainSearchNetwork, ChainSpace
 from tests.support.tiny import INPUTS, pair
 
 SPACE = ChainSpace()
 METHODS = pytest.mark.parametrize("method", [DARTS, EntmaxDARTS])
-WITHOUT_HEAD = EvaluationOptim(auxiliary_weight=0.0)
+WITHOUT_HEAD = RetrainOptim(auxiliary_weight=0.0)
 
 
 def loader(steps: int = 2):
@@ -122,7 +122,7 @@ def test_search_derive_draw_describe_and_retrain(method, tmp_path):
     draw_genotype(genotype, tmp_path / "cell.svg")
     drawn = (tmp_path / "cell.svg").read_text()
     assert all(f"<!-- block_{number} cell -->" in drawn for number in range(3))
-    retrained = EvaluationModule(genotype, INPUTS, optim=WITHOUT_HEAD)
+    retrained = RetrainModule(genotype, INPUTS, optim=WITHOUT_HEAD)
     before = copy.deepcopy(retrained.state_dict())
     fit(retrained, tmp_path)
     moved = {name for name, value in retrained.state_dict().items() if not torch.equal(before[name], value)}
@@ -183,7 +183,7 @@ def test_a_search_continues_and_is_rebuilt_from_its_checkpoint(method, tmp_path)
 
 def test_a_retraining_is_rebuilt_with_the_network_that_it_was_given(tmp_path):
     genotype = genotype_of("sep_conv_3x3", "tiny_chain_5x5", "tiny_chain_5x5")
-    module = EvaluationModule(genotype, INPUTS, ChainNetwork(ChainSpace(6)), optim=WITHOUT_HEAD)
+    module = RetrainModule(genotype, INPUTS, ChainNetwork(ChainSpace(6)), optim=WITHOUT_HEAD)
     checkpoint = ModelCheckpoint(dirpath=tmp_path, save_last=True)
     fit(module, tmp_path, callbacks=[checkpoint])
     assert dict(module.hparams)["genotype"] == genotype.to_dict()

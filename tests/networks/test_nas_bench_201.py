@@ -17,7 +17,7 @@ from lit_nas.networks.nas_bench_201 import (
     ResidualBlock,
 )
 from lit_nas.relaxations import Softmax
-from lit_nas.retrain import EvaluationModule
+from lit_nas.retrain import RetrainModule
 from lit_nas.spaces import DartsSpace, NasBench201Space
 from lit_nas.spaces.nas_bench_201_strings import CELL_EDGES, CELL_OPERATIONS, format_architecture
 from lit_nas.specs import ImageSpec
@@ -203,7 +203,7 @@ def test_errors():
     with pytest.raises(ValueError, match=r"no network 'mnist'\. Known are: cifar, imagenet, nas_bench_201"):
         build_evaluation_network("mnist", MIXED, SMALL)
     with pytest.raises(ValueError, match=r"no auxiliary head\. Set model\.optim\.auxiliary_weight to 0"):
-        EvaluationModule(MIXED.to_dict(), SMALL)
+        RetrainModule(MIXED.to_dict(), SMALL)
     with pytest.raises(ValueError, match="needs a genotype of the space 'nas_bench_201', but genotype 'DARTS_V2' is"):
         NasBench201Network(load_genotype("DARTS_V2"))
     with pytest.raises(ValueError, match=r"lacks \['reduce'\]: it has \['normal'\]"):

@@ -18,7 +18,7 @@ from lit_nas.methods import EntmaxDARTS
 from lit_nas.optim import CosineLR, DartsSGD, EpochDecayLR
 from lit_nas.pruning import Pruning
 from lit_nas.relaxations import Entmax
-from lit_nas.retrain import EvaluationModule, EvaluationOptim
+from lit_nas.retrain import RetrainModule, RetrainOptim
 from lit_nas.search import SearchOptim
 from tests.methods.test_contract import loader
 from tests.support.resume_job import differences, run
@@ -158,8 +158,8 @@ def genotype(operation="max_pool_3x3", source=1):
 
 
 def retraining(cells=None, schedule=EpochDecayLR, drop_path=0.0, **optim):
-    optim = EvaluationOptim(schedule=schedule, drop_path=drop_path, auxiliary_weight=0.0, **optim)
-    return EvaluationModule(cells or genotype(), INPUTS, init_channels=2, num_cells=3, optim=optim)
+    optim = RetrainOptim(schedule=schedule, drop_path=drop_path, auxiliary_weight=0.0, **optim)
+    return RetrainModule(cells or genotype(), INPUTS, init_channels=2, num_cells=3, optim=optim)
 
 
 def retrain(folder, epochs, ckpt_path=None, **arguments):

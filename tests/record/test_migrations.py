@@ -14,7 +14,7 @@ from lit_nas.methods import EntmaxDARTS
 from lit_nas.record.migrations import FORMAT_VERSION, MIGRATIONS, migrate
 from lit_nas.record.names import import_class
 from lit_nas.record.recorded_module import load_module, read_checkpoint
-from lit_nas.retrain import EvaluationModule
+from lit_nas.retrain import RetrainModule
 from lit_nas.specs import ImageSpec
 from tests.support.resume_job import differences, final_state, run
 
@@ -37,7 +37,7 @@ def test_an_older_checkpoint_is_rebuilt(kind, version):
     saved = torch.load(path, weights_only=True)
     assert saved["lit_nas"]["version"] == version
     module = load_module(path)
-    assert type(module) is {"search": EntmaxDARTS, "retraining": EvaluationModule}[kind]
+    assert type(module) is {"search": EntmaxDARTS, "retraining": RetrainModule}[kind]
     found, progress = dict(module.state_dict()), saved["state_dict"].pop("architecture.progress", None)
     seed = found.pop("architecture.seed", None)
     clock = {name: found.pop(f"architecture.clock.{name}") for name in CLOCK if progress is not None}
@@ -99,12 +99,12 @@ def test_a_migration_leaves_its_argument_as_it_is():
 def test_names_of_version_1_become_public(old, new):
     record = {
         "version": 1,
-        "class_path": "lit_nas.retrain.EvaluationModule",
+        "class_path": "lit_nas.retrain.RetrainModule",
         "init_args": {"a": [{"class_path": old}]},
     }
     found = migrate({"lit_nas": record})["lit_nas"]
     assert found["init_args"]["a"][0]["class_path"] == new
-    assert found["class_path"] == "lit_nas.retrain.EvaluationModule"
+    assert found["class_path"] == "lit_nas.retrain.RetrainModule"
     if not new.startswith("my."):
         assert import_class(new) is import_class(old)
 

@@ -8,7 +8,7 @@ import torch
 from lit_nas.methods import DARTS
 from lit_nas.record import names
 from lit_nas.record.names import current_name, import_class, public_name
-from lit_nas.retrain import EvaluationModule
+from lit_nas.retrain import RetrainModule
 from lit_nas.specs import ImageSpec
 
 
@@ -24,7 +24,7 @@ def test_classes_are_imported_by_path():
 def test_public_names_do_not_depend_on_the_module():
     assert public_name(DARTS) == "lit_nas.methods.DARTS"
     assert public_name(torch.optim.SGD) == "torch.optim.SGD"
-    assert import_class(public_name(EvaluationModule)) is EvaluationModule
+    assert import_class(public_name(RetrainModule)) is RetrainModule
     assert import_class("lit_nas.methods.darts.DARTS") is import_class("lit_nas.methods.before.DARTS") is DARTS
     assert current_name("lit_nas.methods.darts.DARTS") == current_name("lit_nas.methods.before.DARTS")
 

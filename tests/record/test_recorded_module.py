@@ -61,10 +61,10 @@ def test_other_versions_and_classes(checkpoint, tmp_path):
 
 
 def test_a_checkpoint_of_another_class_is_named(checkpoint):
-    from lit_nas.retrain import EvaluationModule
+    from lit_nas.retrain import RetrainModule
 
-    with pytest.raises(ValueError, match="written by DARTS, not by EvaluationModule"):
-        EvaluationModule.load_from_checkpoint(checkpoint)
+    with pytest.raises(ValueError, match="written by DARTS, not by RetrainModule"):
+        RetrainModule.load_from_checkpoint(checkpoint)
 
 
 def test_state_that_a_release_did_not_have_takes_its_initial_value(checkpoint, tmp_path):

@@ -36,7 +36,7 @@ NETWORK = {
 def retraining(genotype: Path, network: dict | None) -> dict:
     arguments = {"genotype": str(genotype), "network": network, "optim": {"auxiliary_weight": 0.0}}
     data = {**DATA, "init_args": {**DATA["init_args"], "split": "all"}}
-    return {**SEARCH, "model": {"class_path": "EvaluationModule", "init_args": arguments}, "data": data}
+    return {**SEARCH, "model": {"class_path": "RetrainModule", "init_args": arguments}, "data": data}
 
 
 class Shell:

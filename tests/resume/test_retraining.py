@@ -6,7 +6,7 @@ import yaml
 from tests.support.resume_job import differences, final_state, run, write_config
 
 MODEL = {
-    "class_path": "EvaluationModule",
+    "class_path": "RetrainModule",
     "init_args": {
         "genotype": "DARTS_V1", "init_channels": 4, "num_cells": 3,
         "optim": {"drop_path": 0.5, "auxiliary_weight": 0.4},

@@ -18,7 +18,7 @@ from lit_nas.networks.complexity import count_weights
 from lit_nas.networks.darts_evaluation import EvaluationNetwork
 from lit_nas.optim import CosineLR, DartsSGD
 from lit_nas.record.recorded_module import load_module
-from lit_nas.retrain import EvaluationModule, EvaluationOptim
+from lit_nas.retrain import RetrainModule, RetrainOptim
 from lit_nas.search import SearchOptim
 from lit_nas.spaces import DartsSpace
 from lit_nas.specs import ImageSpec
@@ -58,8 +58,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
 
 def test_fit_equals_training_by_hand(trainer):
     """Two epochs of two batches against plain PyTorch: lr, momentum, decay, clip, auxiliary loss, smoothing."""
-    optim = EvaluationOptim(clip=0.5, drop_path=0.0, label_smoothing=0.1)
-    module = EvaluationModule(**TINY, optim=optim).double()
+    optim = RetrainOptim(clip=0.5, drop_path=0.0, label_smoothing=0.1)
+    module = RetrainModule(**TINY, optim=optim).double()
     network, data = copy.deepcopy(module.network), Data()
     trainer(precision="64-true").fit(module, data)
 
@@ -86,11 +86,11 @@ def test_fit_equals_training_by_hand(trainer):
 def test_each_number_changes_the_result(trainer, change):
     def train(optim):
         torch.manual_seed(0)
-        module = EvaluationModule(**TINY, optim=optim)
+        module = RetrainModule(**TINY, optim=optim)
         trainer().fit(module, Data())
         return module.network.classifier.weight.detach().clone()
 
-    base = EvaluationOptim(clip=0.1, drop_path=0.5)
+    base = RetrainOptim(clip=0.1, drop_path=0.5)
     assert torch.equal(train(base), train(base))
     assert not torch.equal(train(base), train(replace(base, **change)))
 
@@ -104,14 +104,14 @@ def test_drop_probability_rises_linearly(trainer, monkeypatch):
         return forward(self, images, drop_probability)
 
     monkeypatch.setattr(EvaluationNetwork, "forward", spy)
-    trainer(max_epochs=4).fit(EvaluationModule(**TINY), Data())
+    trainer(max_epochs=4).fit(RetrainModule(**TINY), Data())
     training = [probability for train, probability in seen if train]
     assert training == pytest.approx([0, 0, 0.05, 0.05, 0.1, 0.1, 0.15, 0.15])
     assert {probability for train, probability in seen if not train} == {0.0}
 
 
 def test_logged_numbers(trainer):
-    module, data = EvaluationModule(**TINY), Data()
+    module, data = RetrainModule(**TINY), Data()
     fit = trainer(max_epochs=1)
     fit.fit(module, data)
     assert {"train/loss", "train/accuracy", "val/loss", "val/accuracy"} <= set(fit.callback_metrics)
@@ -132,27 +132,27 @@ def test_logged_numbers(trainer):
 def test_few_classes_have_no_top5(trainer):
     data = Data(ImageSpec(1, 8, 8, 5))
     data.pairs = [(image, label % 5) for image, label in data.pairs]
-    module = EvaluationModule(**{**TINY, "spec": data.spec})
+    module = RetrainModule(**{**TINY, "spec": data.spec})
     assert set(trainer().test(module, data, verbose=False)[0]) == {"test/loss", "test/accuracy"}
 
 
 def test_no_auxiliary_head_without_weight():
-    assert EvaluationModule(**TINY).network.auxiliary is not None
-    assert EvaluationModule(**TINY, optim=EvaluationOptim(auxiliary_weight=0)).network.auxiliary is None
+    assert RetrainModule(**TINY).network.auxiliary is not None
+    assert RetrainModule(**TINY, optim=RetrainOptim(auxiliary_weight=0)).network.auxiliary is None
 
 
 def test_checkpoint_outlives_the_genotype_file(trainer, tmp_path):
     file, checkpoint = tmp_path / "found.json", tmp_path / "last.ckpt"
     load_genotype("NASNet").save(file)
-    optim = EvaluationOptim(weights=partial(DartsSGD, lr=0.1), drop_path=0.3)
-    module = EvaluationModule(str(file), **TINY, optim=optim)
+    optim = RetrainOptim(weights=partial(DartsSGD, lr=0.1), drop_path=0.3)
+    module = RetrainModule(str(file), **TINY, optim=optim)
     fit = trainer(max_epochs=1)
     fit.fit(module, Data())
     fit.save_checkpoint(checkpoint)
     file.unlink()
 
     loaded = load_module(checkpoint)
-    assert isinstance(loaded, EvaluationModule)
+    assert isinstance(loaded, RetrainModule)
     assert loaded.genotype == load_genotype(checkpoint) == load_genotype("NASNet")
     assert loaded.spec == INPUTS
     assert loaded.optim.drop_path == 0.3
@@ -164,12 +164,12 @@ def test_checkpoint_outlives_the_genotype_file(trainer, tmp_path):
 def test_resume_equals_the_run_in_one_go(trainer, tmp_path):
     def run(stop):
         torch.manual_seed(0)
-        module, half = EvaluationModule(**TINY, optim=EvaluationOptim(drop_path=0.0)), tmp_path / "half.ckpt"
+        module, half = RetrainModule(**TINY, optim=RetrainOptim(drop_path=0.0)), tmp_path / "half.ckpt"
         if stop:
             first = trainer(max_epochs=4, max_steps=4)  # two epochs
             first.fit(module, Data())
             first.save_checkpoint(half)
-            module = EvaluationModule(**TINY, optim=EvaluationOptim(drop_path=0.0))
+            module = RetrainModule(**TINY, optim=RetrainOptim(drop_path=0.0))
         trainer(max_epochs=4).fit(module, Data(), ckpt_path=half if stop else None, weights_only=True)
         return module.state_dict()
 
@@ -178,18 +178,18 @@ def test_resume_equals_the_run_in_one_go(trainer, tmp_path):
 
 
 def test_genotype_as_dict():
-    module = EvaluationModule(load_genotype("AmoebaNet").to_dict(), **TINY)
+    module = RetrainModule(load_genotype("AmoebaNet").to_dict(), **TINY)
     assert module.genotype == load_genotype("AmoebaNet")
     with pytest.raises(ValueError, match=r"model\.genotype is not a genotype: the key 'format'"):
-        EvaluationModule({}, **TINY)
+        RetrainModule({}, **TINY)
     with pytest.raises(FileNotFoundError, match="'nothing' is neither a published genotype nor a file"):
-        EvaluationModule("nothing", **TINY)
+        RetrainModule("nothing", **TINY)
 
 
 def test_schedule_keeps_its_own_length(trainer):
-    optim = EvaluationOptim(schedule=partial(CosineLR, epochs=100))
+    optim = RetrainOptim(schedule=partial(CosineLR, epochs=100))
     fit = trainer()
-    fit.fit(EvaluationModule(**TINY, optim=optim), Data())
+    fit.fit(RetrainModule(**TINY, optim=optim), Data())
     assert fit.lr_scheduler_configs[0].interval == "epoch"
     assert fit.lr_scheduler_configs[0].scheduler.epochs == 100
 
@@ -206,33 +206,33 @@ def test_schedule_keeps_its_own_length(trainer):
 )
 def test_wrong_numbers(name, value, message):
     with pytest.raises(ValueError, match=rf"model\.optim\.{name} {message}"):
-        EvaluationOptim(**{name: value})
+        RetrainOptim(**{name: value})
 
 
 @pytest.mark.parametrize("every", ["epoch", "step"])
 def test_schedule_moves_every_epoch_or_step(every, trainer):
     seen = []
 
-    class Watched(EvaluationModule):
+    class Watched(RetrainModule):
         def on_before_optimizer_step(self, optimizer):
             seen.append(optimizer.param_groups[0]["lr"])
 
-    trainer().fit(Watched(**TINY, optim=EvaluationOptim(schedule_every=every)), Data())
+    trainer().fit(Watched(**TINY, optim=RetrainOptim(schedule_every=every)), Data())
     places = (0, 0, 1 / 2, 1 / 2) if every == "epoch" else (0, 1 / 4, 2 / 4, 3 / 4)  # two epochs of two steps
     assert seen == pytest.approx([0.025 * (1 + math.cos(math.pi * place)) / 2 for place in places])
 
 
 def test_networks_have_the_numbers_of_their_papers():
     cell = "|none~0|+|none~0|skip_connect~1|+|none~0|none~1|skip_connect~2|"
-    module = EvaluationModule(cell, optim=EvaluationOptim(auxiliary_weight=0.0))
+    module = RetrainModule(cell, optim=RetrainOptim(auxiliary_weight=0.0))
     assert module.genotype.architecture == cell
     assert count_weights(module.network) == 73_306
-    module = EvaluationModule("DARTS_V2")
+    module = RetrainModule("DARTS_V2")
     assert count_weights(module.network) == 3_349_342 + 476_426
 
 
 def test_wrong_runs(trainer):
-    module = EvaluationModule(**TINY)
+    module = RetrainModule(**TINY)
     with pytest.raises(
         ValueError, match=r"built for ImageSpec\(channels=1.* but Data hands over ImageSpec\(channels=3"
     ):
@@ -248,7 +248,7 @@ def test_the_mean_of_an_epoch_weighs_batches_by_their_images(trainer):
     data, seen = Data(), []
     data.pairs = data.pairs[:6]
 
-    class Watched(EvaluationModule):
+    class Watched(RetrainModule):
         def training_step(self, batch, batch_idx):
             loss = super().training_step(batch, batch_idx)
             seen.append((len(batch["weights"][1]), float(loss.detach())))
@@ -270,7 +270,7 @@ def test_a_genotype_knows_which_images_may_not_test_it(trainer, tmp_path):
     fit = trainer(max_epochs=1, limit_train_batches=1)
     fit.fit(search, data("one-one-four"))
     search.derive().save(tmp_path / "genotype.json")
-    module = EvaluationModule(str(tmp_path / "genotype.json"), **TINY)
+    module = RetrainModule(str(tmp_path / "genotype.json"), **TINY)
     for split in ("all", "half"):
         with pytest.raises(ValueError, match=r"test on images that the search trained on: .* that of the data set"):
             trainer(max_epochs=1).fit(module, data(split))
@@ -287,7 +287,7 @@ def test_retraining_takes_the_split_of_the_search_without_a_leak(trainer, tmp_pa
 
     level = "single" if split == "all" else "bilevel"
     space = DartsSpace(init_channels=2, num_cells=3, nodes=2)
-    searched, retrained = roles(DARTS(INPUTS, space, optim=SearchOptim(level=level))), roles(EvaluationModule(**TINY))
+    searched, retrained = roles(DARTS(INPUTS, space, optim=SearchOptim(level=level))), roles(RetrainModule(**TINY))
     assert retrained["weights"] == searched["weights"] | searched.get("arch", set())
     assert retrained["test"] == searched["test"]
     assert not retrained["test"] & retrained["weights"]
@@ -297,7 +297,7 @@ def test_retraining_takes_the_split_of_the_search_without_a_leak(trainer, tmp_pa
 @pytest.mark.parametrize("precision", ["64-true", "bf16-true", "bf16-mixed"])
 def test_images_come_in_the_precision_of_the_run(precision, tmp_path):
     data = SyntheticDataModule(num_images=24, height=8, width=8, batch_size=6, split="all", validate_on_test=True)
-    module = EvaluationModule("DARTS_V2", data.spec, init_channels=4, num_cells=3)
+    module = RetrainModule("DARTS_V2", data.spec, init_channels=4, num_cells=3)
     trainer = Trainer(
         accelerator="cpu", max_epochs=1, precision=precision, logger=False, enable_progress_bar=False,
         enable_model_summary=False, enable_checkpointing=False, default_root_dir=tmp_path,

@@ -9,7 +9,7 @@ from lit_nas.callbacks.out_of_memory import is_out_of_memory
 from lit_nas.data import SyntheticDataModule
 from lit_nas.engine import Fused, Reference
 from lit_nas.methods import DARTS
-from lit_nas.retrain import EvaluationModule, EvaluationOptim
+from lit_nas.retrain import RetrainModule, RetrainOptim
 from tests.methods.test_contract import fit
 from tests.support.tiny import INPUTS, SPACE, TINY
 
@@ -69,8 +69,8 @@ def test_memory_advice_knows_the_engine(engine, said, tmp_path):
 def test_memory_advice_for_retraining(tmp_path):
     trainer = Trainer(accelerator="cpu", logger=False, default_root_dir=tmp_path, accumulate_grad_batches=3)
     trainer.datamodule = SyntheticDataModule(batch_size=12)
-    optim = EvaluationOptim(auxiliary_weight=0.0)
-    module = EvaluationModule("DARTS_V1", INPUTS, init_channels=2, num_cells=3, optim=optim)
+    optim = RetrainOptim(auxiliary_weight=0.0)
+    module = RetrainModule("DARTS_V1", INPUTS, init_channels=2, num_cells=3, optim=optim)
     advice = ExplainMemory.advice(trainer, module)
     for part in (
         "trainer.accumulate_grad_batches (now 3)", "data.batch_size (now 12)", "model.init_channels (now 2)",

@@ -15,7 +15,7 @@ from lit_nas.cli import main
 from lit_nas.data import SyntheticDataModule
 from lit_nas.methods import DARTS
 from lit_nas.record.recorded_module import load_module
-from lit_nas.retrain import EvaluationModule
+from lit_nas.retrain import RetrainModule
 from lit_nas.search import SearchOptim
 from lit_nas.specs import ImageSpec, TextSpec
 from tests.methods.test_contract import changed, snapshot
@@ -233,7 +233,7 @@ def together(arguments, ranks, *bomb):
 def test_a_model_is_refused_data_of_another_kind_on_the_command_line(config, tmp_path, capsys):
     for model, data, message in (
         ("DARTS", "tests.support.text.GrammarDataModule", r"TextSpec(vocabulary=12), but DARTS is a model for images"),
-        ("EvaluationModule", "tests.support.text.GrammarDataModule", "EvaluationModule is a model for images"),
+        ("RetrainModule", "tests.support.text.GrammarDataModule", "RetrainModule is a model for images"),
         ("tests.support.text.LanguageSearch", "DigitsDataModule", "LanguageSearch is a model for token sequences"),
     ):
         folder = ["--trainer.default_root_dir", str(tmp_path / "run"), "--trainer.max_epochs", "1"]
@@ -246,8 +246,8 @@ def test_a_model_is_refused_data_of_another_kind_on_the_command_line(config, tmp
 def test_a_model_is_refused_data_of_another_kind_in_python(tmp_path):
     with pytest.raises(ValueError, match=r"spec is TextSpec\(vocabulary=5\), but DARTS is a model for images"):
         DARTS(TextSpec(5))
-    with pytest.raises(ValueError, match=r"EvaluationModule is a model for images, described by ImageSpec"):
-        EvaluationModule("DARTS_V2", TextSpec(5))
+    with pytest.raises(ValueError, match=r"RetrainModule is a model for images, described by ImageSpec"):
+        RetrainModule("DARTS_V2", TextSpec(5))
     with pytest.raises(ValueError, match=r"LanguageSearch is a model for token sequences, described by TextSpec"):
         LanguageSearch(ImageSpec())
     with pytest.raises(ValueError, match=r"SyntheticDataModule\.spec is ImageSpec.*a model for token sequences"):

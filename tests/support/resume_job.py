@@ -115,7 +115,7 @@ def _count_steps() -> list[int]:
 
 def _at_step(at: int, action) -> None:
     """Does something within the forward pass of training step `at`, counted from 0."""
-    from lit_nas.retrain import EvaluationModule
+    from lit_nas.retrain import RetrainModule
     from lit_nas.search import ImageSearchModule
     from tests.support.text import LanguageSearchModule
 
@@ -134,7 +134,7 @@ def _at_step(at: int, action) -> None:
 
     ImageSearchModule.loss = watch(ImageSearchModule.loss)
     LanguageSearchModule.losses_of = watch(LanguageSearchModule.losses_of)
-    EvaluationModule._smoothed_loss = watch(EvaluationModule._smoothed_loss)
+    RetrainModule._smoothed_loss = watch(RetrainModule._smoothed_loss)
 
 
 def _raise() -> None:
