@@ -112,7 +112,7 @@ class Search:
     def mixing(self) -> None:
         """What the relaxation costs within a step of one level: forward and backward."""
         mixture = self.architecture()
-        torch.autograd.grad(sum(cell.weights.sum() for cell in mixture.values()), self.logits)
+        torch.autograd.grad(sum(cell.weights.sum() for cell in mixture), self.logits)
 
     def second_order(self) -> None:
         """The architecture along the gradient after one virtual step, then the weights."""

@@ -1,4 +1,4 @@
-"""No step waits for its device, unless it logs or prunes."""
+"""No step waits for its device, unless it logs, prunes or draws what it executes."""
 
 from contextlib import ExitStack
 from dataclasses import replace
@@ -14,7 +14,7 @@ from lit_nas.callbacks import Prune, default_callbacks
 from lit_nas.pruning import Pruning
 from lit_nas.retrain import EvaluationModule
 from tests.support.meta_device import META, waits
-from tests.support.tiny import INPUTS, TINY, pair
+from tests.support.tiny import INPUTS, METHODS, TINY, pair
 
 STEPS = 2
 
@@ -86,7 +86,7 @@ QUICK = {("DARTS-first-order", 2), ("DARTS-second-order", 1), ("EntmaxDARTS", 1)
     ("name", "parts"),
     [
         pytest.param(name, parts, marks=() if (name, parts) in QUICK else pytest.mark.slow)
-        for name in TINY
+        for name in METHODS
         for parts in (1, 2)
     ],
 )

@@ -13,7 +13,12 @@ from lit_nas.record.run_folder import run_folder, writes
 
 __all__ = ("LogAlphas", "entropy", "margin")
 
-COLUMNS = ("epoch", "cell", "source", "target", "operation", "probability")
+Row = tuple[str, ...]
+FILES: dict[str, Row] = {
+    "alphas.csv": ("epoch", "cell", "source", "target", "operation", "probability"),
+    "edge_weights.csv": ("epoch", "cell", "source", "target", "weight"),
+}
+"""What is written, and its columns; the second one where edges have weights."""
 
 
 def entropy(probabilities: Tensor) -> Tensor:
@@ -30,44 +35,53 @@ def margin(probabilities: Tensor) -> Tensor:
 class LogAlphas(Callback):
     """Logs the mixing weights after every epoch, to all loggers and to `alphas.csv` in the run folder.
 
-    Scalars: `alpha/<cell>/<source>-<target>/<operation>` (mixing weight), and the means over the edges of a cell
-    `entropy/<cell>` (nats) and `margin/<cell>` (lead of the best operation); `skips/<cell>` counts the skip
+    Scalars: `alpha/<cell>/<source>-<target>/<operation>` (mixing weight, free of noise), and the means over the edges
+    of a cell `entropy/<cell>` (nats) and `margin/<cell>` (lead of the best operation); `skips/<cell>` counts the skip
     connections of the derived cell, while there is one. The file has the columns epoch, cell, source, target,
-    operation, probability. A resumed run goes on in the same file.
+    operation, probability; both have the candidates that an edge was built with. Where edges have weights of their
+    own, they are `edge/<cell>/<source>-<target>` and `edge_weights.csv` with the columns epoch, cell, source, target,
+    weight. A resumed run goes on in the same files.
     """
 
     def __init__(self) -> None:
-        self._rows: list[tuple[str, ...]] = []
+        self._rows: dict[str, list[Row]] = {name: [] for name in FILES}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes over the epochs that are behind the run, and drops those that it will train again."""
-        path = run_folder(trainer) / "alphas.csv"
-        self._rows = []
-        if writes(trainer) and trainer.current_epoch > 0 and path.exists():
-            with path.open(encoding="utf-8", newline="") as file:
-                rows = [tuple(row) for row in csv.reader(file)][1:]
-            self._rows = [row for row in rows if int(row[0]) < trainer.current_epoch]
+        self._rows = {name: [] for name in FILES}
+        for name, kept in self._rows.items():
+            path = run_folder(trainer) / name
+            if writes(trainer) and trainer.current_epoch > 0 and path.exists():
+                with path.open(encoding="utf-8", newline="") as file:
+                    rows = [tuple(row) for row in csv.reader(file)][1:]
+                kept += [row for row in rows if int(row[0]) < trainer.current_epoch]
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs and writes one epoch."""
         search = search_of(pl_module, self)
-        space, probabilities = search.architecture.space, search.architecture.probabilities()
-        derived, everything = search.derive_or_none(), dict[str, Tensor | float]()
-        for name, cell in space.cells.items():
+        architecture, derived, epoch = search.architecture, search.derive_or_none(), trainer.current_epoch
+        probabilities, weights = architecture.probabilities(), architecture.edge_probabilities()
+        everything: dict[str, Tensor | float] = {}
+        for name, cell in architecture.space.cells.items():
             table = probabilities[name]
-            values = {f"entropy/{name}": entropy(table).mean(), f"margin/{name}": margin(table).mean()}
+            everything |= {f"entropy/{name}": entropy(table).mean(), f"margin/{name}": margin(table).mean()}
             if derived is not None:
                 edges = derived.cells[name].edges if name in derived.cells else ()
-                values[f"skips/{name}"] = torch.tensor(float(sum(edge.operation == "skip_connect" for edge in edges)))
+                everything[f"skips/{name}"] = float(sum(edge.operation == "skip_connect" for edge in edges))
             for edge, (source, target) in enumerate(cell.edges):
-                for o, operation in enumerate(cell.operations):
-                    value = table[edge, o]
-                    values[f"alpha/{name}/{source}-{target}/{operation}"] = value
-                    row = (trainer.current_epoch, name, source, target, operation, repr(float(value)))
-                    self._rows.append(tuple(str(entry) for entry in row))
-            everything |= values
+                for o in cell.allowed[edge]:
+                    value, operation = table[edge, o], cell.operations[o]
+                    everything[f"alpha/{name}/{source}-{target}/{operation}"] = value
+                    self._add("alphas.csv", epoch, name, source, target, operation, repr(float(value)))
+                if weights:
+                    everything[f"edge/{name}/{source}-{target}"] = weights[name][edge]
+                    self._add("edge_weights.csv", epoch, name, source, target, repr(float(weights[name][edge])))
         search.log_now(everything)
-        if writes(trainer):
-            text = io.StringIO()
-            csv.writer(text).writerows([COLUMNS, *self._rows])
-            write_text(run_folder(trainer) / "alphas.csv", text.getvalue())
+        for name, rows in self._rows.items():
+            if writes(trainer) and rows:
+                text = io.StringIO()
+                csv.writer(text).writerows([FILES[name], *rows])
+                write_text(run_folder(trainer) / name, text.getvalue())
+
+    def _add(self, file: str, *entries: object) -> None:
+        self._rows[file].append(tuple(map(str, entries)))

@@ -200,7 +200,7 @@ def _any_genotype(model: SearchModule) -> Genotype:
     try:
         return model.derive()
     except EmptyCellError:
-        return default_deriver(space)(space, model.architecture.probabilities())
+        return default_deriver(space)(space, model.architecture.importance())
 
 
 # -- execute ---------------------------------------------------------------------------------------------------------

@@ -47,6 +47,6 @@ class ArgmaxPerEdge(Deriver):
         if cell.keeps_none:
             names = (cell.operations[best[edge]] if edge in best else "none" for edge in range(len(cell.edges)))
             edges = (Edge(name, *edge) for name, edge in zip(names, cell.edges, strict=True))
-            return CellGenotype(tuple(edges), cell.concat, cell.inputs)
+            return CellGenotype(tuple(edges), cell.concat, cell.num_inputs)
         connected = {edge: column for edge, column in best.items() if cell.operations[column] != "none"}
         return reachable_cell(cell, rows, connected)

@@ -58,7 +58,7 @@ def choices(cell: CellSpace, exclude: tuple[str, ...], masks: Masks | None) -> l
     Args:
         cell: The searched cell type.
         exclude: Names that may not be chosen.
-        masks: Active candidates; None means all.
+        masks: Active candidates; None means all that the edges have.
 
     Raises:
         ValueError: if the deriver excludes all operations of the cell, or the mask does not fit it.
@@ -70,9 +70,10 @@ def choices(cell: CellSpace, exclude: tuple[str, ...], masks: Masks | None) -> l
             f"{list(cell.operations)}. Exclude fewer (model.deriver.exclude) or search more (model.space.operations)."
         )
     if masks is None:
-        return [columns for _ in cell.edges]
+        return [[column for column in own if column in columns] for own in cell.allowed]
     active = _rows_of(cell, masks, "masks")
-    return [[column for column in columns if row[column]] for row in active]
+    rows = zip(cell.allowed, active, strict=True)
+    return [[column for column in own if column in columns and row[column]] for own, row in rows]
 
 
 def probability_rows(cell: CellSpace, probabilities: Mapping[str, Tensor]) -> list[list[float]]:

@@ -25,7 +25,7 @@ def reachable_cell(
     Raises:
         EmptyCellError: if no node of the output is reached.
     """
-    reached = set(range(cell.inputs))
+    reached = set(range(cell.num_inputs))
     edges: list[Edge] = []
     for node in cell.targets:  # edges point forward, so one pass is enough
         inbound = [
@@ -42,4 +42,4 @@ def reachable_cell(
             f"Nothing is left of cell '{cell.name}': no operation that could be chosen leads from its inputs to its "
             "output."
         )
-    return CellGenotype(tuple(edges), concat, cell.inputs)
+    return CellGenotype(tuple(edges), concat, cell.num_inputs)

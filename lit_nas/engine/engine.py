@@ -19,7 +19,7 @@ class MixedCell(Protocol):
     space: CellSpace
     """Its DAG and candidates."""
     edges: nn.ModuleList
-    """For each edge of the DAG a `MixedEdge`."""
+    """For each edge of the DAG an `Edge`."""
 
 
 class Engine(ABC):
@@ -27,12 +27,15 @@ class Engine(ABC):
 
     @abstractmethod
     def __call__(self, cell: MixedCell, states: list[Tensor], mixture: CellMixture) -> list[Tensor]:
-        """Node t is the sum over its edges e and their active operations o of weights[e, o] * o(state of e's source).
+        """Node t is the sum over its edges of what they make of their source.
+
+        That is the sum over the active operations o of weights[e, o] * o(source) on a plain edge; other kinds do as
+        their own terms say (`lit_nas.edges`).
 
         Args:
             cell: The cell, whose edges hold the operations.
             states: Its inputs, each [B, C, H, W].
-            mixture: Weights and active pairs.
+            mixture: Weights and active pairs. An edge without such a pair takes no part.
 
         Returns:
             The nodes in order, each [B, C, H', W'] with H' = H, or H / 2 in a reduction cell; zeros where nothing

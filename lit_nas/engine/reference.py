@@ -18,15 +18,14 @@ class Reference(Engine):
 
     def __call__(self, cell: MixedCell, states: list[Tensor], mixture: CellMixture) -> list[Tensor]:
         """See `Engine`."""
-        states, inputs = list(states), len(states)
+        states, inputs, names = list(states), len(states), cell.space.operations
         for target in cell.space.targets:
             node: Tensor | None = None
             for index, (source, end) in enumerate(cell.space.edges):
-                if end != target:
-                    continue
-                for o in mixture.active[index]:
-                    operation = cell.edges[index].operations[cell.space.operations[o]]
-                    term = mixture.weights[index, o] * operation(states[source])
-                    node = term if node is None else node + term
+                if end == target and mixture.active[index]:
+                    weights = {names[column]: mixture.weights[index, column] for column in mixture.active[index]}
+                    beside = None if mixture.beside is None else mixture.beside[index]
+                    for term in cell.edges[index].terms(states[source], weights, beside):
+                        node = term if node is None else node + term
             states.append(empty_node(cell, states) if node is None else node)
         return states[inputs:]

@@ -3,7 +3,7 @@
 from lit_nas.networks.cell_inputs import CellInputs, check_image_size
 from lit_nas.networks.complexity import count_multiply_adds, count_weights
 from lit_nas.networks.darts_evaluation import EvaluationNetwork, FixedCell
-from lit_nas.networks.darts_search import MixedEdge, SearchCell, SearchNetwork
+from lit_nas.networks.darts_search import SearchCell, SearchNetwork
 from lit_nas.networks.nas_bench_201 import NasBench201Network, NasBench201SearchNetwork
 from lit_nas.networks.paper_networks import CIFARNetwork, ImageNetNetwork, NasBench201CIFARNetwork
 from lit_nas.networks.registry import build_evaluation_network, build_search_network, register_space
@@ -15,7 +15,6 @@ __all__ = (
     "EvaluationNetwork",
     "FixedCell",
     "ImageNetNetwork",
-    "MixedEdge",
     "NasBench201CIFARNetwork",
     "NasBench201Network",
     "NasBench201SearchNetwork",

@@ -5,13 +5,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lit_nas.architecture import CellMixture, Mixture
-from lit_nas.engine import Engine, Fused, MixedEdge
+from lit_nas.edges import EdgeKind, PlainEdges
+from lit_nas.engine import Engine, Fused
 from lit_nas.networks.cell_inputs import CellInputs, check_image_size
 from lit_nas.operations import ConvBN, OperationStyle
 from lit_nas.spaces import CellSpace, DartsSpace
 from lit_nas.specs import ImageSpec
 
-__all__ = ("MixedEdge", "SearchCell", "SearchNetwork")
+__all__ = ("SearchCell", "SearchNetwork")
 
 
 class SearchCell(nn.Module):
@@ -25,6 +26,7 @@ class SearchCell(nn.Module):
         reduced: Whether the last cell was a reduction cell.
         style: How the candidates are normalised.
         engine: What computes the nodes.
+        edges: What an edge makes of its candidates.
     """
 
     def __init__(
@@ -36,12 +38,13 @@ class SearchCell(nn.Module):
         reduced: bool,
         style: OperationStyle,
         engine: Engine,
+        edges: EdgeKind = PlainEdges(),
     ) -> None:
         super().__init__()
         self.space, self.engine = space, engine
         self.inputs = CellInputs(channels_before, channels_last, channels, reduced, affine=style.affine)
         self.edges = nn.ModuleList(
-            MixedEdge(space.operations, channels, space.stride(edge), style) for edge in range(len(space.edges))
+            edges.build(space.names(edge), channels, space.stride(edge), style) for edge in range(len(space.edges))
         )
 
     def forward(self, before: Tensor, last: Tensor, mixture: CellMixture) -> Tensor:
@@ -58,12 +61,15 @@ class SearchNetwork(nn.Module):
         space: What is searched.
         spec: Images and labels.
         engine: What computes the nodes of the cells.
+        edges: What an edge makes of its candidates.
 
     Raises:
-        ValueError: if the images are too small for the reductions.
+        ValueError: if the images are too small for the reductions, or the kind of edge does not fit the channels.
     """
 
-    def __init__(self, space: DartsSpace, spec: ImageSpec, engine: Engine | None = None) -> None:
+    def __init__(
+        self, space: DartsSpace, spec: ImageSpec, engine: Engine | None = None, edges: EdgeKind = PlainEdges()
+    ) -> None:
         super().__init__()
         layout, cells = space.layout, space.cells
         check_image_size(spec, sum(cells[position.cell].reduction for position in layout))
@@ -76,7 +82,7 @@ class SearchNetwork(nn.Module):
         for position in layout:
             cell = cells[position.cell]
             self.cells.append(
-                SearchCell(cell, before, last, position.channels, reduced, space.style, engine or Fused())
+                SearchCell(cell, before, last, position.channels, reduced, space.style, engine or Fused(), edges)
             )
             before, last, reduced = last, len(cell.targets) * position.channels, cell.reduction
         self.classifier = nn.Linear(last, spec.classes)
@@ -84,6 +90,6 @@ class SearchNetwork(nn.Module):
     def forward(self, images: Tensor, mixture: Mixture) -> Tensor:
         """[B, 3, H, W] and a mixture -> logits [B, K]."""
         before = last = self.stem(images)
-        for cell, kind in zip(self.cells, self.types, strict=True):
-            before, last = last, cell(before, last, mixture[kind])
+        for cell, mixed in zip(self.cells, mixture, strict=True):
+            before, last = last, cell(before, last, mixed)
         return self.classifier(F.adaptive_avg_pool2d(last, 1).flatten(1))

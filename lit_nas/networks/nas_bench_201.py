@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lit_nas.architecture import CellMixture, Mixture
+from lit_nas.edges import EdgeKind, PlainEdges
 from lit_nas.engine import Engine, Fused
 from lit_nas.genotype import CellGenotype, Genotype
 from lit_nas.networks.cell_inputs import check_image_size
-from lit_nas.networks.darts_search import MixedEdge
 from lit_nas.operations import EVALUATION, BatchNorm, ConvBN, OperationStyle, ReLUConvBN, build_operation, drop_path
 from lit_nas.spaces import CellSpace, NasBench201Space, Position
 from lit_nas.specs import ImageSpec
@@ -53,12 +53,22 @@ class NasBench201SearchCell(nn.Module):
         channels: C.
         style: How the candidates are normalised.
         engine: What computes the nodes.
+        edges: What an edge makes of its candidates.
     """
 
-    def __init__(self, space: CellSpace, channels: int, style: OperationStyle, engine: Engine) -> None:
+    def __init__(
+        self,
+        space: CellSpace,
+        channels: int,
+        style: OperationStyle,
+        engine: Engine,
+        edges: EdgeKind = PlainEdges(),
+    ) -> None:
         super().__init__()
         self.space, self.engine = space, engine
-        self.edges = nn.ModuleList(MixedEdge(space.operations, channels, 1, style) for _ in space.edges)
+        self.edges = nn.ModuleList(
+            edges.build(space.names(edge), channels, 1, style) for edge in range(len(space.edges))
+        )
 
     def forward(self, x: Tensor, mixture: CellMixture) -> Tensor:
         """[B, C, H, W] -> [B, C, H, W], the last node."""
@@ -127,21 +137,25 @@ class NasBench201SearchNetwork(nn.Module):
         space: What is searched.
         spec: Images and labels.
         engine: What computes the nodes of the cells.
+        edges: What an edge makes of its candidates.
 
     Raises:
-        ValueError: if the images are too small for the residual blocks.
+        ValueError: if the images are too small for the residual blocks, or the kind of edge does not fit the channels.
     """
 
-    def __init__(self, space: NasBench201Space, spec: ImageSpec, engine: Engine | None = None) -> None:
+    def __init__(
+        self, space: NasBench201Space, spec: ImageSpec, engine: Engine | None = None, edges: EdgeKind = PlainEdges()
+    ) -> None:
         super().__init__()
         check_image_size(spec, 2)
         channels, positions, cells = space.init_channels, _with_blocks(space.layout), space.cells
         self.stem = ConvBN(spec.channels, channels)
         self.types = tuple(position.cell for position in positions)
+        self.searched = tuple(number for number, kind in enumerate(self.types) if kind in cells)
         self.cells = nn.ModuleList()
         for kind, width, *_ in positions:
             self.cells.append(
-                NasBench201SearchCell(cells[kind], width, space.style, engine or Fused())
+                NasBench201SearchCell(cells[kind], width, space.style, engine or Fused(), edges)
                 if kind in cells
                 else ResidualBlock(channels, width)
             )
@@ -151,9 +165,9 @@ class NasBench201SearchNetwork(nn.Module):
 
     def features(self, images: Tensor, mixture: Mixture) -> Tensor:
         """[B, 3, H, W] and a mixture -> features [B, 4C], what the classifier sees."""
-        x = self.stem(images)
-        for cell, kind in zip(self.cells, self.types, strict=True):
-            x = cell(x, mixture[kind]) if kind in mixture else cell(x)
+        x, mixed = self.stem(images), dict(zip(self.searched, mixture, strict=True))
+        for number, cell in enumerate(self.cells):
+            x = cell(x, mixed[number]) if number in mixed else cell(x)
         return self.head(x)
 
     def forward(self, images: Tensor, mixture: Mixture) -> Tensor:

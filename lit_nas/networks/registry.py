@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from lit_nas.edges import EdgeKind, PlainEdges
 from lit_nas.engine import Engine
 from lit_nas.genotype import Genotype
 from lit_nas.networks.darts_search import SearchNetwork
@@ -38,7 +39,7 @@ class SpaceRow:
     space: type[SearchSpace]
     """What is searched."""
     search: Callable[..., nn.Module]
-    """(space, spec, engine) -> search network, which maps a batch and a mixture to logits."""
+    """(space, spec, engine, edges) -> search network, which maps a batch and a mixture to logits."""
     retrain: Mapping[str, RetrainNetwork] = field(default_factory=dict)
     """By name, what a genotype can be trained in; the first one unless another one is asked for."""
 
@@ -73,7 +74,7 @@ def register_space(
 
     Args:
         space: Its class, with a `name` of its own.
-        search: (space, spec, engine) -> search network, an `nn.Module` that maps a batch and a mixture to logits.
+        search: (space, spec, engine, edges) -> search network, a module that maps a batch and a mixture to logits.
         retrain: By name, what its genotypes can be trained in; the first one is the default.
 
     Raises:
@@ -91,13 +92,14 @@ def register_space(
     SPACES[space.name] = SpaceRow(space, search, retrain)
 
 
-def build_search_network(space: SearchSpace, spec: Any, engine: Engine) -> nn.Module:
+def build_search_network(space: SearchSpace, spec: Any, engine: Engine, edges: EdgeKind = PlainEdges()) -> nn.Module:
     """The search network of a space; maps a batch and a mixture to logits.
 
     Args:
         space: What is searched.
         spec: What data and model agree on, images and labels for example.
         engine: What computes the nodes of the cells.
+        edges: What an edge makes of its candidates.
 
     Raises:
         ValueError: if the space has no network or a layout that cannot be built, or `spec` does not fit it.
@@ -115,7 +117,7 @@ def build_search_network(space: SearchSpace, spec: Any, engine: Engine) -> nn.Mo
             f"hand over {spec}. Choose other data (data) or another space (model.space)."
         )
     space.check_layout()
-    return row.search(space, spec, engine)
+    return row.search(space, spec, engine, edges)
 
 
 def retrain_networks() -> dict[str, RetrainNetwork]:

@@ -8,7 +8,10 @@ classes publicly (see `lit_nas.record.names`).
 """
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Any
+
+import torch
 
 __all__ = ("FORMAT_VERSION", "MIGRATIONS", "migrate")
 
@@ -106,9 +109,28 @@ def _rename_inputs(checkpoint: Checkpoint) -> Checkpoint:
     return {**checkpoint, "lit_nas": {**record, "init_args": arguments}}
 
 
+def _tell_the_time(checkpoint: Checkpoint) -> Checkpoint:
+    """The clock of a search knows steps, epochs and their totals; before, it was the part of the search that is done.
+
+    Where the number of batches of an epoch was not saved, a run counts as a single step; likewise of epochs.
+    """
+    if "architecture.progress" not in checkpoint.get("state_dict", {}):
+        return checkpoint
+    state = copy(checkpoint["state_dict"])  # with the versions of its modules, which it has as an attribute
+    progress, run = state.pop("architecture.progress"), checkpoint["lit_nas"].get("run", {})
+    epochs = run.get("trainer", {}).get("max_epochs") or 1
+    steps = epochs * batches if (batches := run.get("batches")) else 1
+    for name, value in (("step", progress * steps), ("epoch", progress * epochs)):
+        state[f"architecture.clock.{name}"] = value
+    for name, total in (("total_steps", steps), ("total_epochs", epochs)):
+        state[f"architecture.clock.{name}"] = torch.full_like(progress, total)
+    state["architecture.seed"] = torch.tensor(run.get("seed_everything") or 0)  # nothing was drawn by it
+    return {**checkpoint, "state_dict": state}
+
+
 def _from_2(checkpoint: Checkpoint) -> Checkpoint:
-    """Version 3 names the specification that data and model agree on `spec`."""
-    found = _rename_inputs(checkpoint)
+    """Version 3 has a clock of steps and epochs and a seed of draws, and calls what data and model agree on `spec`."""
+    found = _tell_the_time(_rename_inputs(checkpoint))
     return {**found, "lit_nas": {**found["lit_nas"], "version": 3}}
 
 

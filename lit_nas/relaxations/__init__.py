@@ -1,8 +1,22 @@
 """Relaxations: small values that turn architecture parameters into mixing weights."""
 
+from lit_nas.relaxations.draw import Active, Draw, Level, Occasion
 from lit_nas.relaxations.entmax import Entmax
-from lit_nas.relaxations.relaxation import Relaxation
+from lit_nas.relaxations.gumbel_softmax import GumbelSoftmax
+from lit_nas.relaxations.relaxation import Best, Mean, Relaxation
 from lit_nas.relaxations.sigmoid import Sigmoid
 from lit_nas.relaxations.softmax import Softmax
 
-__all__ = ("Entmax", "Relaxation", "Sigmoid", "Softmax")
+__all__ = (
+    "Active",
+    "Best",
+    "Draw",
+    "Entmax",
+    "GumbelSoftmax",
+    "Level",
+    "Mean",
+    "Occasion",
+    "Relaxation",
+    "Sigmoid",
+    "Softmax",
+)

@@ -6,6 +6,7 @@ what the latter name as future work; their form is ours.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -13,8 +14,10 @@ from entmax import entmax15, sparsemax
 from torch import Tensor
 from torch.autograd import Function
 
+from lit_nas.clock import Time
 from lit_nas.precision import widest_float
 from lit_nas.relaxations.relaxation import Relaxation
+from lit_nas.schedules import Constant, Linear, Schedule, Steps
 
 __all__ = ("Entmax",)
 
@@ -51,34 +54,29 @@ class Entmax(Relaxation):
                 f"{self.start}."
             )
 
-    def __call__(self, logits: Tensor, mask: Tensor, progress: Tensor) -> Tensor:
+    def probabilities(self, logits: Tensor, mask: Tensor, clock: Time) -> Tensor:
         """[E, O] -> [E, O]; a row sums to 1, or to 0 where nothing is active."""
         safe = mask | ~mask.any(-1, keepdim=True)  # nothing is no distribution
         with torch.autocast(logits.device.type, enabled=False):
             z = logits.to(widest_float(logits.device)).masked_fill(~safe, float("-inf"))
             with torch.no_grad():
-                weights, alpha = self._weights(z, progress)
+                weights, alpha = self._weights(z, clock)
             return (_Entmax.apply(z, weights, alpha) * mask).to(logits.dtype)
 
-    def sparsity(self, progress: Tensor) -> Tensor:
-        """Alpha at a point of the search.
-
-        Args:
-            progress: 0-dim, the part of the search that is done.
-
-        Returns:
-            0-dim float64, where the device has it.
-        """
-        done = progress.to(widest_float(progress.device))
+    @cached_property
+    def sparsity(self) -> Schedule:
+        """Alpha over the search."""
         if self.start is None:
-            return torch.full_like(done, self.alpha)
-        if self.stairs is not None:
-            done = (done * self.stairs).floor().clamp(max=self.stairs - 1) / (self.stairs - 1)
-        return self.start + (self.alpha - self.start) * done
+            return Constant(self.alpha)
+        if self.stairs is None:
+            return Linear(self.start, self.alpha)
+        last = self.stairs - 1
+        return Steps(tuple(self.start + (self.alpha - self.start) * (stair / last) for stair in range(self.stairs)))
 
-    def _weights(self, z: Tensor, progress: Tensor) -> tuple[Tensor, Tensor]:
+    def _weights(self, z: Tensor, clock: Time) -> tuple[Tensor, Tensor]:
         """Entmax of z, without its gradient, and alpha."""
-        alpha = self.sparsity(progress)
+        now = self.sparsity(clock)
+        alpha = now.to(z) if isinstance(now, Tensor) else z.new_full((), now)
         if self.start is None or self.start == self.alpha:
             if self.alpha < NEARLY_ONE:
                 return z.softmax(-1), alpha

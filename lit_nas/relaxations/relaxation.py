@@ -1,29 +1,146 @@
 """What a relaxation is: logits in, mixing weights out."""
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-__all__ = ("Relaxation",)
+from lit_nas.clock import Moment, Time
+from lit_nas.relaxations.draw import Draw, Occasion, active_columns
+
+__all__ = ("Best", "Mean", "Relaxation", "one_of_each")
 
 
 class Relaxation(ABC):
-    """Turns architecture parameters into mixing weights. A value: no parameters, no state."""
+    """Turns architecture parameters into mixing weights. A value: no parameters, no state.
+
+    A relaxation gives two things. `probabilities` are free of noise; logs, derivation, tables, pruning, checkpoints and
+    evaluation see them, and a deterministic relaxation defines nothing else. One that samples has `samples` True and
+    says what a step computes, in two parts: `draw` runs on the host, once for each step and level, and tells which
+    candidates are executed; `weights` runs in each forward pass and is differentiable. The rows are edges and the
+    columns operations; where edges are weighted, the rows are nodes and the columns the edges that lead to them.
+
+    How the sampled methods fit in:
+
+    - Gumbel-softmax with soft samples (SNAS): `draw` keeps the noise and all active candidates, `weights` is the
+      softmax of logits and noise; `per_cell` gives each cell noise of its own. See `GumbelSoftmax`.
+    - Gumbel-softmax with hard samples (GDAS): `draw` also keeps the one-hot argmax and executes it alone; `weights` has
+      its value, and the gradient of the soft sample.
+    - Binary gates (ProxylessNAS): `draw` looks at `occasion.level`. One path is drawn where the weights move, two where
+      the architecture does; the gate g is 1 for one of the two, and `weights` is g + q - q.detach(), with q the softmax
+      over both: then the gradient at the weight of each path is what the paper calls that of its gate.
+    - Several samples a step (PARSEC): `with architecture.drawing(level, sample=k)` draws for each k; `draw` executes
+      the child, `weights` are its ones, and the method computes its gradient from `probabilities` and the children.
+    - Operation dropout (DropNAS): `draw` keeps a random part of each group of `occasion.names`, and `weights` is the
+      softmax over those.
+    - Parameters on a simplex (GAEA): `initial` is uniform over the mask, `probabilities` are the parameters themselves,
+      and the optimiser keeps them on the simplex. With `draw` of their logarithms they are sampled, too.
+    """
+
+    @property
+    def samples(self) -> bool:
+        """Whether a step needs a `draw`."""
+        return False
+
+    @property
+    def skips(self) -> bool:
+        """Whether a draw may leave out active candidates, whose weights then have no gradient."""
+        return self.samples
+
+    @property
+    def per_cell(self) -> bool:
+        """Whether each cell has a draw of its own; otherwise cells of a type share one."""
+        return False
 
     @abstractmethod
-    def __call__(self, logits: Tensor, mask: Tensor, progress: Tensor) -> Tensor:
-        """Mixing weights of one forward pass.
+    def probabilities(self, logits: Tensor, mask: Tensor, clock: Time) -> Tensor:
+        """Mixing weights without noise.
 
         Args:
             logits: [E, O].
             mask: bool [E, O], True where a candidate is active.
-            progress: 0-dim, the part of the search that is done, in [0, 1].
+            clock: Where the search is.
 
         Returns:
             [E, O]; exactly 0 where the mask is False.
         """
 
-    def initial(self, edges: int, operations: int) -> Tensor:
-        """Start values of the parameters, [E, O]: normal with standard deviation 1e-3, as in DARTS."""
-        return 1e-3 * torch.randn(edges, operations)
+    def draw(self, logits: Tensor, mask: Tensor, clock: Moment, occasion: Occasion) -> Draw:
+        """What is random in a step, and what is executed; without chance all active candidates are.
+
+        Args:
+            logits: float64 [E, O] on the CPU, detached.
+            mask: bool [E, O] on the CPU.
+            clock: In numbers of the host.
+            occasion: For what it is made.
+        """
+        return Draw(active_columns(mask))
+
+    def weights(self, logits: Tensor, mask: Tensor, clock: Time, draw: Draw) -> Tensor:
+        """Mixing weights of a forward pass, with gradients to the logits; must not wait for the device.
+
+        Args:
+            logits: [E, O].
+            mask: bool [E, O], True where a candidate is active.
+            clock: Where the search is.
+            draw: What was drawn, its numbers on the device of the logits.
+
+        Returns:
+            [E, O]; entries of candidates that are not executed do not matter.
+        """
+        return self.probabilities(logits, mask, clock)
+
+    def initial(self, mask: Tensor) -> Tensor:
+        """Start values of the parameters, [E, O]: normal with standard deviation 1e-3, as in DARTS.
+
+        Args:
+            mask: bool [E, O], the candidates that there are.
+        """
+        return 1e-3 * torch.randn(mask.shape)
+
+
+@dataclass(frozen=True)
+class Mean(Relaxation):
+    """Another relaxation without chance: all active candidates, by their probabilities."""
+
+    of: Relaxation
+    """The other one."""
+
+    def probabilities(self, logits: Tensor, mask: Tensor, clock: Time) -> Tensor:
+        """Those of the other one, [E, O] -> [E, O]."""
+        return self.of.probabilities(logits, mask, clock)
+
+
+@dataclass(frozen=True)
+class Best(Mean):
+    """The most probable candidate of another relaxation, alone and with weight 1."""
+
+    @property
+    def samples(self) -> bool:
+        """As it says on the host what is executed, although nothing is random."""
+        return True
+
+    def draw(self, logits: Tensor, mask: Tensor, clock: Moment, occasion: Occasion) -> Draw:
+        """See `one_of_each`."""
+        return one_of_each(self.of.probabilities(logits, mask, clock), mask)
+
+    def weights(self, logits: Tensor, mask: Tensor, clock: Time, draw: Draw) -> Tensor:
+        """Ones and zeros, [E, O]."""
+        return draw.numbers
+
+
+def one_of_each(values: Tensor, mask: Tensor) -> Draw:
+    """Executes the active candidate of each edge with the largest value; its weight is 1.
+
+    Args:
+        values: [E, O] on the CPU.
+        mask: bool [E, O] on the CPU; a row without any executes nothing.
+
+    Returns:
+        The draw, whose numbers are one-hot, [E, O].
+    """
+    largest = values.masked_fill(~mask, float("-inf")).argmax(-1)
+    chosen = F.one_hot(largest, mask.shape[-1]).bool() & mask
+    return Draw(active_columns(chosen), chosen.to(values.dtype))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from lit_nas.clock import Time
 from lit_nas.relaxations.relaxation import Relaxation
 
 __all__ = ("Sigmoid",)
@@ -13,6 +14,6 @@ __all__ = ("Sigmoid",)
 class Sigmoid(Relaxation):
     """Each candidate is weighted by itself (FairDARTS, Chu et al. 2020, https://arxiv.org/abs/1911.12126)."""
 
-    def __call__(self, logits: Tensor, mask: Tensor, progress: Tensor) -> Tensor:
+    def probabilities(self, logits: Tensor, mask: Tensor, clock: Time) -> Tensor:
         """[E, O] -> [E, O]; each active entry in (0, 1)."""
         return logits.sigmoid() * mask

@@ -15,6 +15,7 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from lit_nas.batches import by_role
+from lit_nas.clock import Moment
 from lit_nas.genotype import Genotype, load_genotype
 from lit_nas.image_batches import CheckedBatches, ImageBatch, Prediction, images_of, predict
 from lit_nas.internals import data_of
@@ -22,6 +23,7 @@ from lit_nas.networks import RetrainNetwork
 from lit_nas.networks.registry import build_evaluation_network, find_retrain_network
 from lit_nas.optim import CosineLR, DartsSGD, OptimizerCallable, SchedulerCallable, fit_to_run, is_spanning, make_part
 from lit_nas.record.recorded_module import RecordedModule
+from lit_nas.schedules import Linear
 from lit_nas.specs import ImageSpec, Spec
 
 __all__ = ("EvaluationModule", "EvaluationOptim")
@@ -137,7 +139,8 @@ class EvaluationModule(CheckedBatches, RecordedModule):
     @property
     def drop_probability(self) -> float:
         """Chance of dropping a path in this epoch."""
-        return self.optim.drop_path * self.current_epoch / self.trainer.max_epochs
+        now = Moment(0.0, float(self.current_epoch), total_epochs=float(self.trainer.max_epochs))
+        return float(Linear(0.0, self.optim.drop_path, every="epoch")(now))
 
     def spans_run(self) -> str:
         """Dropped paths, and a schedule without a length of its own."""

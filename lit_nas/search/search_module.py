@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -65,7 +66,8 @@ class SearchModule(RecordedModule, ABC):
     order: int = 1
     """Order of the architecture gradient; 2 restricts the optimiser of the weights."""
     leaves_weights_unused: bool = False
-    """Whether a step may leave weights without a gradient, those of pruned or sampled candidates for example."""
+    """Whether a step may leave weights without a gradient, those of pruned candidates for example; not needed for those
+    that a relaxation does not draw."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,7 +125,7 @@ class SearchModule(RecordedModule, ABC):
         """
         optimizer = self.optimizers()[0]
         optimizer.zero_grad()
-        with frozen(self.architecture.parameters()):
+        with frozen(self.architecture.parameters()), self.architecture.drawing("weights"):
             value = self.gradients.put("weights", loss, batch, self._weights)
         value = self._log_loss("weights", value, batch)
         optimizer.step()
@@ -160,7 +162,8 @@ class SearchModule(RecordedModule, ABC):
         optimizer, logits = self.optimizers()[0], list(self.architecture.parameters())
         optimizer.zero_grad()
         scale = self.gradients.scale()
-        value = self.gradients.put("both", loss, batch, [*self._weights, *logits])
+        with self.architecture.drawing("both"):
+            value = self.gradients.put("both", loss, batch, [*self._weights, *logits])
         gradient = [torch.zeros_like(p) if p.grad is None else p.grad for p in logits]
         for parameter in logits:  # nothing of this step may reach the next one, least of all an overflow
             parameter.grad = None
@@ -183,7 +186,7 @@ class SearchModule(RecordedModule, ABC):
         if not self.arch_moves:
             return None
         scale, logits = self.gradients.scale(), list(self.architecture.parameters())
-        with frozen(self._weights), frozen_statistics(self.norms):
+        with frozen(self._weights), frozen_statistics(self.norms), self.architecture.drawing("arch"):
             gradient, value = self.gradients.take("arch", loss, batch, logits, scale)
         self._apply_or_lower(scale.unscale(self.gradients.mean_over_ranks(gradient)), scale)
         return self._log_loss("arch", value / scale.value, batch)
@@ -205,7 +208,8 @@ class SearchModule(RecordedModule, ABC):
         if not self.arch_moves:
             return None
         # differences of losses need float32, whatever the precision of the run
-        with torch.autocast(self.device.type, enabled=False), frozen_statistics(self.norms):
+        no_cast = torch.autocast(self.device.type, enabled=False)
+        with no_cast, frozen_statistics(self.norms), self.architecture.drawing("arch"):
             gradient, value = unrolled_gradient(
                 lambda: (share * loss(part) for part, share in self.gradients.parts(validation)),
                 lambda: (share * loss(part) for part, share in self.gradients.parts(training)),
@@ -248,12 +252,12 @@ class SearchModule(RecordedModule, ABC):
         masks = {name: architecture.mask(name).cpu() for name in architecture.space.cells}
         rule = default_deriver(architecture.space) if self.deriver is None else self.deriver
         try:
-            genotype = rule(architecture.space, architecture.probabilities(), masks)
+            genotype = rule(architecture.space, architecture.importance(), masks)
         except EmptyCellError as error:
             advice = (
                 "Search again with milder pruning (a smaller threshold or alpha, a later from_epoch, or guard: true): "
                 "what has been pruned does not come back."
-                if not all(bool(mask.all()) for mask in masks.values())
+                if architecture.pruned
                 else "Search on, or keep `none` from being chosen (model.deriver.exclude: [none])."
             )
             raise EmptyCellError(f"{error} {advice}") from error
@@ -299,11 +303,12 @@ class SearchModule(RecordedModule, ABC):
             check_run(self)
             with suppress(EmptyCellError):
                 self.derive()  # a rule that cannot choose among the candidates says so now
-            if self.leaves_weights_unused and isinstance(self.trainer.strategy, DDPStrategy):
+            leaves_unused = self.leaves_weights_unused or self.architecture.skips
+            if leaves_unused and isinstance(self.trainer.strategy, DDPStrategy):
                 expect_unused_parameters(self.trainer.strategy)
             # DDP must not wait for gradients of the architecture in a backward pass of the weights
-            names = self.architecture.state_dict(keep_vars=True)
-            keep_out_of_ddp(self, (f"architecture.{name}" for name in names))
+            tensors = (*self.architecture.named_parameters(), *self.architecture.named_buffers())
+            keep_out_of_ddp(self, (f"architecture.{name}" for name, _ in tensors))
 
     def configure_optimizers(self) -> list[Any]:
         """Weights first, architecture second."""
@@ -343,6 +348,13 @@ class SearchModule(RecordedModule, ABC):
         if self.trainer.world_size > 1:
             for tensor in self.architecture.state_dict(keep_vars=True).values():
                 torch.distributed.broadcast(tensor.data, 0)
+            self.architecture.forget()
+
+    def on_train_start(self) -> None:
+        """Tells the clock how long the run is."""
+        super().on_train_start()
+        trainer = self.trainer
+        self.architecture.clock.start(trainer.max_epochs * trainer.num_training_batches, trainer.max_epochs)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Checks that there is a batch for each role, and sets the clock.
@@ -351,8 +363,10 @@ class SearchModule(RecordedModule, ABC):
             ValueError: naming the parts that are missing.
         """
         check_roles(batch, self.roles, type(self).__name__)
-        done = (self.current_epoch + batch_idx / self.trainer.num_training_batches) / self.trainer.max_epochs
-        self.architecture.progress.fill_(done)
+        loop, batches = self.trainer.fit_loop.epoch_loop, self.trainer.num_training_batches
+        # data without a length count their batches as they come
+        step = self.current_epoch * batches + batch_idx if isfinite(batches) else loop.total_batch_idx
+        self.architecture.clock.set(step, self.current_epoch + batch_idx / batches)
         self._batch = batch_idx
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:

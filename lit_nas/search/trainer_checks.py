@@ -88,6 +88,7 @@ def check_graphs(module: SearchModule) -> None:
     engines = {getattr(part, "engine", None) for part in module.network.modules()}
     recomputes = any(isinstance(engine, Engine) and engine.recomputes for engine in engines)
     for unsupported, requirement in (
+        (module.architecture.samples, "a relaxation that draws nothing: a graph replays the candidates of its capture"),
         (recomputes, "model.engine.checkpoint false, because recomputation reads random states on the host"),
         (module.device.type != "cuda", f"a GPU, but runs on {module.device.type}"),
         (module.order != 1, "the first order: order 2 moves the weights within a step"),

@@ -3,9 +3,10 @@
 Paper: Liu, Simonyan, Yang, ICLR 2019, https://arxiv.org/abs/1806.09055, section 3.1 and appendix A.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from lit_nas.spaces.space import MOST_CELLS, CellSpace, Position, SearchSpace
+from lit_nas.spaces.space import MOST_CELLS, CellSpace, Position, SearchSpace, candidates_by_cell
 
 __all__ = ("DARTS_OPERATIONS", "DartsSpace", "reduction_places")
 
@@ -39,7 +40,7 @@ class DartsSpace(SearchSpace):
     search network 1,930,618 weights for 10 classes.
 
     Raises:
-        ValueError: if a number is too small or too large or an operation is unknown.
+        ValueError: if a number is too small or too large, an operation is unknown, or candidates do not fit the cells.
     """
 
     name = "darts"
@@ -56,6 +57,9 @@ class DartsSpace(SearchSpace):
     """Candidate names; any subset or extension of the known operations."""
     stem_multiplier: int = 3
     """The stem makes `stem_multiplier * init_channels` channels."""
+    candidates: Mapping[str, Sequence[Sequence[str]]] | None = field(default=None, hash=False)
+    """Cell type -> for each edge the candidates that it has, out of `operations`; only these are built. None, or a cell
+    type that is left out, means all operations on all edges."""
 
     def __post_init__(self) -> None:
         for name, least in (("init_channels", 1), ("num_cells", 3), ("nodes", 1), ("stem_multiplier", 1)):
@@ -67,15 +71,18 @@ class DartsSpace(SearchSpace):
         if self.init_channels % 2:
             raise ValueError(f"space.init_channels must be even (factorised reduction), not {self.init_channels}.")
         object.__setattr__(self, "operations", tuple(self.operations))  # lists come from YAML
-        _ = self.cells  # validates the operations
+        if self.candidates is not None:
+            object.__setattr__(self, "candidates", candidates_by_cell(self.candidates, ("normal", "reduce")))
+        _ = self.cells  # validates operations and candidates
 
     @property
     def cells(self) -> dict[str, CellSpace]:
         """The types `normal` and `reduce`, over the same DAG."""
         edges = tuple((source, target) for target in range(2, 2 + self.nodes) for source in range(target))
+        own = self.candidates or {}
         return {
-            "normal": CellSpace("normal", self.operations, edges),
-            "reduce": CellSpace("reduce", self.operations, edges, reduction=True),
+            name: CellSpace(name, self.operations, edges, reduction=name == "reduce", candidates=own.get(name, ()))
+            for name in ("normal", "reduce")
         }
 
     @property

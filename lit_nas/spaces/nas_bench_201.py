@@ -3,13 +3,13 @@
 Paper: Dong, Yang, ICLR 2020, https://arxiv.org/abs/2001.00326, section 2.1.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from lit_nas.operations import OperationStyle
 from lit_nas.spaces.nas_bench_201_strings import CELL_EDGES, CELL_OPERATIONS
-from lit_nas.spaces.space import MOST_CELLS, CellSpace, Position, SearchSpace
+from lit_nas.spaces.space import MOST_CELLS, CellSpace, Position, SearchSpace, candidates_by_cell
 
 if TYPE_CHECKING:
     from lit_nas.genotype import CellGenotype
@@ -28,7 +28,7 @@ class NasBench201Space(SearchSpace):
     1,692,826 weights for 10 classes.
 
     Raises:
-        ValueError: if a number does not fit or an operation is not of this space.
+        ValueError: if a number does not fit, an operation is not of this space, or the candidates do not fit the cell.
     """
 
     name = "nas_bench_201"
@@ -42,6 +42,9 @@ class NasBench201Space(SearchSpace):
     """Candidate names; any of the five."""
     track_running_stats: bool = False
     """Whether BatchNorm within the candidates keeps running statistics; without, it always normalises by the batch."""
+    candidates: Mapping[str, Sequence[Sequence[Operation]]] | None = field(default=None, hash=False)
+    """Cell type -> for each edge the candidates that it has, out of `operations`; only these are built. None, or a cell
+    type that is left out, means all operations on all edges."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "operations", tuple(self.operations))  # lists come from YAML
@@ -50,7 +53,9 @@ class NasBench201Space(SearchSpace):
                 raise ValueError(f"space.{name} must be at least 1, not {getattr(self, name)}.")
         if 3 * self.cells_per_stage > MOST_CELLS:
             raise ValueError(f"space.cells_per_stage must be at most {MOST_CELLS // 3}, not {self.cells_per_stage}.")
-        _ = self.cells  # validates the operations
+        if self.candidates is not None:
+            object.__setattr__(self, "candidates", candidates_by_cell(self.candidates, ("normal",)))
+        _ = self.cells  # validates operations and candidates
         if foreign := sorted(set(self.operations) - set(CELL_OPERATIONS)):
             raise ValueError(
                 f"space.operations names {foreign}, which NAS-Bench-201 does not have. Known are: "
@@ -67,7 +72,9 @@ class NasBench201Space(SearchSpace):
     @property
     def cells(self) -> dict[str, CellSpace]:
         """The only type, `normal`."""
-        return {"normal": CellSpace("normal", self.operations, CELL_EDGES, inputs=1, outputs=(3,), keeps_none=True)}
+        own = (self.candidates or {}).get("normal", ())
+        cell = CellSpace("normal", self.operations, CELL_EDGES, 1, outputs=(3,), keeps_none=True, candidates=own)
+        return {"normal": cell}
 
     @property
     def layout(self) -> tuple[Position, ...]:

@@ -1,7 +1,7 @@
 """What a search space is: data. Networks are built from it, nothing is ever built into it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -12,7 +12,7 @@ from lit_nas.specs import ImageSpec, Spec
 if TYPE_CHECKING:
     from lit_nas.genotype import CellGenotype
 
-__all__ = ("MOST_CELLS", "CellSpace", "Position", "SearchSpace", "known_spaces")
+__all__ = ("MOST_CELLS", "CellSpace", "Position", "SearchSpace", "candidates_by_cell", "known_spaces")
 
 MOST_CELLS = 1000
 """Depth beyond which a number of cells is taken for a slip: building the network alone would take minutes."""
@@ -22,20 +22,21 @@ MOST_CELLS = 1000
 class CellSpace:
     """DAG of one cell type and the candidates on its edges.
 
-    States 0 .. inputs - 1 are the inputs of a cell, the following ones its nodes. Edge e of E leads from state
+    States 0 .. num_inputs - 1 are the inputs of a cell, the following ones its nodes. Edge e of E leads from state
     `edges[e][0]` to state `edges[e][1]`; rows of architecture parameters follow this order.
 
     Raises:
-        ValueError: if an operation is unknown or named twice, or an edge does not point forward.
+        ValueError: if an operation is unknown or named twice, an edge does not point forward, or the candidates of the
+            edges do not fit edges or operations.
     """
 
     name: str
     """Cell type, `normal` or `reduce` for example."""
     operations: tuple[str, ...]
-    """O candidate names on every edge."""
+    """O candidate names; columns of architecture parameters follow this order on all edges."""
     edges: tuple[tuple[int, int], ...]
     """E pairs (source, target), sorted by target and then by source."""
-    inputs: int = 2
+    num_inputs: int = 2
     """Number of input states."""
     reduction: bool = False
     """Whether edges that leave an input have stride 2."""
@@ -43,6 +44,8 @@ class CellSpace:
     """Nodes that make the output; none given means all."""
     keeps_none: bool = False
     """Whether a genotype holds all edges, those without a connection as `none`."""
+    candidates: tuple[tuple[str, ...], ...] = ()
+    """For each edge the names that it has; none given means that every edge has all operations."""
 
     def __post_init__(self) -> None:
         if not self.operations:
@@ -54,6 +57,36 @@ class CellSpace:
             raise ValueError(f"Cell '{self.name}' has an edge that does not point forward: {self.edges}.")
         if list(self.edges) != sorted(self.edges, key=lambda edge: (edge[1], edge[0])):
             raise ValueError(f"Cell '{self.name}' needs its edges sorted by target, then source: {self.edges}.")
+        if self.candidates:
+            self._check_candidates()
+
+    def _check_candidates(self) -> None:
+        where = f"space.candidates.{self.name}"
+        if len(self.candidates) != len(self.edges):
+            raise ValueError(
+                f"{where} names candidates for {len(self.candidates)} edges, but the cell has {len(self.edges)}. Give "
+                f"one list of operations for each of its edges (source, target), in this order: {list(self.edges)}."
+            )
+        for edge, names in zip(self.edges, self.candidates, strict=True):
+            if unknown := sorted(set(names) - set(self.operations)):
+                raise ValueError(
+                    f"{where} gives edge {edge} the operations {unknown}, which space.operations does not have: "
+                    f"{', '.join(self.operations)}."
+                )
+            if not names or len(set(names)) < len(names):
+                raise ValueError(
+                    f"{where} must give edge {edge} each operation once and at least one, not {list(names)}."
+                )
+
+    @cached_property
+    def allowed(self) -> tuple[tuple[int, ...], ...]:
+        """For each edge the columns of its candidates, ascending."""
+        rows = self.candidates or (self.operations,) * len(self.edges)
+        return tuple(tuple(sorted(map(self.operations.index, names))) for names in rows)
+
+    def names(self, edge: int) -> tuple[str, ...]:
+        """The candidates of edge number `edge`, in the order of the columns."""
+        return tuple(self.operations[column] for column in self.allowed[edge])
 
     @cached_property
     def targets(self) -> tuple[int, ...]:
@@ -67,7 +100,7 @@ class CellSpace:
 
     def stride(self, edge: int) -> int:
         """Stride of edge number `edge`: 2 where a reduction cell reads one of its inputs."""
-        return 2 if self.reduction and self.edges[edge][0] < self.inputs else 1
+        return 2 if self.reduction and self.edges[edge][0] < self.num_inputs else 1
 
 
 class Position(NamedTuple):
@@ -192,3 +225,24 @@ class SearchSpace(ABC):
 def known_spaces() -> dict[str, type[SearchSpace]]:
     """Search spaces by name: those of lit-nas, and those of your own that have been imported."""
     return dict(_KNOWN)
+
+
+def candidates_by_cell(
+    candidates: Mapping[str, Sequence[Sequence[str]]] | None, cells: Sequence[str]
+) -> dict[str, tuple[tuple[str, ...], ...]]:
+    """The candidates of each edge as a space keeps them; `CellSpace` checks the rows.
+
+    Args:
+        candidates: Cell type -> for each edge its names, lists as they come from YAML; a type that is left out has all
+            operations on all edges.
+        cells: The cell types of the space.
+
+    Raises:
+        ValueError: if a cell type is unknown or has no rows.
+    """
+    given = {} if candidates is None else candidates
+    if unknown := sorted(set(given) - set(cells)):
+        raise ValueError(f"space.candidates names the cells {unknown}; the space has {', '.join(cells)}.")
+    if empty := sorted(name for name, rows in given.items() if not rows):
+        raise ValueError(f"space.candidates gives {empty} no edges. Leave the cell out, and it has all operations.")
+    return {name: tuple(map(tuple, rows)) for name, rows in given.items()}

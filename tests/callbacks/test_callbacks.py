@@ -17,8 +17,8 @@ from tests.methods.test_contract import loader
 from tests.support.tiny import TINY
 
 
-def search(folder, epochs=2, logger=False, callbacks=(), **arguments):
-    module = TINY["DARTS-first-order"]()
+def search(folder, epochs=2, logger=False, callbacks=(), name="DARTS-first-order", **arguments):
+    module = TINY[name]()
     callbacks = list(callbacks) or [LogAlphas(), WriteGenotype(), MeasureCost()]
     trainer = Trainer(
         accelerator="cpu", max_epochs=epochs, default_root_dir=folder, logger=logger, callbacks=callbacks,
@@ -42,18 +42,20 @@ def test_entropy_and_margin():
     assert margin(torch.ones(2, 1)).tolist() == [1.0, 1.0]
 
 
-def test_alphas_csv_holds_every_probability_of_every_epoch(tmp_path):
-    module, _ = search(tmp_path)
+@pytest.mark.parametrize("method", ["DARTS-first-order", "DARTS-staged"])
+def test_alphas_csv_holds_every_probability_of_every_epoch(method, tmp_path):
+    module, _ = search(tmp_path, name=method)
     table = rows(tmp_path / "alphas.csv")
     assert list(table[0]) == ["epoch", "cell", "source", "target", "operation", "probability"]
     cells = module.architecture.space.cells
-    per_epoch = sum(len(cell.edges) * len(cell.operations) for cell in cells.values())
+    per_epoch = sum(len(columns) for cell in cells.values() for columns in cell.allowed)  # those that were built
+    assert per_epoch == {"DARTS-first-order": 80, "DARTS-staged": 53}[method]
     assert len(table) == 2 * per_epoch
     last = {(r["cell"], int(r["source"]), int(r["target"]), r["operation"]): float(r["probability"]) for r in table}
     for name, probabilities in module.architecture.probabilities().items():
         for edge, (source, target) in enumerate(cells[name].edges):
-            for o, operation in enumerate(cells[name].operations):
-                assert last[name, source, target, operation] == float(probabilities[edge, o])
+            for o in cells[name].allowed[edge]:
+                assert last[name, source, target, cells[name].operations[o]] == float(probabilities[edge, o])
     for epoch in ("0", "1"):
         sums = {}
         for r in table:

@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from tests.support.ddp_job import run
+from tests.support.edge_searches import EDGE_SEARCHES
 from tests.support.resume_job import differences
-from tests.support.tiny import TINY
+from tests.support.tiny import STAND_INS, TINY
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", [*TINY, *EDGE_SEARCHES])
 def test_two_processes_equal_one(name, tmp_path):
     check(name, tmp_path, 1e-5)
 
@@ -20,7 +21,7 @@ QUICK = {("DARTS-second-order", "32-true"), ("DARTS-second-order-exact", "64-tru
     ("name", "precision", "tolerance"),
     [
         pytest.param(name, precision, tolerance, marks=() if (name, precision) in QUICK else pytest.mark.slow)
-        for name in TINY
+        for name in [*TINY, *EDGE_SEARCHES]
         for precision, tolerance in (("32-true", 1e-5), ("64-true", 1e-12))
     ],
 )
@@ -49,3 +50,8 @@ def check(name, tmp_path, tolerance, **trainer):
     assert moved["network."] > 1e-4
     assert (moved["running_"] > 1e-4) == ("sync_batchnorm" in trainer)
     assert first["global_step"] == single["global_step"] == 3
+    # weights without a gradient have none on both sides: zeros would let momentum and weight decay move them
+    touched = [set(side["optimizers"][0]["state"]) for side in (first, single)]
+    assert touched[0] == touched[1]
+    everything = set(single["optimizers"][0]["param_groups"][0]["params"])
+    assert touched[0] < everything or name not in STAND_INS

@@ -152,7 +152,7 @@ def test_contract(name):
 
 def slow_choice(space_cell, table, mask, exclude, limit):
     """Every edge that could be chosen, node by node, on dictionaries and with explicit loops."""
-    chosen, reached = [], set(range(space_cell.inputs))
+    chosen, reached = [], set(range(space_cell.num_inputs))
     for node in space_cell.targets:
         inbound = []
         for e, (source, target) in enumerate(space_cell.edges):
@@ -223,3 +223,20 @@ def test_masks_of_another_space():
     probabilities = random_probabilities(0)
     with pytest.raises(ValueError, match="There are no masks for cell 'reduce'"):
         TopEdges()(SPACE, probabilities, {"normal": torch.ones(14, 8, dtype=torch.bool)})
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("name", ["ArgmaxPerEdge", "TopEdges"])
+def test_only_candidates_of_an_edge_are_chosen(name, masked):
+    rows = [["none", DARTS_OPERATIONS[1 + edge % 7]] for edge in range(14)]
+    space = DartsSpace(candidates={"reduce": rows})
+    masks = {kind: torch.ones(14, 8, dtype=torch.bool) for kind in space.cells} if masked else None
+    probabilities = random_probabilities(3, space)
+    for kind, table in probabilities.items():
+        table[:, 0] = 0.0  # so that both rules choose the other one
+        if masks is not None:
+            masks[kind] &= torch.tensor([[o in row for o in range(8)] for row in space.cells[kind].allowed])
+    cell = PUBLIC[name]()(space, probabilities, masks).cells["reduce"]
+    row_of = {edge: row for row, edge in enumerate(space.cells["reduce"].edges)}
+    assert cell.edges
+    assert all(edge.operation == rows[row_of[edge.source, edge.target]][1] for edge in cell.edges)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lit_nas.architecture import Architecture, CellMixture
+from lit_nas.edges import PlainEdges
 from lit_nas.engine import Fused, Reference
 from lit_nas.networks import SearchCell, build_search_network
 from lit_nas.networks.nas_bench_201 import NasBench201SearchCell
@@ -30,21 +31,23 @@ EDGES = tuple((source, target) for target in range(2, 5) for source in range(tar
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 
 
-def make_cell(kind="normal", operations=DARTS_OPERATIONS, channels=4, dtype=torch.float64, style=SEARCH):
+def make_cell(
+    kind="normal", operations=DARTS_OPERATIONS, channels=4, dtype=torch.float64, style=SEARCH, edges=PlainEdges()
+):
     space = CellSpace(kind, operations, EDGES, reduction=kind == "reduce")
-    return SearchCell(space, channels, channels, channels, False, style, Reference()).to(dtype)
+    return SearchCell(space, channels, channels, channels, False, style, Reference(), edges).to(dtype)
 
 
-def make_nas_bench_201_cell(channels=4, dtype=torch.float64, tracked=True):
+def make_nas_bench_201_cell(channels=4, dtype=torch.float64, tracked=True, edges=PlainEdges()):
     space = NasBench201Space(channels, track_running_stats=tracked)
-    return NasBench201SearchCell(space.cells["normal"], channels, space.style, Reference()).to(dtype)
+    return NasBench201SearchCell(space.cells["normal"], channels, space.style, Reference(), edges).to(dtype)
 
 
 def everything(cell):
     return tuple(tuple(range(len(cell.space.operations))) for _ in cell.space.edges)
 
 
-def results(engine, cell, active, size=8, batch=3, level="both", prepare=lambda cell: None, channels=4):
+def results(engine, cell, active, size=8, batch=3, level="both", prepare=lambda cell: None, channels=4, beside=False):
     """Everything that a step sees, by name, on a copy of the cell."""
     cell = copy.deepcopy(cell)
     prepare(cell)
@@ -54,17 +57,19 @@ def results(engine, cell, active, size=8, batch=3, level="both", prepare=lambda 
     def random(*shape):
         return torch.randn(shape, generator=draw, dtype=torch.float64).to(dtype)
 
-    states = [random(batch, channels, size, size).requires_grad_() for _ in range(cell.space.inputs)]
+    states = [random(batch, channels, size, size).requires_grad_() for _ in range(cell.space.num_inputs)]
     weights = random(len(cell.space.edges), len(cell.space.operations)).abs()
     weights.requires_grad_(level != "weights")
+    aside = random(len(cell.space.edges)).requires_grad_(level != "weights") if beside else None
     with frozen(cell.parameters() if level == "arch" else ()):
-        nodes = engine(cell, states, CellMixture(weights, active))
+        nodes = engine(cell, states, CellMixture(weights, active, aside))
         loss = sum((node * random(*node.shape)).sum() for node in nodes)
         if loss.requires_grad:
             loss.backward()
     found = {f"node {index}": node.detach() for index, node in enumerate(nodes)}
     found |= {f"gradient of state {index}": state.grad for index, state in enumerate(states)}
     found |= {"gradient of mixing weights": weights.grad}
+    found |= {} if aside is None else {"gradient of what is beside": aside.grad}
     found |= {f"gradient of {name}": parameter.grad for name, parameter in cell.named_parameters()}
     return found | dict(cell.named_buffers())
 
@@ -198,16 +203,6 @@ def test_states_have_the_layout_that_was_asked_for(layout, kept):
         assert state.is_contiguous() != kept
 
 
-def test_other_edges_are_refused():
-    class PartialEdge(nn.Module):
-        pass
-
-    cell = make_cell()
-    cell.edges[3] = PartialEdge()
-    with pytest.raises(TypeError, match=r"Fused cannot run edges of type PartialEdge; choose the engine Reference"):
-        Fused()(cell, [torch.zeros(1, 4, 8, 8)] * 2, CellMixture(torch.ones(9, 8), everything(cell)))
-
-
 def shuffle(cell):
     for buffer in cell.buffers():
         buffer.copy_(torch.rand(buffer.shape, generator=torch.Generator().manual_seed(2)) + 0.5)
@@ -302,7 +297,7 @@ def test_checkpoints_and_two_steps_of_a_network(engine, space):
 @pytest.mark.parametrize("kind", ["normal", "reduce", "nas_bench_201"])
 def test_second_derivatives(engine, kind):
     cell = make_nas_bench_201_cell(2) if kind == "nas_bench_201" else make_cell(kind, channels=2)
-    states = [torch.randn(2, 2, 4, 4, dtype=torch.float64) for _ in range(cell.space.inputs)]
+    states = [torch.randn(2, 2, 4, 4, dtype=torch.float64) for _ in range(cell.space.num_inputs)]
     shape = len(cell.space.edges), len(cell.space.operations)
     weights = torch.rand(shape, dtype=torch.float64, requires_grad=True)
     found = []

@@ -62,7 +62,7 @@ def test_one_dominant_operation_is_that_operation():
     logits = architecture.logits["normal"]
     logits.data.zero_()[:, 4] = 1e3
     states = [torch.randn(2, 4, 8, 8, dtype=torch.float64) for _ in range(2)]
-    mixed = Reference()(cell, states, architecture()["normal"])
+    mixed = Reference()(cell, states, architecture()[0])
     single = Reference()(cell, states, CellMixture(torch.ones(14, 8, dtype=torch.float64), ((4,),) * 14))
     for a, b in zip(mixed, single, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-13, atol=1e-13)
@@ -71,7 +71,7 @@ def test_one_dominant_operation_is_that_operation():
 def test_equal_logits_are_the_mean_of_the_operations():
     architecture = Architecture(DartsSpace(), Softmax())
     architecture.logits["normal"].data.zero_()
-    assert torch.equal(architecture()["normal"].weights, torch.full((14, 8), 1 / 8))
+    assert torch.equal(architecture()[0].weights, torch.full((14, 8), 1 / 8))
 
 
 def test_size_of_the_search_network():

@@ -15,6 +15,7 @@ from lit_nas.genotype import Genotype
 from lit_nas.record.recorded_module import load_module
 from lit_nas.retrain import EvaluationModule, EvaluationOptim
 from tests.support.tiny import INPUTS, TINY, pair
+from tests.support.tiny import METHODS as LISTED
 
 METHODS = pytest.mark.parametrize("name", TINY)
 
@@ -56,7 +57,7 @@ def changed(before, after, prefix: str) -> set[str]:
 
 
 def test_every_method_is_listed():
-    classes = {type(make()).__name__ for make in TINY.values()}
+    classes = {type(make()).__name__ for make in LISTED.values()}
     assert classes == set(lit_nas.methods.__all__)
 
 
@@ -71,7 +72,8 @@ def test_a_step_moves_both_levels(name, tmp_path):
     assert changed(before, after, "architecture.logits") == logits
     weights = {f"network.{key}" for key, _ in module.network.named_parameters()}
     moved = changed(before, after, "network.") & weights
-    assert len(moved) == len(weights)
+    assert moved <= weights if module.architecture.skips else moved == weights
+    assert moved
     assert all(value.isfinite().all() for value in after.values())
 
 
@@ -130,7 +132,9 @@ def test_running_statistics_are_those_of_a_plain_loop(name, tmp_path):
     plain.architecture.load_state_dict(seen[0])
     plain.network.train()
     images, _ = pair(0)
-    plain.network(images, plain.architecture())
+    with plain.architecture.drawing("both" if module.optim.level == "single" else "weights"):
+        for part in images.chunk(module.optim.accumulate):
+            plain.network(part, plain.architecture())
     expected, found = dict(plain.network.named_buffers()), dict(module.network.named_buffers())
     assert any("running_var" in key for key in expected)
     for key, value in expected.items():
@@ -141,7 +145,10 @@ def test_running_statistics_are_those_of_a_plain_loop(name, tmp_path):
 def test_every_architecture_parameter_gets_a_finite_gradient(name):
     module = TINY[name]()
     module.train()
-    module.loss(pair(0)).backward()
+    for step in range(20 if module.architecture.skips else 1):  # until each edge has drawn what has a gradient
+        module.architecture.clock.step.fill_(step)
+        module.architecture.forget()
+        module.loss(pair(0)).backward()
     for key, parameter in module.architecture.named_parameters():
         assert parameter.grad is not None, key
         assert parameter.grad.isfinite().all(), key
@@ -155,7 +162,7 @@ def test_configuration_survives_a_round_trip(name, tmp_path):
     assert yaml.safe_load(text) == dict(module.hparams)
     checkpoint = ModelCheckpoint(dirpath=tmp_path, save_last=True)
     fit(module, tmp_path, callbacks=[checkpoint])
-    again = load_module(checkpoint.last_model_path)
+    again = load_module(checkpoint.last_model_path, trust=("tests",))
     assert type(again) is type(module)
     assert dict(again.hparams) == dict(module.hparams)
     for key, value in module.state_dict().items():

@@ -127,7 +127,7 @@ def test_a_one_hot_mixture_equals_the_derived_cell(engine):
             if hasattr(searched, "conv"):
                 operation.conv.weight.data.copy_(searched.conv.weight)
     images = torch.randn(3, 3, 8, 8, dtype=torch.float64)
-    torch.testing.assert_close(search(images, {"normal": one_hot(MIXED)}), final(images)[0])
+    torch.testing.assert_close(search(images, [one_hot(MIXED)] * 3), final(images)[0])
 
 
 def test_convolutions_rectify_their_input_and_have_a_bias_in_search_only():

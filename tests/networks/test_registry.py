@@ -97,7 +97,7 @@ def test_a_space_without_a_row_is_refused(rows):
 
 
 def test_a_registered_space_has_its_networks(rows):
-    register_space(OtherSpace, lambda space, spec, engine: nn.Linear(spec.height, len(space.layout)))
+    register_space(OtherSpace, lambda space, spec, engine, edges: nn.Linear(spec.height, len(space.layout)))
     assert build_search_network(OtherSpace(), SMALL, Fused()).weight.shape == (1, 8)
     genotype = default_deriver(OtherSpace())(OtherSpace(), {"cell": torch.tensor([[0.6, 0.4]])})
     with pytest.raises(ValueError, match="'other_of_the_registry' was registered without a retraining network"):
@@ -122,7 +122,7 @@ def test_a_space_needs_a_name_to_be_registered(rows):
 
 def test_data_of_another_kind_are_refused(rows):
     for space in (OtherSpace, WordSpace):
-        register_space(space, lambda space, spec, engine: nn.Identity())
+        register_space(space, lambda space, spec, engine, edges: nn.Identity())
     assert isinstance(build_search_network(WordSpace(), WordSpec(), Fused()), nn.Identity)
     with pytest.raises(ValueError, match=r"space WordSpace are built for WordSpec, but the data hand over ImageSpec\("):
         build_search_network(WordSpace(), SMALL, Fused())

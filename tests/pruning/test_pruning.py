@@ -187,7 +187,7 @@ def test_one_living_candidate_per_edge_is_the_derived_cell():
         keep = nn.functional.one_hot(torch.tensor([2, 1, 0, 2, 1]), 3).bool()
         assert len(cell.edges) == 5
         architecture.prune(name, keep)
-    mixture = architecture()
+    mixture = dict(zip(module.network.types, architecture(), strict=True))
     genotype = module.derive()
     for name, cell in architecture.space.cells.items():
         assert torch.equal(mixture[name].weights, architecture.mask(name).float())

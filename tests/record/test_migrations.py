@@ -20,6 +20,7 @@ from tests.support.resume_job import differences, final_state, run
 
 FOLDER = Path(__file__).parents[1] / "resume" / "checkpoints"
 KINDS = pytest.mark.parametrize("kind", ["search", "retraining"])
+CLOCK = ("step", "epoch", "total_steps", "total_epochs")
 VERSIONS = pytest.mark.parametrize("version", range(1, FORMAT_VERSION))
 
 
@@ -37,7 +38,15 @@ def test_an_older_checkpoint_is_rebuilt(kind, version):
     assert saved["lit_nas"]["version"] == version
     module = load_module(path)
     assert type(module) is {"search": EntmaxDARTS, "retraining": EvaluationModule}[kind]
-    assert differences(saved["state_dict"], dict(module.state_dict())) == []
+    found, progress = dict(module.state_dict()), saved["state_dict"].pop("architecture.progress", None)
+    seed = found.pop("architecture.seed", None)
+    clock = {name: found.pop(f"architecture.clock.{name}") for name in CLOCK if progress is not None}
+    assert differences(saved["state_dict"], found) == []
+    if kind == "search":  # the number of batches is known since version 2
+        assert seed == 5
+        steps = 1 if version == 1 else 12
+        assert clock == {"step": steps * progress, "epoch": 3 * progress, "total_steps": steps, "total_epochs": 3}
+        torch.testing.assert_close(module.architecture.clock.progress, progress, rtol=0, atol=1e-15)
     record = read_checkpoint(path)["lit_nas"]
     assert record["version"] == FORMAT_VERSION
     assert record["run"]["trainer"]["max_epochs"] == 3

@@ -69,10 +69,10 @@ def test_a_checkpoint_of_another_class_is_named(checkpoint):
 
 def test_state_that_a_release_did_not_have_takes_its_initial_value(checkpoint, tmp_path):
     content = torch.load(checkpoint, weights_only=True)
-    del content["state_dict"]["architecture.progress"]
+    del content["state_dict"]["architecture.clock.step"]
     torch.save(content, tmp_path / "older.ckpt")
-    with pytest.warns(UserWarning, match="without the state 'architecture.progress'"):
-        assert load_module(tmp_path / "older.ckpt").architecture.progress == 0
+    with pytest.warns(UserWarning, match="without the state 'architecture.clock.step'"):
+        assert load_module(tmp_path / "older.ckpt").architecture.clock.step == 0
     for name in ("architecture.logits.normal", "network.stem.conv.weight"):
         content = torch.load(checkpoint, weights_only=True)
         del content["state_dict"][name]

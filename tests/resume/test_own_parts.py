@@ -29,7 +29,7 @@ from lit_nas.spaces import DartsSpace, SearchSpace
 class Tempered(Relaxation):
     temperature: float = 1.0
 
-    def __call__(self, logits, mask, progress):
+    def probabilities(self, logits, mask, clock):
         return (logits / self.temperature).softmax(-1) * mask
 
 

@@ -4,6 +4,7 @@ import shlex
 
 import pytest
 
+from tests.support.edge_searches import EDGE_SEARCHES
 from tests.support.resume_job import differences, final_state, run, write_config
 from tests.support.tiny import TINY
 
@@ -61,6 +62,12 @@ def interrupted(name, tmp_path, bomb, at, status, rest):
 def test_resume_is_bit_identical(name, bomb, at, status, rest, whole, tmp_path):
     expected = final_state(whole(name))
     assert differences(expected, interrupted(name, tmp_path, bomb, at, status, rest)) == []
+
+
+@pytest.mark.parametrize("name", EDGE_SEARCHES)
+def test_resume_is_bit_identical_on_every_kind_of_edge(name, whole, tmp_path):
+    expected = final_state(whole(name))
+    assert differences(expected, interrupted(name, tmp_path, "SIGTERM", 5, 143, 6)) == []
 
 
 def test_the_printed_command_continues_the_run(whole, tmp_path):

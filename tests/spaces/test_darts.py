@@ -55,3 +55,35 @@ def test_edges_must_point_forward_and_be_sorted():
         CellSpace("normal", ("none",), ((3, 2),))
     with pytest.raises(ValueError, match="sorted by target"):
         CellSpace("normal", ("none",), ((0, 3), (0, 2)))
+
+
+ROWS = [["none", "sep_conv_3x3"], ["skip_connect"], ["sep_conv_3x3"], ["max_pool_3x3", "none"], ["sep_conv_5x5"]]
+
+
+def test_edges_may_have_candidates_of_their_own():
+    space = DartsSpace(nodes=2, candidates={"reduce": [list(reversed(row)) for row in ROWS]})
+    cell = space.cells["reduce"]
+    assert [cell.names(edge) for edge in range(5)] == [tuple(row) for row in ROWS[:3]] + [
+        ("none", "max_pool_3x3"), ("sep_conv_5x5",),
+    ]  # fmt: skip
+    assert cell.allowed == ((0, 4), (3,), (4,), (0, 1), (5,))
+    assert space.cells["normal"].allowed == (tuple(range(8)),) * 5
+    assert space.cells["normal"].names(3) == space.operations
+    assert hash(space) == hash(DartsSpace(nodes=2))
+    assert space != DartsSpace(nodes=2)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "message"),
+    [
+        ({"normal": ROWS[:4]}, r"space\.candidates\.normal names candidates for 4 edges, but the cell has 5.*\(0, 2\)"),
+        ({"normal": [*ROWS[:4], ["sep"]]}, r"gives edge \(2, 3\) the operations \['sep'\], which space\.operations"),
+        ({"normal": [*ROWS[:4], []]}, r"must give edge \(2, 3\) each operation once and at least one, not \[\]"),
+        ({"normal": [*ROWS[:4], ["none", "none"]]}, r"each operation once"),
+        ({"normal": []}, r"gives \['normal'\] no edges"),
+        ({"other": ROWS}, r"names the cells \['other'\]; the space has normal, reduce"),
+    ],
+)
+def test_candidates_that_do_not_fit_are_refused(candidates, message):
+    with pytest.raises(ValueError, match=message):
+        DartsSpace(nodes=2, candidates=candidates)

@@ -14,7 +14,7 @@ def test_one_cell_type_with_six_edges():
     assert list(NasBench201Space().cells) == ["normal"]
     assert cell.edges == ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
     assert cell.operations == ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
-    assert (cell.inputs, cell.targets, cell.concat) == (1, (1, 2, 3), (3,))
+    assert (cell.num_inputs, cell.targets, cell.concat) == (1, (1, 2, 3), (3,))
     assert {cell.stride(edge) for edge in range(6)} == {1}
     assert get_args(Operation) == CELL_OPERATIONS
 
@@ -39,3 +39,11 @@ def test_fifteen_cells_in_three_stages():
 def test_bad_values_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         NasBench201Space(**arguments)
+
+
+def test_edges_may_have_candidates_of_their_own():
+    rows = [["nor_conv_3x3"], ["none", "skip_connect"], ["skip_connect"], ["none"], ["avg_pool_3x3"], ["nor_conv_1x1"]]
+    cell = NasBench201Space(candidates={"normal": rows}).cells["normal"]
+    assert cell.allowed == ((3,), (0, 1), (1,), (0,), (4,), (2,))
+    with pytest.raises(ValueError, match=r"space\.candidates names the cells \['reduce'\]; the space has normal"):
+        NasBench201Space(candidates={"reduce": rows})

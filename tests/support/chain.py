@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lit_nas.architecture import CellMixture, Mixture
-from lit_nas.engine import Engine, MixedEdge
+from lit_nas.edges import EdgeKind, MixedEdge, PlainEdges
+from lit_nas.engine import Engine
 from lit_nas.genotype import Genotype
 from lit_nas.networks import RetrainNetwork, register_space
 from lit_nas.operations import EVALUATION, BatchNorm, ConvBN, OperationStyle, build_operation, register_operation
@@ -72,7 +73,9 @@ class ChainCell(nn.Module):
         super().__init__()
         self.space, self.engine, self.shortcut = space, engine, "none" in space.operations
         before = position.channels_in or position.channels
-        self.edges = nn.ModuleList([MixedEdge(space.operations, before, space.stride(0), style, position.channels)])
+        self.edges = nn.ModuleList(
+            [MixedEdge(space.operations, before, space.stride(0), style, channels_out=position.channels)]
+        )
 
     def forward(self, x: Tensor, mixture: CellMixture) -> Tensor:
         (node,) = self.engine(self, [x], mixture)
@@ -82,7 +85,7 @@ class ChainCell(nn.Module):
 class ChainSearchNetwork(nn.Module):
     """Stem, blocks, global average pooling, linear classifier."""
 
-    def __init__(self, space: ChainSpace, spec: ImageSpec, engine: Engine) -> None:
+    def __init__(self, space: ChainSpace, spec: ImageSpec, engine: Engine, edges: EdgeKind = PlainEdges()) -> None:
         super().__init__()
         self.stem = ConvBN(spec.channels, space.width)
         self.types = tuple(position.cell for position in space.layout)
@@ -93,8 +96,8 @@ class ChainSearchNetwork(nn.Module):
 
     def forward(self, images: Tensor, mixture: Mixture) -> Tensor:
         x = self.stem(images)
-        for cell, kind in zip(self.cells, self.types, strict=True):
-            x = cell(x, mixture[kind])
+        for cell, mixed in zip(self.cells, mixture, strict=True):
+            x = cell(x, mixed)
         return self.classifier(F.adaptive_avg_pool2d(x, 1).flatten(1))
 
 

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 
 from lit_nas.relaxations import Entmax
+from tests.support.edge_searches import EDGE_SEARCHES
 from tests.support.tiny import INPUTS, TINY
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["lit_nas.cli.training", "tests.support.tiny"])
+PROCESSES.set_forkserver_preload(["lit_nas.cli.training", "tests.support.edge_searches"])
 
 
 def run(name: str, folder: Path, ranks: int, batch_size: int, **trainer: Any) -> list[dict[str, Any]]:
@@ -56,7 +57,7 @@ def _child(name: str, folder: Path, ranks: int, rank: int, port: int, batch_size
             module.network.eval()
 
     seed_everything(3 + rank)  # ranks must agree in spite of this
-    module = TINY[name]()
+    module = {**TINY, **EDGE_SEARCHES}[name]()
     if arguments.get("sync_batchnorm") and isinstance(module.architecture.relaxation, Entmax):
         # the gradient at a candidate that dies grows with alpha: at 8 it makes 1e-5 out of rounding in float64
         module.architecture.relaxation = Entmax(3.0)

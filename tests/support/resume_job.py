@@ -14,16 +14,17 @@ from typing import Any
 import torch
 import yaml
 
+from tests.support.edge_searches import EDGE_SEARCHES
 from tests.support.tiny import TINY
 
 STEPS, EPOCHS = 4, 3
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["lit_nas.cli.training", "tests.support.tiny"])
+PROCESSES.set_forkserver_preload(["lit_nas.cli.training", "tests.support.edge_searches"])
 
 
 def write_config(name: str, path: Path, **top: Any) -> Path:
     """Configuration of a method of `TINY` on synthetic images of its shape."""
-    module = TINY[name]()
+    module = {**TINY, **EDGE_SEARCHES}[name]()
     spec = module.spec
     arguments = {key: value for key, value in module.hparams.items() if key != "spec"}
     config = {

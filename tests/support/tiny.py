@@ -1,4 +1,7 @@
-"""Every method at a size that takes seconds. Cross-cutting tests walk over `TINY`: list a new method here."""
+"""Every method at a size that takes seconds. Cross-cutting tests walk over `TINY`: list a new method here.
+
+So do stand-ins, which show that a contract carries methods of its kind.
+"""
 
 from collections.abc import Callable
 
@@ -11,22 +14,40 @@ from lit_nas.relaxations import Entmax
 from lit_nas.search import SearchModule, SearchOptim
 from lit_nas.spaces import DartsSpace, NasBench201Space
 from lit_nas.specs import ImageSpec
+from tests.support.hard_gumbel import HardGumbel
 
 INPUTS = ImageSpec(channels=2, height=8, width=8, classes=3)
 SPACE = DartsSpace(init_channels=2, num_cells=3, nodes=2)
+# candidates that differ from edge to edge, in number as well
+STAGED = DartsSpace(
+    init_channels=2, num_cells=3, nodes=2,
+    candidates={
+        "normal": [
+            ["skip_connect", "sep_conv_3x3"], ["max_pool_3x3", "avg_pool_3x3", "none"], ["dil_conv_5x5", "none"],
+            ["sep_conv_5x5", "sep_conv_3x3", "dil_conv_3x3", "none"], ["avg_pool_3x3", "skip_connect"],
+        ],
+    },
+)  # fmt: skip
 # with running statistics, which the test of two processes needs: statistics of half a batch are other ones
 NAS_BENCH_201 = NasBench201Space(init_channels=2, cells_per_stage=1, track_running_stats=True)
 
-TINY: dict[str, Callable[[], SearchModule]] = {
+METHODS: dict[str, Callable[[], SearchModule]] = {
     "DARTS-first-order": lambda: DARTS(INPUTS, SPACE),
     "DARTS-second-order": lambda: DARTS(INPUTS, SPACE, order=2),
     "DARTS-second-order-exact": lambda: DARTS(INPUTS, SPACE, order=2, product="exact"),
     "DARTS-alternating": lambda: DARTS(INPUTS, SPACE, optim=SearchOptim(level="alternating")),
+    "DARTS-staged": lambda: DARTS(INPUTS, STAGED),
     "EntmaxDARTS": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(8.0), Pruning(every="step")),
     "EntmaxDARTS-bilevel": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(6.0, start=1.0), optim=SearchOptim()),
     "DARTS-nas-bench-201": lambda: DARTS(INPUTS, NAS_BENCH_201),
     "EntmaxDARTS-nas-bench-201": lambda: EntmaxDARTS(INPUTS, NAS_BENCH_201, Entmax(5.0), Pruning(every="step")),
 }
+STAND_INS: dict[str, Callable[[], SearchModule]] = {
+    "hard-gumbel": lambda: HardGumbel(INPUTS, SPACE),
+    "hard-gumbel-second-order": lambda: HardGumbel(INPUTS, SPACE, order=2, optim=SearchOptim(accumulate=2)),
+    "hard-gumbel-single-level": lambda: HardGumbel(INPUTS, SPACE, per_cell=True, optim=SearchOptim(level="single")),
+}
+TINY = METHODS | STAND_INS
 
 
 def pair(seed: int, size: int = 6) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +16,7 @@ from lit_nas.engine.fused.source import Source
 from lit_nas.engine.fused.statistics import BatchStatistics, Moments, normalise, without_bias
 from lit_nas.operations import AvgPool, DilatedConv, FactorizedReduce, MaxPool, ReLUConvBN, SeparableConv, pointwise
 
-__all__ = ("Run", "add", "weighted_sums")
+__all__ = ("Run", "add", "unchanged_buffers", "weighted_sums")
 
 Weights = Mapping[Group, Sequence[Tensor]]
 """For each group of convolutions the kernels, those of K modules side by side."""
@@ -88,6 +89,17 @@ def add(total: Tensor | None, term: Tensor) -> Tensor:
     return total + term if total._is_view() or total.dtype != term.dtype else total.add_(term)
 
 
+@contextmanager
+def unchanged_buffers(module: nn.Module, again: bool) -> Iterator[None]:
+    """Puts the buffers of a module back, if this is the second run of it on the same batch."""
+    saved = [buffer.clone() for buffer in module.buffers()] if again else []
+    try:
+        yield
+    finally:  # a second run is left by an exception when the backward pass has all that it needs
+        for buffer, value in zip(module.buffers(), saved, strict=False):  # nothing was saved in the first run
+            buffer.data.copy_(value)  # not seen by autograd, like the update itself
+
+
 def _totals(run: Run, bundle: Bundle) -> list[tuple[tuple[int, ...], Tensor]]:
     """Sums of the groups on the same edges: places of K edges, and [B, K * C, H', W']."""
     totals: dict[tuple[tuple[int, ...], bool], Tensor] = {}
@@ -105,10 +117,8 @@ def _totals(run: Run, bundle: Bundle) -> list[tuple[tuple[int, ...], Tensor]]:
 def _run_alone(run: Run, alone: Alone) -> Tensor:
     source, operation = run.source, alone.operation
     x = source.x if source.count == 1 else source.x.chunk(source.count, 1)[run.front.positions[alone.member]]
-    saved = [buffer.clone() for buffer in operation.buffers()] if run.again else []
-    out = operation(x)
-    for buffer, value in zip(operation.buffers(), saved, strict=False):  # nothing was saved in the first run
-        buffer.data.copy_(value)  # not seen by autograd, like the update itself
+    with unchanged_buffers(operation, run.again):
+        out = operation(x)
     return run.factor(alone.column, alone.member) * out
 
 

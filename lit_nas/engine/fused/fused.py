@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -11,8 +12,10 @@ from torch.utils.checkpoint import checkpoint
 
 from lit_nas.architecture import CellMixture
 from lit_nas.engine.engine import Engine, MixedCell, empty_node
-from lit_nas.engine.fused.candidates import Run, Weights, add, weighted_sums
-from lit_nas.engine.fused.plan import Front, Group, Plan, find_plan
+from lit_nas.engine.fused.candidates import Run, Weights, weighted_sums
+from lit_nas.engine.fused.nodes import Asides, Nodes
+from lit_nas.engine.fused.plan import Front, Group, Plan
+from lit_nas.engine.fused.planning import find_plan
 from lit_nas.engine.fused.source import Source
 from lit_nas.engine.fused.statistics import BatchStatistics, make_room, update_running
 
@@ -25,6 +28,10 @@ BATCHED_BELOW = 2**19
 @dataclass(frozen=True)
 class Fused(Engine):
     """Shares work between the edges that leave a state and folds the mixing weights into BatchNorm.
+
+    Edges say what of them can be computed in this way (`lit_nas.edges.Fusible`): all candidates of plain edges, those
+    of partial channels on a slice of the state, and those beside an auxiliary path. Other edges run as they are, in the
+    same cell if need be.
 
     Raises:
         ValueError: if the layout is unknown.
@@ -49,36 +56,46 @@ class Fused(Engine):
         return self.checkpoint
 
     def __call__(self, cell: MixedCell, states: list[Tensor], mixture: CellMixture) -> list[Tensor]:
-        """See `Engine`.
-
-        Raises:
-            TypeError: if an edge is of a kind that this engine does not know.
-        """
+        """See `Engine`."""
         plan = find_plan(cell, mixture.active, *self._batched(cell, states[0]))
         layout = torch.channels_last if self._channels_last else torch.contiguous_format
         states = [state.contiguous(memory_format=layout) for state in states]
-        nodes: dict[int, Tensor] = {}
-        channels, statistics = states[0].shape[1], []
+        nodes, statistics = Nodes(), []
         shared = _Shared(plan, _weights(plan), self._channels_last, self.compile)
-        rooms = [None] * len(plan.fronts) if self.compile else make_room(plan.fronts, channels, states[0])
-        scales = _scales(plan, mixture.weights, channels)
-        for front, room, factors, wide in zip(plan.fronts, rooms, *scales, strict=True):
-            while len(states) <= front.sources[-1]:
-                node = nodes[len(states)] if len(states) in nodes else empty_node(cell, states)
+        inputs = iter(self._inputs(plan, mixture.weights, states[0]))
+        for moment in plan.moments:
+            while len(states) <= moment.sources[-1]:
+                node = nodes.value(len(states))
+                node = empty_node(cell, states) if node is None else node
                 states.append(node.contiguous(memory_format=layout))  # a node with one term is a part of a wide map
-            leaves = _Leaves(front, shared, room)
-            inputs = factors, wide, *(states[source] for source in front.sources)
-            if self.checkpoint and torch.is_grad_enabled():
-                terms = checkpoint(leaves, *inputs, use_reentrant=False)
-            else:
-                terms = leaves(*inputs)
-            statistics.append(leaves.runs[0])
-            for targets, term in terms:
-                parts = [term] if len(targets) == 1 else term.split(term.shape[1] // len(targets), 1)
-                for target, part in zip(targets, parts, strict=True):
-                    nodes[target] = add(nodes.get(target), part)
+            for front in moment.fronts:
+                room, factors, scales = next(inputs)
+                leaves = _Leaves(front, shared, room)
+                for targets, term in self._run(leaves, factors, scales, *(states[source] for source in front.sources)):
+                    parts = [term] if len(targets) == 1 else term.split(term.shape[1] // len(targets), 1)
+                    for target, part in zip(targets, parts, strict=True):
+                        nodes.add_mixed(target, part, front.join)
+                statistics.append(leaves.runs[0])
+            if moment.own or moment.paths:
+                values = self._run(
+                    Asides(moment), mixture.weights, mixture.beside, *(states[s] for s in moment.sources)
+                )
+                for aside, value in zip((*moment.own, *moment.paths), values, strict=True):
+                    nodes.add_aside(aside, value)
         update_running(statistics)
-        return [nodes[target] if target in nodes else empty_node(cell, states) for target in cell.space.targets]
+        values = [nodes.value(target) for target in cell.space.targets]
+        return [empty_node(cell, states) if value is None else value for value in values]
+
+    def _run(self, function: Callable[..., list[Any]], *inputs: Any) -> list[Any]:
+        """The function's value; where asked for, its inputs alone are kept for the backward pass."""
+        if self.checkpoint and torch.is_grad_enabled():
+            return checkpoint(function, *inputs, use_reentrant=False)
+        return function(*inputs)
+
+    def _inputs(self, plan: Plan, weights: Tensor, state: Tensor) -> Iterator[tuple[Tensor | None, Any, Any]]:
+        """What each front gets: room for statistics, and mixing weights in two forms."""
+        rooms = [None] * len(plan.fronts) if self.compile else make_room(plan.fronts, state)
+        return zip(rooms, *_scales(plan, weights, state.shape[1]), strict=True)
 
     @property
     def _channels_last(self) -> bool:
@@ -89,7 +106,7 @@ class Fused(Engine):
 
         Joining saves launches, which a CPU has for nothing, and needs larger tensors, which its caches do not hold.
         """
-        inputs, states = cell.space.inputs, range(cell.space.targets[-1])
+        inputs, states = cell.space.num_inputs, range(cell.space.targets[-1])
         if self.batch_edges is not None or state.device.type != "cpu":
             together = self.batch_edges is not False
             return tuple(together for _ in states), together
@@ -125,7 +142,8 @@ class _Leaves:
         self, factors: Tensor, scales: tuple[Tensor, ...], *states: Tensor
     ) -> list[tuple[tuple[int, ...], Tensor]]:
         front, shared, again = self.front, self.shared, bool(self.runs)
-        source = Source(list(states), front.stride, shared.channels_last, shared.compiled)
+        seen = [self._seen(state) for state in states]
+        source = Source(seen, front.stride, shared.channels_last, shared.compiled)
         room = torch.zeros_like(self.room) if again and self.room is not None else self.room
         statistics = BatchStatistics(front, source.channels, room, source.x)
         by_column = dict(enumerate(scales, shared.plan.scaled.start))
@@ -133,17 +151,34 @@ class _Leaves:
         self.runs.append(statistics)
         return weighted_sums(Run(front, source, plain, by_column, shared.weights, statistics, again))
 
+    def _seen(self, state: Tensor) -> Tensor:
+        """The channels that candidates see, in the layout of the state."""
+        if self.front.channels is None:
+            return state
+        layout = torch.channels_last if self.shared.channels_last else torch.contiguous_format
+        return state[:, : self.front.channels].contiguous(memory_format=layout)
 
-def _scales(plan: Plan, weights: Tensor, channels: int) -> tuple[tuple[Tensor, ...], tuple[tuple[Tensor, ...], ...]]:
+
+Scales = tuple[Tensor, ...]
+
+
+def _scales(plan: Plan, weights: Tensor, channels: int) -> tuple[tuple[Tensor, ...], list[Scales]]:
     """For each front the mixing weights of `plan.plain`, [O', K], and those of `plan.scaled`, O' times [K, C]."""
     if not plan.fronts:
-        return (), ()
+        return (), []
     rows, sizes = weights.unbind(), [len(front.edges) for front in plan.fronts]
     stacked = torch.stack([rows[edge] for edge in plan.edges], 1)
-    scaled = stacked[plan.scaled].unsqueeze(2).expand(-1, -1, channels).flatten(0, 1)  # copied: kernels ignore strides
-    pieces = scaled.contiguous().split(sizes * (len(scaled) // len(plan.edges)))
-    wide = tuple(pieces[place :: len(sizes)] for place in range(len(sizes)))
-    return stacked[plan.plain].split(sizes, 1), wide
+    wide = {
+        seen: _wide_scales(stacked[plan.scaled], seen or channels, sizes) for seen in {f.channels for f in plan.fronts}
+    }
+    return stacked[plan.plain].split(sizes, 1), [wide[front.channels][i] for i, front in enumerate(plan.fronts)]
+
+
+def _wide_scales(weights: Tensor, channels: int, sizes: list[int]) -> list[Scales]:
+    """Each mixing weight repeated for all channels: [O', E] -> for each front of K edges O' times [K, C]."""
+    scaled = weights.unsqueeze(2).expand(-1, -1, channels).flatten(0, 1)  # copied: kernels ignore strides
+    pieces = scaled.contiguous().split(sizes * len(weights))
+    return [pieces[place :: len(sizes)] for place in range(len(sizes))]
 
 
 def _weights(plan: Plan) -> dict[Group, list[Tensor]]:

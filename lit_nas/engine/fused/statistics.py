@@ -95,9 +95,14 @@ class BatchStatistics:
         return found
 
 
-def make_room(fronts: Sequence[Front], channels: int, like: Tensor) -> list[Tensor]:
-    """Zeros for the statistics of each front, [2, T * C] each: one tensor for all of them."""
-    sizes = [sum(front.tracked.values()) * channels for front in fronts]
+def make_room(fronts: Sequence[Front], like: Tensor) -> list[Tensor]:
+    """Zeros for the statistics of each front, [2, T * C] each: one tensor for all of them.
+
+    Args:
+        fronts: Whose candidates see C channels of a state or less.
+        like: A state, for its channels and its device.
+    """
+    sizes = [sum(front.tracked.values()) * (front.channels or like.shape[1]) for front in fronts]
     new = torch.zeros if any(sizes) else torch.empty  # an empty one needs no kernel
     return list(new(2, sum(sizes), dtype=_dtype(fronts), device=like.device).split(sizes, 1))
 

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lit_nas.architecture import Architecture, CellMixture
 from lit_nas.engine import Fused, Reference
-from lit_nas.engine.fused import plan
+from lit_nas.engine.fused import planning as plan
 from lit_nas.networks import SearchNetwork
 from lit_nas.operations import part_norms, synchronise_norms
 from lit_nas.optim import frozen, frozen_statistics
@@ -122,10 +122,10 @@ def test_changes_after_a_first_run_are_noticed(change):
 
 def test_plans_of_sampled_paths_do_not_pile_up():
     cell = make_cell()
-    before = len(plan._WATCHES)
+    before = len(plan._CELLS)
     for step in range(20):
         watched(cell, tuple(((step + edge) % 8,) for edge in range(9)))
-    assert len(plan._WATCHES[cell]) == plan.KEPT
+    assert len(plan._CELLS[cell].watches) == plan.KEPT
     del cell
     gc.collect()
-    assert len(plan._WATCHES) <= before
+    assert len(plan._CELLS) <= before

@@ -1,0 +1,236 @@
+"""All architecture parameters of a search."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from lit_nas.architecture.draws import Draws, on_host
+from lit_nas.architecture.inbound_edges import InboundEdges
+from lit_nas.architecture.mixture import CellMixture, Mixture
+from lit_nas.clock import Clock
+from lit_nas.relaxations import Active, Best, Draw, Level, Mean, Relaxation
+from lit_nas.relaxations.draw import active_columns
+from lit_nas.schedules import Schedule
+from lit_nas.spaces import SearchSpace
+
+__all__ = ("Architecture",)
+
+
+class Architecture(nn.Module):
+    """All architecture parameters of a search, and nothing else.
+
+    The parameters of cell type `c` are `logits[c]` of shape [E, O], rows in the order of `CellSpace.edges`, columns
+    in the order of `CellSpace.operations`. Candidates that an edge does not have, or that were
+    pruned, stay in the tensor and are masked. Where edges are
+    weighted, too, their parameters are `edge_logits[c]` of shape [E], normalised over the edges that lead to a node.
+
+    What a relaxation draws follows from the seed, the step, the level, the cell type (or the cell, where each has a
+    draw of its own) and the number of the sample. So it is the same on all processes, in all parts of an accumulated
+    batch, in all passes of a second-order step, under recomputation, and when a run continues.
+
+    Args:
+        space: What is searched.
+        relaxation: How parameters become mixing weights.
+        edge_relaxation: How parameters of edges become weights of edges; None has no such parameters.
+        beside: What that which edges compute beside their candidates, such as an auxiliary path, is multiplied by over
+            the search; None multiplies by 1.
+        evaluation: Whether a network that is evaluated mixes its candidates by their probabilities (`mean`), or has
+            the most probable one on each edge (`best`).
+
+    Raises:
+        ValueError: for another kind of evaluation.
+    """
+
+    seed: Tensor
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        relaxation: Relaxation,
+        edge_relaxation: Relaxation | None = None,
+        beside: Schedule | None = None,
+        evaluation: Literal["mean", "best"] = "mean",
+    ) -> None:
+        super().__init__()
+        if evaluation not in ("mean", "best"):
+            raise ValueError(f"evaluation must be `mean` or `best`, not {evaluation!r}.")
+        self.space, self.relaxation, self.edge_relaxation = space, relaxation, edge_relaxation
+        self.beside, self.evaluation = beside, evaluation
+        self.cells = space.cells  # properties of spaces, which make them anew
+        self._positions = tuple(position.cell for position in space.layout)
+        self.logits = nn.ParameterDict()
+        for name, cell in self.cells.items():
+            mask = torch.zeros(len(cell.edges), len(cell.operations), dtype=torch.bool)
+            for row, columns in zip(mask, cell.allowed, strict=True):
+                row[list(columns)] = True
+            self.logits[name] = nn.Parameter(relaxation.initial(mask))
+            self.register_buffer(f"mask_{name}", mask)
+        if edge_relaxation is not None:
+            self._add_edge_logits(edge_relaxation)
+        self.clock = Clock()
+        # not drawn: a search that samples nothing must not use up random numbers
+        self.register_buffer("seed", torch.tensor(torch.initial_seed() % 2**63))
+        self._active: dict[str, Active] = {}
+        self._host_seed: int | None = None
+        self._draws: Draws | None = None
+        self.register_load_state_dict_post_hook(lambda module, _: module.forget())
+
+    def _add_edge_logits(self, relaxation: Relaxation) -> None:
+        self.edge_logits, self.inbound = nn.ParameterDict(), nn.ModuleDict()
+        for name, cell in self.cells.items():
+            self.inbound[name] = inbound = InboundEdges(cell)
+            _, alive = inbound.spread(torch.zeros(len(cell.edges)), self.mask(name))
+            self.edge_logits[name] = nn.Parameter(inbound.gather(relaxation.initial(alive)))
+
+    # -- state -------------------------------------------------------------------------------------------------------
+
+    def mask(self, cell: str) -> Tensor:
+        """Living candidates of a cell type, bool [E, O]. Read only; `prune` writes."""
+        return self.get_buffer(f"mask_{cell}")
+
+    def active(self, cell: str) -> Active:
+        """Columns of the living candidates of each edge, on the host."""
+        if cell not in self._active:
+            self._active[cell] = active_columns(self.mask(cell))
+        return self._active[cell]
+
+    def count_active(self) -> int:
+        """Number of living (edge, operation) pairs of all cell types."""
+        return sum(len(columns) for cell in self.cells for columns in self.active(cell))
+
+    @property
+    def pruned(self) -> bool:
+        """Whether an edge has lost one of the candidates that it was built with."""
+        return any(self.active(name) != cell.allowed for name, cell in self.cells.items())
+
+    def prune(self, cell: str, keep: Tensor) -> None:
+        """Takes candidates out permanently.
+
+        Args:
+            cell: Cell type.
+            keep: bool [E, O]; a candidate lives on if it lives and is kept.
+        """
+        mask = self.mask(cell)
+        mask &= keep.to(mask.device)
+        self._active.pop(cell, None)
+
+    @property
+    def host_seed(self) -> int:
+        """The seed of all draws, on the host."""
+        if self._host_seed is None:
+            self._host_seed = int(self.seed)
+        return self._host_seed
+
+    def forget(self) -> None:
+        """Forgets what it knows on the host of its buffers, which something else has written to."""
+        self._active.clear()
+        self._host_seed = None
+        self.clock.forget()
+
+    # -- mixture -----------------------------------------------------------------------------------------------------
+
+    @property
+    def samples(self) -> bool:
+        """Whether steps draw what they compute."""
+        return self.relaxation.samples or (self.edge_relaxation is not None and self.edge_relaxation.samples)
+
+    @property
+    def skips(self) -> bool:
+        """Whether steps may leave out candidates, whose weights then have no gradient."""
+        return self.relaxation.skips or (self.edge_relaxation is not None and self.edge_relaxation.skips)
+
+    @contextmanager
+    def drawing(self, level: Level, sample: int = 0) -> Iterator[None]:
+        """All forward passes within see one draw, which knows the parameters as they are when it is first needed.
+
+        Args:
+            level: What moves in this step.
+            sample: Number of the draw, where a step has several.
+        """
+        before, self._draws = self._draws, Draws(self, level, sample)
+        try:
+            yield
+        finally:
+            self._draws = before
+
+    def forward(self) -> Mixture:
+        """The mixture of one forward pass, with gradients to the parameters.
+
+        In training mode it is that of the draw, see `drawing`; outside of that, of one for a step of the weights. In
+        evaluation mode it is what `evaluation` says.
+        """
+        own, edges = self.relaxation, self.edge_relaxation
+        if self.training:
+            return self._mixture(own, edges, self._draws)
+        own = Best(own) if self.evaluation == "best" else Mean(own)
+        if edges is not None:  # edges are chosen only where they are drawn
+            edges = Best(edges) if self.evaluation == "best" and edges.samples else Mean(edges)
+        return self._mixture(own, edges)
+
+    def mix(self, relaxation: Relaxation) -> Mixture:
+        """The mixture by the probabilities of another relaxation than the own one, for one forward pass."""
+        return self._mixture(Mean(relaxation), None if self.edge_relaxation is None else Mean(self.edge_relaxation))
+
+    def _mixture(self, relaxation: Relaxation, edges: Relaxation | None, draws: Draws | None = None) -> Mixture:
+        draws = Draws(self, "weights") if draws is None else draws
+        per_cell = relaxation.per_cell or (edges is not None and edges.per_cell)
+        found: dict[tuple[str, int | None], CellMixture] = {}
+        cells = []
+        for number, name in enumerate(self._positions):
+            key = name, number if per_cell else None
+            if key not in found:
+                own = draws.find("operations", relaxation, name, number)
+                drawn = None if edges is None else draws.find("edges", edges, name, number)
+                found[key] = self._cell(name, relaxation, own, edges, drawn)
+            cells.append(found[key])
+        return tuple(cells)
+
+    def _cell(
+        self, name: str, relaxation: Relaxation, own: Draw | None, edges: Relaxation | None, drawn: Draw | None
+    ) -> CellMixture:
+        logits, mask = self.logits[name], self.mask(name)
+        weights = _weigh(relaxation, logits, mask, self.clock, own)
+        active = self.active(name) if own is None else own.active
+        beside = None if self.beside is None else logits.new_ones(len(logits)) * self.beside(self.clock)
+        if edges is not None:
+            inbound = self.inbound[name]
+            spread = inbound.spread(self.edge_logits[name], mask)
+            factors = inbound.gather(_weigh(edges, *spread, self.clock, drawn))
+            weights, beside = weights * factors.unsqueeze(-1), factors if beside is None else beside * factors
+            if drawn is not None:
+                executed = inbound.executed(drawn.active)
+                active = tuple(columns if edge in executed else () for edge, columns in enumerate(active))
+        return CellMixture(weights, active, beside)
+
+    # -- probabilities -----------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def probabilities(self) -> dict[str, Tensor]:
+        """Mixing weights without noise by cell type, each [E, O] float64 on the CPU, for logs and pruning."""
+        now, host = self.clock.moment(), on_host(self)
+        return {name: self.relaxation.probabilities(*host["operations", name], now) for name in self.logits}
+
+    @torch.no_grad()
+    def edge_probabilities(self) -> dict[str, Tensor]:
+        """Weights of the edges without noise by cell type, each [E] float64 on the CPU; empty where edges have none."""
+        if self.edge_relaxation is None:
+            return {}
+        now, host, relaxation = self.clock.moment(), on_host(self), self.edge_relaxation
+        return {
+            name: InboundEdges(cell).gather(relaxation.probabilities(*host["edges", name], now))
+            for name, cell in self.cells.items()
+        }
+
+    def importance(self) -> dict[str, Tensor]:
+        """What derivation compares, by cell type, each [E, O]: probabilities times the weights of their edges."""
+        tables, edges = self.probabilities(), self.edge_probabilities()
+        return {name: table * edges[name].unsqueeze(-1) if edges else table for name, table in tables.items()}
+
+
+def _weigh(relaxation: Relaxation, logits: Tensor, mask: Tensor, clock: Clock, draw: Draw | None) -> Tensor:
+    if draw is None:
+        return relaxation.probabilities(logits, mask, clock)
+    return relaxation.weights(logits, mask, clock, draw)

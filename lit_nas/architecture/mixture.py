@@ -1,0 +1,27 @@
+"""What a network is handed: how its candidates are mixed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from lit_nas.relaxations import Active
+
+__all__ = ("CellMixture", "Mixture")
+
+
+@dataclass(frozen=True)
+class CellMixture:
+    """How the candidates of one cell are mixed in one forward pass."""
+
+    weights: Tensor
+    """[E, O]: what the output of operation o on edge e is multiplied by, the weight of the edge included."""
+    active: Active
+    """Which (edge, operation) pairs are executed. Host data, so that no step waits for the device; a pair that is
+    left out contributes nothing, whatever its weight, and an edge without a pair contributes nothing at all."""
+    beside: Tensor | None = None
+    """[E]: what that which an edge computes beside its candidates is multiplied by; None multiplies by 1."""
+
+
+Mixture = Sequence[CellMixture]
+"""How each cell of the search network is mixed, in order. Cells of a type may share the same object."""

@@ -1,0 +1,57 @@
+"""What is random in a mixture: drawn on the host once a step, the same wherever and however often it is asked for."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+__all__ = ("Active", "Draw", "Level", "Occasion", "active_columns", "generator_of")
+
+Active = tuple[tuple[int, ...], ...]
+"""For each of E edges the columns of the operations that are executed."""
+Level = Literal["weights", "arch", "both"]
+"""What moves in a step."""
+
+
+@dataclass(frozen=True)
+class Occasion:
+    """For what a draw is made."""
+
+    names: tuple[str, ...]
+    """What the columns are: the names of the operations; empty where they are the edges that lead to a node."""
+    level: Level
+    """What moves in this step, because a method may execute more where the architecture moves."""
+    generator: torch.Generator
+    """On the CPU, seeded for this draw: the only source of chance."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What has been drawn for the cells of a type, or for one cell."""
+
+    active: Active
+    """The candidates that are executed, host data. Others are not computed, and no step touches their weights."""
+    numbers: Tensor | None = None
+    """[..., E, O]: what the relaxation makes weights of, such as noise; on the device by the time it does."""
+
+
+def active_columns(mask: Tensor) -> Active:
+    """The columns of each row that are True.
+
+    Args:
+        mask: bool [E, O]; waits for the device if it is not on the CPU.
+    """
+    return tuple(tuple(column for column, alive in enumerate(row) if alive) for row in mask.tolist())
+
+
+def generator_of(*parts: Hashable) -> torch.Generator:
+    """A generator on the CPU whose seed follows from `parts`, on every machine and in every process.
+
+    Args:
+        parts: Numbers, texts and None.
+    """
+    digest = blake2b(repr(parts).encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
