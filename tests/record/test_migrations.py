@@ -90,7 +90,7 @@ def test_a_migration_leaves_its_argument_as_it_is():
     ("old", "new"),
     [
         ("lit_nas.methods.darts.DARTS", "lit_nas.methods.DARTS"),
-        ("lit_nas.optim.paper_defaults.DartsSGD", "lit_nas.optim.DartsSGD"),
+        ("lit_nas.optim.recipes.DartsSGD", "lit_nas.optim.DartsSGD"),
         ("torch.optim.sgd.SGD", "torch.optim.SGD"),
         ("torch.optim.lr_scheduler.StepLR", "torch.optim.lr_scheduler.StepLR"),
         ("my.own.package.Part", "my.own.package.Part"),
@@ -99,12 +99,12 @@ def test_a_migration_leaves_its_argument_as_it_is():
 def test_names_of_version_1_become_public(old, new):
     record = {
         "version": 1,
-        "class_path": "lit_nas.retrain.RetrainModule",
+        "class_path": "lit_nas.evaluate.EvaluationModule",
         "init_args": {"a": [{"class_path": old}]},
     }
     found = migrate({"lit_nas": record})["lit_nas"]
     assert found["init_args"]["a"][0]["class_path"] == new
-    assert found["class_path"] == "lit_nas.retrain.RetrainModule"
+    assert import_class(found["class_path"]) is RetrainModule
     if not new.startswith("my."):
         assert import_class(new) is import_class(old)
 

@@ -43,7 +43,7 @@ class Prune(Callback):
         if batch_idx == 2:
             cell = next(iter(pl_module.architecture.space.cells))
             keep = torch.ones_like(pl_module.architecture.mask(cell))
-            keep[0, 1] = False
+            keep[0, pl_module.architecture.active(cell)[0][1]] = False
             pl_module.architecture.prune(cell, keep)
 
 

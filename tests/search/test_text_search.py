@@ -111,7 +111,7 @@ def test_the_mean_of_an_epoch_weighs_windows_by_their_tokens(tmp_path):
     trainer = fit(module, tmp_path, GrammarDataModule(length=12, window=8), epochs=1)
     text = sentences(1, 48).view(4, 12)  # windows of 8 and 3 tokens
     with torch.no_grad():
-        (mixture,) = module.architecture().values()
+        (mixture,) = module.architecture()
         logits, _ = module.network(text[:, :-1], torch.zeros(4, 6), mixture)
         halves = [
             torch.nn.functional.cross_entropy(logits[:, part].flatten(0, 1), text[:, 1:][:, part].flatten())
@@ -126,7 +126,7 @@ def test_the_mean_of_an_epoch_weighs_windows_by_their_tokens(tmp_path):
 def test_hidden_states_are_carried_from_window_to_window():
     """Two windows, one after the other, predict what the whole text in one window does."""
     module, text = search().double(), sentences(9, 2 * 21).view(2, 21)
-    (mixture,) = module.architecture().values()
+    (mixture,) = module.architecture()
     expected, _ = module.network(text[:, :20], torch.zeros(2, 6).double(), mixture)
     found = []
     for start in (0, 10):

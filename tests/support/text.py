@@ -139,7 +139,7 @@ class RecurrentSpace(SearchSpace):
     @property
     def cells(self) -> dict[str, CellSpace]:
         edges = tuple((source, target) for target in range(1, 1 + self.nodes) for source in range(target))
-        return {"recurrent": CellSpace("recurrent", tuple(self.operations), edges, 1)}
+        return {"recurrent": CellSpace("recurrent", tuple(self.operations), edges, num_inputs=1)}
 
     @property
     def layout(self) -> tuple[Position, ...]:
@@ -211,7 +211,7 @@ class LanguageSearchModule(SearchModule):
 
     def losses_of(self, batch: CarriedWindow) -> tuple[Tensor, Tensor, Tensor]:
         """Mean negative log-likelihood, mean squared change of the logits, and the next hidden state."""
-        (mixture,) = self.architecture().values()
+        (mixture,) = self.architecture()
         logits, state = self.network(batch.tokens, batch.state, mixture)
         change = sum(((b - a).square().mean() for a, b in pairwise(logits.unbind(1))), logits.new_zeros(()))
         return F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten()), change, state
