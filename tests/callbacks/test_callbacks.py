@@ -120,15 +120,19 @@ def test_resumed_alphas_replace_the_epochs_that_are_trained_again(tmp_path):
     (tmp_path / "alphas.csv").write_text(
         "epoch,cell,source,target,operation,probability\n0,normal,0,2,none,0.5\n1,normal,0,2,none,0.25\n"
     )
+    (tmp_path / "edge_weights.csv").write_text("epoch,cell,source,target,weight\n0,normal,0,2,0.5\n1,normal,0,2,0.4\n")
 
     class FakeTrainer:
         is_global_zero, fast_dev_run, sanity_checking, default_root_dir, current_epoch = True, False, False, tmp_path, 1
 
     callback.on_train_start(FakeTrainer(), None)
-    assert callback._rows == [("0", "normal", "0", "2", "none", "0.5")]
+    assert callback._rows == {
+        "alphas.csv": [("0", "normal", "0", "2", "none", "0.5")],
+        "edge_weights.csv": [("0", "normal", "0", "2", "0.5")],
+    }
     FakeTrainer.current_epoch = 0
     callback.on_train_start(FakeTrainer(), None)
-    assert callback._rows == []
+    assert callback._rows == {"alphas.csv": [], "edge_weights.csv": []}
 
 
 def test_genotypes_of_all_epochs_and_the_last(tmp_path, monkeypatch, capsys):
