@@ -144,7 +144,22 @@ def wait_for(path, process):
     raise AssertionError(f"{path} does not come")
 
 
+def longer(folder):
+    """The section of a search that takes long enough to be killed in its midst."""
+    section = yaml.safe_load(Path(job(folder)).read_text())["search"]
+    return {**section, "trainer": {**section["trainer"], "max_epochs": 12}}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Folder of the job that nobody kills, in this process."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert main(["run", "-c", job(folder, search=longer(folder))]) == 0
+    return folder / "job"
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("number", "whom", "status"),
     [
@@ -154,29 +169,24 @@ def wait_for(path, process):
         (signal.SIGINT, "job", 130),
     ],
 )
-def test_a_stage_in_a_process_of_its_own_may_be_killed(number, whom, status, tmp_path):
-    trainer = {"accelerator": "cpu", "max_epochs": 40, "enable_progress_bar": False, "limit_train_batches": 2}
-    sections = yaml.safe_load(Path(job(tmp_path)).read_text())
-    search = {**sections["search"], "trainer": trainer}
-    config = job(tmp_path, executor={"class_path": "Processes"}, search=search)
-    first, log = tmp_path / "job" / "search", (tmp_path / "log.txt").open("wb")
-    process = start(config, log)
-    wait_for(first / "genotypes" / "epoch-0003.json", process)
-    victim = process.pid
-    if whom == "stage":
-        victim = int(subprocess.check_output(["pgrep", "-P", str(process.pid)]).split()[0])
-    os.kill(victim, number)
-    assert process.wait(120) == status
-    assert not (first / "genotype.json").exists()
-    assert start(config, log).wait(240) == 0
+def test_a_stage_in_a_process_of_its_own_may_be_killed(number, whom, status, undisturbed, tmp_path):
+    config = job(tmp_path, executor={"class_path": "Processes"}, search=longer(tmp_path))
+    search = tmp_path / "job" / "search"
+    with (tmp_path / "log.txt").open("wb") as log:
+        process = start(config, log)
+        wait_for(search / "genotypes" / "epoch-0002.json", process)
+        victim = process.pid
+        if whom == "stage":
+            victim = int(subprocess.check_output(["pgrep", "-P", str(process.pid)]).split()[0])
+        os.kill(victim, number)
+        assert process.wait(120) == status
+        assert not (search / "genotype.json").exists()
+        assert start(config, log).wait(240) == 0
     text = (tmp_path / "log.txt").read_text()
     if status in (130, 143):
         assert text.count(f"Continue with:\n  lit-nas run -c {config}\n") == 1
     if status == 137:
         assert "The process of the stage `search` was killed by SIGKILL" in text
-
-    undisturbed = tmp_path / "undisturbed"
-    assert main(["run", "-c", job(tmp_path, search=search), "--folder", str(undisturbed)]) == 0
     for stage in ("search", "retrain"):
         ours, theirs = (
             torch.load(folder / stage / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
