@@ -34,8 +34,16 @@ class AuxiliarySkip(EdgeKind):
         if self.path not in ("identity", "conv_1x1"):
             raise ValueError(f"edges.path of AuxiliarySkip must be identity or conv_1x1, not {self.path!r}.")
 
-    def build(self, names: tuple[str, ...], channels: int, stride: int, style: OperationStyle) -> Edge:
+    def build(
+        self,
+        names: tuple[str, ...],
+        channels: int,
+        stride: int,
+        style: OperationStyle,
+        channels_out: int | None = None,
+    ) -> Edge:
         """See `EdgeKind`."""
+        self._keep_channels(channels, channels_out)
         return MixedEdge(names, channels, stride, style, path=self._shortcut(channels, stride, style))
 
     def _shortcut(self, channels: int, stride: int, style: OperationStyle) -> nn.Module:

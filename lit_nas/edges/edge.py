@@ -77,7 +77,14 @@ class EdgeKind(ABC):
     """How a search network builds its edges; final subclasses are frozen dataclasses."""
 
     @abstractmethod
-    def build(self, names: tuple[str, ...], channels: int, stride: int, style: OperationStyle) -> Edge:
+    def build(
+        self,
+        names: tuple[str, ...],
+        channels: int,
+        stride: int,
+        style: OperationStyle,
+        channels_out: int | None = None,
+    ) -> Edge:
         """Makes an edge.
 
         Args:
@@ -85,7 +92,16 @@ class EdgeKind(ABC):
             channels: C.
             stride: 1 or 2.
             style: How the candidates are normalised.
+            channels_out: C of the node; None means that of the state. Only plain edges take another one.
 
         Raises:
             ValueError: if the kind does not fit the channels or the candidates.
         """
+
+    def _keep_channels(self, channels: int, channels_out: int | None) -> None:
+        """Refuses to change the number of channels, for kinds that compute something beside the candidates."""
+        if channels_out not in (None, channels):
+            raise ValueError(
+                f"{type(self).__name__} keeps the number of channels, but an edge of this space leads from {channels} "
+                f"to {channels_out}. Choose PlainEdges for it."
+            )

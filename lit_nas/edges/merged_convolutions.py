@@ -173,6 +173,14 @@ class MergedConvolutions(EdgeKind):
         if self.blocks not in (1, 2):
             raise ValueError(f"edges.blocks of MergedConvolutions must be 1 or 2, not {self.blocks}.")
 
-    def build(self, names: tuple[str, ...], channels: int, stride: int, style: OperationStyle) -> Edge:
+    def build(
+        self,
+        names: tuple[str, ...],
+        channels: int,
+        stride: int,
+        style: OperationStyle,
+        channels_out: int | None = None,
+    ) -> Edge:
         """See `EdgeKind`."""
+        self._keep_channels(channels, channels_out)
         return MergedEdge(names, channels, stride, style, self.blocks)

@@ -65,6 +65,13 @@ class MixedEdge(Edge):
 class PlainEdges(EdgeKind):
     """The mixture of DARTS: a weighted sum of candidates, and nothing beside it."""
 
-    def build(self, names: tuple[str, ...], channels: int, stride: int, style: OperationStyle) -> Edge:
+    def build(
+        self,
+        names: tuple[str, ...],
+        channels: int,
+        stride: int,
+        style: OperationStyle,
+        channels_out: int | None = None,
+    ) -> Edge:
         """See `EdgeKind`."""
-        return MixedEdge(names, channels, stride, style)
+        return MixedEdge(names, channels, stride, style, channels_out=channels_out)

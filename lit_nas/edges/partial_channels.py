@@ -74,12 +74,20 @@ class PartialChannels(EdgeKind):
         if self.k < 1:
             raise ValueError(f"edges.k of PartialChannels must be at least 1, not {self.k}.")
 
-    def build(self, names: tuple[str, ...], channels: int, stride: int, style: OperationStyle) -> Edge:
+    def build(
+        self,
+        names: tuple[str, ...],
+        channels: int,
+        stride: int,
+        style: OperationStyle,
+        channels_out: int | None = None,
+    ) -> Edge:
         """See `EdgeKind`.
 
         Raises:
             ValueError: if K does not divide C, or a skip connection of stride 2 cannot halve C / K.
         """
+        self._keep_channels(channels, channels_out)
         if channels % self.k or (stride == 2 and "skip_connect" in names and channels // self.k % 2):
             raise ValueError(
                 f"Partial channels of 1/{self.k} do not fit cells of {channels} channels: K must divide them, and "

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from lit_nas.architecture import CellMixture
-from lit_nas.edges import MixedEdge, PartialChannels
+from lit_nas.edges import AuxiliarySkip, MergedConvolutions, MixedEdge, PartialChannels, PlainEdges
 from lit_nas.edges.partial_channels import Shuffle
 from lit_nas.engine import Fused, Reference
 from lit_nas.networks import SearchNetwork, count_weights
@@ -118,3 +118,12 @@ def test_size_of_the_search_network():
 def test_bad_values_are_refused(k, channels, message):
     with pytest.raises(ValueError, match=message):
         PartialChannels(k).build(DARTS_OPERATIONS, channels, 2, SEARCH)
+
+
+@pytest.mark.parametrize("kind", [PartialChannels(2), AuxiliarySkip(), MergedConvolutions()])
+def test_only_plain_edges_change_the_number_of_channels(kind):
+    assert kind.build(("sep_conv_3x3",), 8, 1, SEARCH, 8)
+    widened = PlainEdges().build(("sep_conv_3x3",), 8, 1, SEARCH, 6)
+    assert widened(torch.randn(2, 8, 4, 4), {"sep_conv_3x3": torch.tensor(1.0)}).shape[1] == 6
+    with pytest.raises(ValueError, match=r"keeps the number of channels, but .* from 8 to 6\. Choose PlainEdges"):
+        kind.build(("sep_conv_3x3",), 8, 1, SEARCH, 6)

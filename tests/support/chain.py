@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lit_nas.architecture import CellMixture, Mixture
-from lit_nas.edges import EdgeKind, MixedEdge, PlainEdges
+from lit_nas.edges import EdgeKind, PlainEdges
 from lit_nas.engine import Engine
 from lit_nas.genotype import Genotype
 from lit_nas.networks import RetrainNetwork, register_space
@@ -69,13 +69,13 @@ class ChainSpace(SearchSpace):
 class ChainCell(nn.Module):
     """A block of the search network."""
 
-    def __init__(self, space: CellSpace, position: Position, style: OperationStyle, engine: Engine) -> None:
+    def __init__(
+        self, space: CellSpace, position: Position, style: OperationStyle, engine: Engine, edges: EdgeKind
+    ) -> None:
         super().__init__()
         self.space, self.engine, self.shortcut = space, engine, "none" in space.operations
         before = position.channels_in or position.channels
-        self.edges = nn.ModuleList(
-            [MixedEdge(space.operations, before, space.stride(0), style, channels_out=position.channels)]
-        )
+        self.edges = nn.ModuleList([edges.build(space.operations, before, space.stride(0), style, position.channels)])
 
     def forward(self, x: Tensor, mixture: CellMixture) -> Tensor:
         (node,) = self.engine(self, [x], mixture)
@@ -90,7 +90,8 @@ class ChainSearchNetwork(nn.Module):
         self.stem = ConvBN(spec.channels, space.width)
         self.types = tuple(position.cell for position in space.layout)
         self.cells = nn.ModuleList(
-            ChainCell(space.cell_at(position), position, space.style_at(position), engine) for position in space.layout
+            ChainCell(space.cell_at(position), position, space.style_at(position), engine, edges)
+            for position in space.layout
         )
         self.classifier = nn.Linear(space.layout[-1].channels, spec.classes)
 
