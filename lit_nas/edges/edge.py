@@ -40,6 +40,9 @@ class Edge(nn.Module, ABC):
     engine, unless it says what is `fusible` as well.
     """
 
+    channels_out: int | None = None
+    """C of the node; None means that of the state."""
+
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
         if "terms" in vars(cls) and "fusible" not in vars(cls):

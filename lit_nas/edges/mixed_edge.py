@@ -39,7 +39,7 @@ class MixedEdge(Edge):
         channels_out: int | None = None,
     ) -> None:
         super().__init__()
-        self.channels, self.stride = channels, stride
+        self.channels, self.stride, self.channels_out = channels, stride, channels_out
         self.operations = nn.ModuleDict(
             {name: build_operation(name, channels, stride, style, channels_out) for name in names}
         )

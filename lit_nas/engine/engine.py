@@ -51,6 +51,6 @@ class Engine(ABC):
 def empty_node(cell: MixedCell, states: list[Tensor]) -> Tensor:
     """The value of a node without active edges: zeros, [B, C', H', W']."""
     batch, channels, height, width = states[0].shape
-    channels = getattr(cell.edges[0], "channels_out", None) or channels
+    channels = cell.edges[0].channels_out or channels
     step = 2 if cell.space.reduction else 1
     return states[0].new_zeros(batch, channels, height // step, width // step)
