@@ -61,7 +61,7 @@ def run(args: Sequence[str]) -> None:
         sys.stdout.write(yaml.safe_dump({**job.described, **configs}, sort_keys=False))
         return
     redone = _redone(checks, stages, given.redo)
-    if len(redone) < len(stages):
+    if given.redo is None or given.redo != stages[0].name:
         job.refuse_other_job()
     for stage in stages:
         if stage not in redone:
