@@ -6,98 +6,111 @@ The public names below are imported when they are first used, so that `import li
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from lit_nas.callbacks import Prune, QueryTable, default_callbacks
-    from lit_nas.data import (
-        CIFAR10DataModule,
-        CIFAR100DataModule,
-        DigitsDataModule,
-        FashionMNISTDataModule,
-        ImageDataModule,
-        ImageFolderDataModule,
-        SVHNDataModule,
-        SyntheticDataModule,
-    )
-    from lit_nas.derivation import ArgmaxPerEdge, TopEdges
-    from lit_nas.engine import Fused, Reference
-    from lit_nas.genotype import Genotype, load_genotype
-    from lit_nas.methods import DARTS, EntmaxDARTS
-    from lit_nas.pruning import Pruning
-    from lit_nas.record.recorded_module import load_module, read_checkpoint
-    from lit_nas.relaxations import Entmax, Sigmoid, Softmax
-    from lit_nas.report.describe import describe
-    from lit_nas.report.draw import draw_genotype
-    from lit_nas.resume import RunLogger, find_last
-    from lit_nas.retrain import RetrainModule, RetrainOptim
-    from lit_nas.search import SearchModule, SearchOptim
-    from lit_nas.spaces import DartsSpace, NasBench201Space
-    from lit_nas.specs import ImageSpec
-    from lit_nas.tabular import read_table
+if TYPE_CHECKING:  # the same names once more, as type checkers want them
+    from lit_nas.callbacks import Prune as Prune
+    from lit_nas.callbacks import QueryTable as QueryTable
+    from lit_nas.callbacks import default_callbacks as default_callbacks
+    from lit_nas.data import CIFAR10DataModule as CIFAR10DataModule
+    from lit_nas.data import CIFAR100DataModule as CIFAR100DataModule
+    from lit_nas.data import DigitsDataModule as DigitsDataModule
+    from lit_nas.data import FashionMNISTDataModule as FashionMNISTDataModule
+    from lit_nas.data import ImageDataModule as ImageDataModule
+    from lit_nas.data import ImageFolderDataModule as ImageFolderDataModule
+    from lit_nas.data import SVHNDataModule as SVHNDataModule
+    from lit_nas.data import SyntheticDataModule as SyntheticDataModule
+    from lit_nas.derivation import ArgmaxPerEdge as ArgmaxPerEdge
+    from lit_nas.derivation import TopEdges as TopEdges
+    from lit_nas.edges import AuxiliarySkip as AuxiliarySkip
+    from lit_nas.edges import MergedConvolutions as MergedConvolutions
+    from lit_nas.edges import PartialChannels as PartialChannels
+    from lit_nas.edges import PlainEdges as PlainEdges
+    from lit_nas.engine import Fused as Fused
+    from lit_nas.engine import Reference as Reference
+    from lit_nas.genotype import Genotype as Genotype
+    from lit_nas.genotype import load_genotype as load_genotype
+    from lit_nas.jobs import Group as Group
+    from lit_nas.jobs import Job as Job
+    from lit_nas.jobs import SearchThenRetrain as SearchThenRetrain
+    from lit_nas.jobs import Stage as Stage
+    from lit_nas.methods import DARTS as DARTS
+    from lit_nas.methods import EntmaxDARTS as EntmaxDARTS
+    from lit_nas.networks import register_space as register_space
+    from lit_nas.operations import register_operation as register_operation
+    from lit_nas.perturbation import AdversarialSmoothing as AdversarialSmoothing
+    from lit_nas.perturbation import RandomSmoothing as RandomSmoothing
+    from lit_nas.pruning import Pruning as Pruning
+    from lit_nas.record.recorded_module import load_module as load_module
+    from lit_nas.record.recorded_module import read_checkpoint as read_checkpoint
+    from lit_nas.regularizers import CostFactor as CostFactor
+    from lit_nas.regularizers import Entropy as Entropy
+    from lit_nas.regularizers import ExpectedCost as ExpectedCost
+    from lit_nas.regularizers import LogCost as LogCost
+    from lit_nas.regularizers import MaxNorm as MaxNorm
+    from lit_nas.regularizers import ZeroOne as ZeroOne
+    from lit_nas.relaxations import Entmax as Entmax
+    from lit_nas.relaxations import GumbelSoftmax as GumbelSoftmax
+    from lit_nas.relaxations import Sigmoid as Sigmoid
+    from lit_nas.relaxations import Softmax as Softmax
+    from lit_nas.report.describe import describe as describe
+    from lit_nas.report.draw import draw_genotype as draw_genotype
+    from lit_nas.resume import RunLogger as RunLogger
+    from lit_nas.resume import find_last as find_last
+    from lit_nas.retrain import RetrainModule as RetrainModule
+    from lit_nas.retrain import RetrainOptim as RetrainOptim
+    from lit_nas.schedules import Constant as Constant
+    from lit_nas.schedules import Cosine as Cosine
+    from lit_nas.schedules import Delayed as Delayed
+    from lit_nas.schedules import Exponential as Exponential
+    from lit_nas.schedules import Linear as Linear
+    from lit_nas.schedules import Steps as Steps
+    from lit_nas.search import SearchModule as SearchModule
+    from lit_nas.search import SearchOptim as SearchOptim
+    from lit_nas.spaces import DartsSpace as DartsSpace
+    from lit_nas.spaces import NasBench201Space as NasBench201Space
+    from lit_nas.specs import ImageSpec as ImageSpec
+    from lit_nas.specs import TextSpec as TextSpec
+    from lit_nas.tabular import read_table as read_table
 
 __version__ = "0.1.0"
 
-__all__ = (
-    "DARTS",
-    "ArgmaxPerEdge",
-    "CIFAR10DataModule",
-    "CIFAR100DataModule",
-    "DartsSpace",
-    "DigitsDataModule",
-    "Entmax",
-    "EntmaxDARTS",
-    "FashionMNISTDataModule",
-    "Fused",
-    "Genotype",
-    "ImageDataModule",
-    "ImageFolderDataModule",
-    "ImageSpec",
-    "NasBench201Space",
-    "Prune",
-    "Pruning",
-    "QueryTable",
-    "Reference",
-    "RetrainModule",
-    "RetrainOptim",
-    "RunLogger",
-    "SVHNDataModule",
-    "SearchModule",
-    "SearchOptim",
-    "Sigmoid",
-    "Softmax",
-    "SyntheticDataModule",
-    "TopEdges",
-    "__version__",
-    "default_callbacks",
-    "describe",
-    "draw_genotype",
-    "find_last",
-    "load_genotype",
-    "load_module",
-    "read_checkpoint",
-    "read_table",
-)
-
 _ROOMS = {
     "callbacks": ("Prune", "QueryTable", "default_callbacks"),
-    "data": tuple(name for name in __all__ if name.endswith("DataModule")),
+    "data": (
+        "CIFAR10DataModule",
+        "CIFAR100DataModule",
+        "DigitsDataModule",
+        "FashionMNISTDataModule",
+        "ImageDataModule",
+        "ImageFolderDataModule",
+        "SVHNDataModule",
+        "SyntheticDataModule",
+    ),
     "derivation": ("ArgmaxPerEdge", "TopEdges"),
+    "edges": ("AuxiliarySkip", "MergedConvolutions", "PartialChannels", "PlainEdges"),
     "engine": ("Fused", "Reference"),
     "genotype": ("Genotype", "load_genotype"),
+    "jobs": ("Group", "Job", "SearchThenRetrain", "Stage"),
     "methods": ("DARTS", "EntmaxDARTS"),
+    "networks": ("register_space",),
+    "operations": ("register_operation",),
+    "perturbation": ("AdversarialSmoothing", "RandomSmoothing"),
     "pruning": ("Pruning",),
     "record.recorded_module": ("load_module", "read_checkpoint"),
-    "relaxations": ("Entmax", "Sigmoid", "Softmax"),
+    "regularizers": ("CostFactor", "Entropy", "ExpectedCost", "LogCost", "MaxNorm", "ZeroOne"),
+    "relaxations": ("Entmax", "GumbelSoftmax", "Sigmoid", "Softmax"),
     "report.describe": ("describe",),
     "report.draw": ("draw_genotype",),
     "resume": ("RunLogger", "find_last"),
     "retrain": ("RetrainModule", "RetrainOptim"),
+    "schedules": ("Constant", "Cosine", "Delayed", "Exponential", "Linear", "Steps"),
     "search": ("SearchModule", "SearchOptim"),
     "spaces": ("DartsSpace", "NasBench201Space"),
-    "specs": ("ImageSpec",),
+    "specs": ("ImageSpec", "TextSpec"),
     "tabular": ("read_table",),
 }
 HOMES = {name: f"lit_nas.{room}" for room, names in _ROOMS.items() for name in names}
 """Public name -> the module that has it."""
+__all__ = ("__version__", *HOMES)
 
 
 def __getattr__(name: str) -> Any:

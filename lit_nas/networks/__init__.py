@@ -6,7 +6,7 @@ from lit_nas.networks.darts_evaluation import EvaluationNetwork, FixedCell
 from lit_nas.networks.darts_search import SearchCell, SearchNetwork
 from lit_nas.networks.nas_bench_201 import NasBench201Network, NasBench201SearchNetwork
 from lit_nas.networks.paper_networks import CIFARNetwork, ImageNetNetwork, NasBench201CIFARNetwork
-from lit_nas.networks.registry import build_evaluation_network, build_search_network, register_space
+from lit_nas.networks.registry import build_retrain_network, build_search_network, register_space
 from lit_nas.networks.retrain_network import RetrainNetwork
 
 __all__ = (
@@ -21,7 +21,7 @@ __all__ = (
     "RetrainNetwork",
     "SearchCell",
     "SearchNetwork",
-    "build_evaluation_network",
+    "build_retrain_network",
     "build_search_network",
     "check_image_size",
     "count_multiply_adds",

@@ -23,7 +23,7 @@ from lit_nas.specs import ImageSpec
 __all__ = (
     "SPACES",
     "SpaceRow",
-    "build_evaluation_network",
+    "build_retrain_network",
     "build_search_network",
     "find_retrain_network",
     "register_space",
@@ -164,7 +164,7 @@ def find_retrain_network(network: str | RetrainNetwork | None, genotype: Genotyp
     return next(iter(SPACES[genotype.space].retrain.values()))
 
 
-def build_evaluation_network(
+def build_retrain_network(
     network: str | RetrainNetwork | None,
     genotype: Genotype,
     spec: ImageSpec,

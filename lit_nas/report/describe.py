@@ -10,7 +10,7 @@ from torch import nn
 
 from lit_nas.genotype import Genotype, load_genotype
 from lit_nas.networks.complexity import count_weights, multiply_adds_by_layer, run_for_shapes
-from lit_nas.networks.registry import build_evaluation_network, find_retrain_network, retrain_name
+from lit_nas.networks.registry import build_retrain_network, find_retrain_network, retrain_name
 from lit_nas.networks.retrain_network import RetrainNetwork
 from lit_nas.specs import ImageSpec
 
@@ -55,7 +55,7 @@ def describe(
     kind = found.with_numbers(init_channels=init_channels, num_cells=num_cells)
     spec = kind.paper_spec if num_classes is None else replace(kind.paper_spec, classes=num_classes)
     with torch.device("meta"):
-        model = build_evaluation_network(kind, genotype, spec, auxiliary=kind.has_auxiliary).eval()
+        model = build_retrain_network(kind, genotype, spec, auxiliary=kind.has_auxiliary).eval()
     layers = multiply_adds_by_layer(model, spec)
     auxiliary = getattr(model, "auxiliary", None)
     head = 0 if auxiliary is None else count_weights(auxiliary)

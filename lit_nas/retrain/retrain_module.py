@@ -20,7 +20,7 @@ from lit_nas.genotype import Genotype, load_genotype
 from lit_nas.image_batches import CheckedBatches, ImageBatch, Prediction, images_of, predict
 from lit_nas.internals import data_of
 from lit_nas.networks import RetrainNetwork
-from lit_nas.networks.registry import build_evaluation_network, find_retrain_network
+from lit_nas.networks.registry import build_retrain_network, find_retrain_network
 from lit_nas.optim import CosineLR, DartsSGD, OptimizerCallable, SchedulerCallable, fit_to_run, is_spanning, make_part
 from lit_nas.record.recorded_module import RecordedModule
 from lit_nas.schedules import Linear
@@ -108,7 +108,7 @@ class RetrainModule(CheckedBatches, RecordedModule):
             self.genotype = genotype if isinstance(genotype, Genotype) else load_genotype(genotype)
             self.hparams["genotype"] = self.genotype.to_dict()  # the file may be gone when the checkpoint is read
         self.paper_batch_size = find_retrain_network(network, self.genotype).paper_batch_size
-        self.network = build_evaluation_network(
+        self.network = build_retrain_network(
             network, self.genotype, spec, init_channels, num_cells, optim.auxiliary_weight > 0
         )
         self.train_accuracy, self.val_accuracy, self.test_accuracy = (_accuracy(spec.classes, 1) for _ in range(3))

@@ -13,7 +13,7 @@ from lit_nas.derivation import ArgmaxPerEdge, default_deriver
 from lit_nas.engine import Fused, Reference
 from lit_nas.genotype import Genotype, load_genotype
 from lit_nas.methods import DARTS, EntmaxDARTS
-from lit_nas.networks import build_evaluation_network, build_search_network, count_weights
+from lit_nas.networks import build_retrain_network, build_search_network, count_weights
 from lit_nas.record.recorded_module import load_module
 from lit_nas.relaxations import Softmax
 from lit_nas.report.describe import describe, format_table
@@ -148,7 +148,7 @@ def test_the_derivation_keeps_a_block_that_is_left_out():
     genotype = genotype_of("skip_connect", "tiny_chain_3x3", "none")
     assert default_deriver(SPACE) == ArgmaxPerEdge()
     assert [cell.edges[0].operation for cell in genotype.cells.values()] == ["skip_connect", "tiny_chain_3x3", "none"]
-    network = build_evaluation_network(None, genotype, INPUTS).eval()
+    network = build_retrain_network(None, genotype, INPUTS).eval()
     with torch.no_grad():
         x = network.stem(torch.randn(2, 2, 8, 8))
         assert torch.equal(network.cells[0](x), x)

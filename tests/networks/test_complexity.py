@@ -4,7 +4,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lit_nas.genotype import load_genotype
-from lit_nas.networks import build_evaluation_network
+from lit_nas.networks import build_retrain_network
 from lit_nas.networks.complexity import count_multiply_adds, count_weights, multiply_adds_by_layer, run_for_shapes
 from lit_nas.networks.darts_evaluation import EvaluationNetwork
 from lit_nas.specs import ImageSpec
@@ -50,7 +50,7 @@ def test_a_layer_that_runs_twice_counts_twice():
 )
 def test_shapes_are_those_of_a_real_pass(name):
     genotype, spec = load_genotype(name), ImageSpec(3, 16, 24, 5)
-    network = build_evaluation_network(None, genotype, spec, 4, 3).eval()
+    network = build_retrain_network(None, genotype, spec, 4, 3).eval()
     seen = []
     for module in network.modules():
         module.register_forward_hook(lambda module, args, out: seen.append(getattr(out, "shape", None)))

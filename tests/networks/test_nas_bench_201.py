@@ -9,7 +9,7 @@ from lit_nas.architecture import Architecture, CellMixture
 from lit_nas.derivation import ArgmaxPerEdge, TopEdges, default_deriver
 from lit_nas.engine import Fused, Reference
 from lit_nas.genotype import Genotype, load_genotype
-from lit_nas.networks import build_evaluation_network, build_search_network, count_weights
+from lit_nas.networks import build_retrain_network, build_search_network, count_weights
 from lit_nas.networks.nas_bench_201 import (
     NasBench201Cell,
     NasBench201Network,
@@ -201,13 +201,13 @@ def test_derivation_keeps_all_edges():
 
 def test_errors():
     with pytest.raises(ValueError, match=r"no network 'mnist'\. Known are: cifar, imagenet, nas_bench_201"):
-        build_evaluation_network("mnist", MIXED, SMALL)
+        build_retrain_network("mnist", MIXED, SMALL)
     with pytest.raises(ValueError, match=r"no auxiliary head\. Set model\.optim\.auxiliary_weight to 0"):
         RetrainModule(MIXED.to_dict(), SMALL)
     with pytest.raises(ValueError, match="needs a genotype of the space 'nas_bench_201', but genotype 'DARTS_V2' is"):
         NasBench201Network(load_genotype("DARTS_V2"))
     with pytest.raises(ValueError, match=r"lacks \['reduce'\]: it has \['normal'\]"):
-        build_evaluation_network("cifar", MIXED, SMALL)
+        build_retrain_network("cifar", MIXED, SMALL)
     with pytest.raises(ValueError, match=r"num_cells must be a positive multiple of 3.*not 4"):
         NasBench201Network(MIXED, SMALL, 16, 4)
     for build in (NasBench201Network, lambda genotype, spec: NasBench201SearchNetwork(NasBench201Space(), spec)):

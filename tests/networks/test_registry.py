@@ -14,7 +14,7 @@ from lit_nas.networks import (
     ImageNetNetwork,
     RetrainNetwork,
     SearchNetwork,
-    build_evaluation_network,
+    build_retrain_network,
     build_search_network,
     registry,
 )
@@ -91,9 +91,9 @@ def test_a_space_without_a_row_is_refused(rows):
         build_search_network(OtherSpace(), SMALL, Fused())
     genotype = Genotype(load_genotype("DARTS_V2").cells, "unheard_of")
     with pytest.raises(ValueError, match=r"'unheard_of', for which no network is known\. Spaces are: darts, nas_bench"):
-        build_evaluation_network(None, genotype, SMALL)
+        build_retrain_network(None, genotype, SMALL)
     with pytest.raises(ValueError, match=r"no network 'mnist'\. Known are: cifar, imagenet, nas_bench_201"):
-        build_evaluation_network("mnist", genotype, SMALL)
+        build_retrain_network("mnist", genotype, SMALL)
 
 
 def test_a_registered_space_has_its_networks(rows):
@@ -101,13 +101,13 @@ def test_a_registered_space_has_its_networks(rows):
     assert build_search_network(OtherSpace(), SMALL, Fused()).weight.shape == (1, 8)
     genotype = default_deriver(OtherSpace())(OtherSpace(), {"cell": torch.tensor([[0.6, 0.4]])})
     with pytest.raises(ValueError, match="'other_of_the_registry' was registered without a retraining network"):
-        build_evaluation_network(None, genotype, SMALL)
+        build_retrain_network(None, genotype, SMALL)
     register_space(OtherSpace, nn.Identity, {"other": OtherNetwork()})  # the module was loaded anew
     assert find_retrain_network(None, genotype) == find_retrain_network("other", genotype) == OtherNetwork()
     with pytest.raises(ValueError, match=r"The network 'other' has no auxiliary head"):
-        build_evaluation_network(None, genotype, SMALL, auxiliary=True)
+        build_retrain_network(None, genotype, SMALL, auxiliary=True)
     with pytest.raises(ValueError, match=r"OtherNetwork has no num_cells: leave out model\.num_cells\. It has: sizes"):
-        build_evaluation_network(None, genotype, SMALL, num_cells=3)
+        build_retrain_network(None, genotype, SMALL, num_cells=3)
     with pytest.raises(ValueError, match=r"networks \['cifar'\] are those of the space 'darts'\. Choose other names"):
         register_space(OtherSpace, nn.Identity, {"cifar": OtherNetwork()})
 
