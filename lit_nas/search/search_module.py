@@ -78,7 +78,7 @@ class SearchModule(RecordedModule, ABC):
         self.losses = nn.ModuleDict({level: MeanMetric(nan_strategy="disable") for level in ("weights", "arch")})
         for metric in self.losses.values():
             metric.persistent(True)
-        self._batch = 0
+        self._batch = self._step = 0
         self._health = Health()
         self._told_of_empty_cell = False
         self.gradients = Gradients(self)
@@ -378,6 +378,7 @@ class SearchModule(RecordedModule, ABC):
         loop, batches = self.trainer.fit_loop.epoch_loop, self.trainer.num_training_batches
         # data without a length count their batches as they come
         step = self.current_epoch * batches + batch_idx if isfinite(batches) else loop.total_batch_idx
+        self._step = int(step)
         self.architecture.clock.set(step, self.current_epoch + batch_idx / batches)
         self._batch = batch_idx
 
@@ -434,10 +435,14 @@ class SearchModule(RecordedModule, ABC):
     def _check_health(self) -> None:
         if (first := self._health.first_bad()) is None:
             return
-        epoch, batch = divmod(first, int(self.trainer.num_training_batches))
+        batches = self.trainer.num_training_batches
+        place = f"step {first}"
+        if isfinite(batches):
+            epoch, batch = divmod(first, int(batches))
+            place = f"epoch {epoch}, batch {batch}"
         last = Path(self.trainer.default_root_dir) / "checkpoints" / "last.ckpt"
         raise FloatingPointError(
-            f"Loss or architecture is not finite since epoch {epoch}, batch {batch} (after {self.global_step} steps "
+            f"Loss or architecture is not finite since {place} (after {self.global_step} steps "
             f"of the weights). The last good checkpoint is {last if last.exists() else 'none'}. A smaller lr "
             "(model.optim.weights.lr, model.optim.arch.lr) or a smaller model.optim.clip may help."
         )
@@ -445,8 +450,7 @@ class SearchModule(RecordedModule, ABC):
     def _log_loss(self, level: str, value: Tensor, batch: Batch) -> Tensor:
         value = value.detach()
         logs = self._logs
-        step = self.current_epoch * self.trainer.num_training_batches + self._batch
-        self._health.watch([value, *self.architecture.parameters()], step)
+        self._health.watch([value, *self.architecture.parameters()], self._step)
         if logs or value.device.type == "cpu":  # elsewhere looking means waiting for the device
             self._check_health()
         # one value per sample: without its checks, which wait for the device, the metric ignores weights

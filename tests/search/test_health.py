@@ -11,7 +11,7 @@ from lit_nas.engine import Fused, Reference
 from lit_nas.methods import DARTS
 from lit_nas.retrain import RetrainModule, RetrainOptim
 from tests.methods.test_contract import fit
-from tests.support.tiny import INPUTS, SPACE, TINY
+from tests.support.tiny import INPUTS, SPACE, TINY, pair
 
 
 class Poison(Callback):
@@ -84,3 +84,20 @@ def test_other_errors_are_left_alone():
     assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"))
     assert is_out_of_memory(MemoryError())
     assert not is_out_of_memory(RuntimeError("size mismatch"))
+
+
+class Stream(torch.utils.data.IterableDataset):
+    """Batches without a length."""
+
+    def __iter__(self):
+        for step in range(3):
+            yield {"weights": pair(2 * step), "arch": pair(2 * step + 1)}
+
+
+def test_data_without_a_length_are_watched(tmp_path):
+    trainer = Trainer(
+        accelerator="cpu", max_epochs=2, default_root_dir=tmp_path, logger=False, enable_progress_bar=False,
+        enable_model_summary=False, enable_checkpointing=False, callbacks=[Poison("network.classifier.bias", 1, 1)],
+    )  # fmt: skip
+    with pytest.raises(FloatingPointError, match=r"since step 4 \(after 4 steps"):
+        trainer.fit(TINY["DARTS-first-order"](), torch.utils.data.DataLoader(Stream(), batch_size=None))
