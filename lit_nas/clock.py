@@ -73,7 +73,8 @@ class Clock(nn.Module):
             self.register_buffer(name, torch.full((), value, dtype=torch.float64))
         self._moment: Moment | None = None
         self._length: tuple[float, float] | None = None
-        self.register_load_state_dict_post_hook(lambda module, _: module.forget())
+        # torch has no types for it
+        self.register_load_state_dict_post_hook(lambda module, _: module.forget())  # type: ignore[no-untyped-call]
 
     @property
     def progress(self) -> Tensor:
@@ -120,4 +121,4 @@ class Clock(nn.Module):
         except TypeError:
             for name, buffer in list(self._buffers.items()):
                 self._buffers[name] = None if buffer is None else buffer.float()
-        return super()._apply(fn, recurse)
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch has no types for it

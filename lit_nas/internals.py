@@ -34,7 +34,10 @@ __all__ = (
     "is_view",
     "keep_out_of_ddp",
     "layer_sync_of",
+    "log_interval",
+    "overfits",
     "parameters_of",
+    "put_first",
     "record_arguments",
     "set_layer_sync",
 )
@@ -62,9 +65,24 @@ def callbacks_of(trainer: Trainer) -> list[Callback]:
     return list(trainer.callbacks)  # type: ignore[attr-defined]
 
 
+def put_first(trainer: Trainer, callback: Callback) -> None:
+    """Adds a callback to those of a Trainer that is called before all others."""
+    trainer.callbacks.insert(0, callback)  # type: ignore[attr-defined]
+
+
 def is_trial(trainer: Trainer) -> bool:
     """Whether a run is a trial of a few batches that leaves nothing behind (`fast_dev_run`)."""
     return bool(trainer.fast_dev_run)  # type: ignore[attr-defined]
+
+
+def overfits(trainer: Trainer) -> bool:
+    """Whether a run trains and validates on the same few batches (`overfit_batches`)."""
+    return bool(trainer.overfit_batches)  # type: ignore[attr-defined]
+
+
+def log_interval(trainer: Trainer) -> int:
+    """How many batches lie between two steps that are logged; 0 logs no steps (`log_every_n_steps`)."""
+    return trainer.log_every_n_steps  # type: ignore[attr-defined]
 
 
 def is_rank_zero() -> bool:

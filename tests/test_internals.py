@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.demos.boring_classes import BoringModel
 from pytorch_lightning.plugins import TorchSyncBatchNorm
 from pytorch_lightning.strategies import DDPStrategy
@@ -48,6 +48,23 @@ def test_steps_attachment_and_data(trainer):
 def test_trials_are_told_from_runs(trainer, tmp_path):
     assert not internals.is_trial(trainer)
     assert internals.is_trial(Trainer(fast_dev_run=True, accelerator="cpu", logger=False, default_root_dir=tmp_path))
+
+
+def test_a_callback_is_put_before_all_others(trainer):
+    last, first = Callback(), Callback()
+    internals.put_first(trainer, last)
+    internals.put_first(trainer, first)
+    assert internals.callbacks_of(trainer)[:2] == trainer.callbacks[:2] == [first, last]
+
+
+def test_settings_of_a_trainer(trainer, tmp_path):
+    assert not internals.overfits(trainer)
+    assert internals.log_interval(trainer) == 50
+    other = Trainer(
+        overfit_batches=2, log_every_n_steps=7, accelerator="cpu", logger=False, default_root_dir=tmp_path,
+    )  # fmt: skip
+    assert internals.overfits(other)
+    assert internals.log_interval(other) == 7
 
 
 def test_rank_zero(monkeypatch):

@@ -77,7 +77,8 @@ class Architecture(nn.Module):
         self._host_seed: int | None = None
         self._draws: Draws | None = None
         self._change: Callable[[Mixture], Mixture] | None = None
-        self.register_load_state_dict_post_hook(lambda module, _: module.forget())
+        # torch has no types for it
+        self.register_load_state_dict_post_hook(lambda module, _: module.forget())  # type: ignore[no-untyped-call]
 
     def _add_edge_logits(self, relaxation: Relaxation) -> None:
         self.edge_logits, self.inbound = nn.ParameterDict(), nn.ModuleDict()

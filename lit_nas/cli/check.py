@@ -10,17 +10,18 @@ from typing import Any
 
 import yaml
 from pytorch_lightning import Trainer
-from pytorch_lightning.utilities import rank_zero_only
 
 from lit_nas.cli.job import Plan
 from lit_nas.cli.training import TrainingCLI
 from lit_nas.data import ImageDataModule
 from lit_nas.derivation import EmptyCellError, default_deriver
 from lit_nas.genotype import Genotype, load_genotype
+from lit_nas.internals import is_rank_zero
 from lit_nas.jobs import Order, Stage, is_finished
 from lit_nas.record.changes import results_differ
 from lit_nas.record.names import import_class
 from lit_nas.record.plain import Difference, default_arguments, differences
+from lit_nas.record.recorded_module import RecordedModule
 from lit_nas.retrain import RetrainModule
 from lit_nas.search import SearchModule
 
@@ -72,7 +73,7 @@ class Checks:
             free = key not in named and f"data.{key}" not in stage.changes
             if free and key in theirs and key in ours and theirs[key] != ours[key]:
                 value = theirs[key]
-                if rank_zero_only.rank == 0:
+                if is_rank_zero():
                     as_in = "the search" if stage.divides_as == "search" else stage.divides_as
                     sys.stderr.write(f"{stage.name}: data.{key} is {value}, as in {as_in}\n")
                 taken += [f"--data.{key}", value if isinstance(value, str) else json.dumps(value)]
@@ -90,7 +91,8 @@ class Checks:
             return []
         before = yaml.safe_load(path.read_text(encoding="utf-8"))
         defaults = {"trainer": default_arguments(Trainer)}  # of a release whose Trainer had fewer keys
-        free = import_class(config["model"]["class_path"]).free
+        model = import_class(config["model"]["class_path"])
+        free = model.free if issubclass(model, RecordedModule) else ()
         return results_differ(differences(before, config, defaults), free)
 
     def prepare(self, stage: Stage) -> Order:

@@ -117,14 +117,9 @@ def plan(paths: Sequence[Path], words: Sequence[str], folder: Path | None, seed:
     executor = chosen(layers, "executor", Executor) or Processes()
     for path, layer in zip(paths, layers, strict=True):
         _check_layer(path, layer, job.sections)
-    for key, given in (("folder", folder), ("seed_everything", seed)):
-        if given is None:
-            given = next((layer[key] for layer in reversed(layers) if layer.get(key) is not None), None)
-        if key == "folder":
-            folder = Path(str(given or "").strip())
-        else:
-            seed = 0 if given is None else given
-    if folder is None or folder == Path():
+    folder = Path(str((_last(layers, "folder") if folder is None else folder) or "").strip())
+    seed = _last(layers, "seed_everything", 0) if seed is None else seed
+    if folder == Path():
         raise ValueError("A job needs a folder: set `folder` in the configuration or pass --folder.")
     if type(seed) is not int or seed < 0:
         raise ValueError(f"seed_everything is {seed!r}, but must be a whole number from 0 on.")
@@ -133,6 +128,11 @@ def plan(paths: Sequence[Path], words: Sequence[str], folder: Path | None, seed:
         if not any(name in layer for layer in layers):
             raise ValueError(f"The configuration has no section `{name}`. {EPILOG}")
     return Plan(job, executor, folder, seed, tuple(layers), overrides)
+
+
+def _last(layers: Sequence[Mapping[str, Any]], key: str, default: Any = None) -> Any:
+    """The value of a key in the last layer that has it."""
+    return next((layer[key] for layer in reversed(layers) if layer.get(key) is not None), default)
 
 
 def _check_layer(path: Path, content: Mapping[str, Any], sections: Sequence[str]) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 import yaml
-from pytorch_lightning.utilities import rank_zero_only
 
 import lit_nas
 from lit_nas.atomic_write import write_text
@@ -20,6 +19,7 @@ from lit_nas.cli.explain import explained
 from lit_nas.cli.job import EPILOG, Plan, plan
 from lit_nas.cli.screen import conclude_job, heading, resume_command
 from lit_nas.cli.stage import fit_stage
+from lit_nas.internals import is_rank_zero
 from lit_nas.jobs import Executor, InThisProcess, Stage, advance, is_finished, launched, look_ahead
 from lit_nas.jobs.executor import COMMAND
 
@@ -82,7 +82,7 @@ def _redone(checks: Checks, stages: Sequence[Stage], first: str | None) -> list[
     names = [stage.name for stage in stages]
     if first is not None and first not in names:
         raise ValueError(f"--redo {first}: the job has no such stage yet. It has {', '.join(names)}.")
-    if first is None or rank_zero_only.rank != 0:  # processes that the Trainer starts find the old stages moved
+    if first is None or not is_rank_zero():  # processes that the Trainer starts find the old stages moved
         return []
     if "TORCHELASTIC_RUN_ID" in os.environ or "SLURM_STEP_ID" in os.environ:
         raise ValueError(
@@ -116,12 +116,12 @@ def _execute(job: Plan, checks: Checks) -> None:
     executor: Executor = InThisProcess() if launched() else job.executor
     os.environ[COMMAND] = resume_command()
     try:
-        if rank_zero_only.rank == 0:
+        if is_rank_zero():
             job.record()
         history = advance(job.job, job.folder, checks.prepare, executor, fit_stage, announce)
     finally:
         del os.environ[COMMAND]
-    if rank_zero_only.rank == 0:
+    if is_rank_zero():
         versions = {"lit_nas": lit_nas.__version__, "torch": torch.__version__, "python": platform.python_version()}
         results = {**job.job.results(history), "seed": job.seed, "versions": versions}
         write_text(job.folder / "results.json", json.dumps(results, indent=2) + "\n")

@@ -107,7 +107,7 @@ def _next(trainer: Trainer, module: LightningModule, folder: Path) -> str | None
     if not isinstance(module, SearchModule):
         return "Test it:\n  " + _command(["test", *_without("--ckpt_path", sys.argv[2:]), "--ckpt_path", "last"])
     genotype, data = folder / "genotype.json", data_of(trainer)
-    if not genotype.exists():
+    if data is None or not genotype.exists():
         return None
     name = ["--model.genotype", str(genotype)]
     if layers := _retraining(type(data).__name__, load_genotype(genotype).space):

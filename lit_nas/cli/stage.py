@@ -10,13 +10,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_warn
 
 from lit_nas.atomic_write import write_text
 from lit_nas.callbacks import find_last
+from lit_nas.callbacks.expect import search_of
 from lit_nas.cli.explain import explained
 from lit_nas.cli.training import TrainingCLI
+from lit_nas.internals import put_first
 from lit_nas.jobs import Candidates, Order
 from lit_nas.jobs.executor import PARENT, read_order
 from lit_nas.jobs.stage import CANDIDATES, TEST
@@ -56,7 +58,7 @@ def fit_stage(order: Order) -> None:
     if remark:
         rank_zero_warn(remark)
     if isinstance(cli.model, SearchModule):
-        cli.trainer.callbacks.insert(0, _WriteCandidates())  # before the genotype, which tells that all is there
+        put_first(cli.trainer, _WriteCandidates())  # before the genotype, which tells that all is there
     cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=last)
     if order.stage.kind == "retrain":
         (scores,) = cli.trainer.test(cli.model, datamodule=cli.datamodule)
@@ -68,10 +70,10 @@ def fit_stage(order: Order) -> None:
 class _WriteCandidates(Callback):
     """Writes what each edge still has."""
 
-    def on_fit_end(self, trainer: Trainer, pl_module: SearchModule) -> None:
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the file, also if the search was finished but for this."""
         if writes(trainer):
-            Candidates.of(pl_module.architecture).save(run_folder(trainer) / CANDIDATES)
+            Candidates.of(search_of(pl_module, self).architecture).save(run_folder(trainer) / CANDIDATES)
 
 
 def _stop_with_the_job() -> None:

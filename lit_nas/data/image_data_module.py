@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning import LightningDataModule
+from pytorch_lightning import LightningDataModule, Trainer
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
@@ -21,7 +21,7 @@ from lit_nas.data.order import Order
 from lit_nas.data.role_loader import RoleLoader
 from lit_nas.data.split import Split
 from lit_nas.data.tensor_loader import RawBatch, TensorLoader
-from lit_nas.internals import is_trial, record_arguments
+from lit_nas.internals import is_trial, overfits, record_arguments
 from lit_nas.record.plain import plain
 from lit_nas.specs import ImageSpec
 
@@ -120,6 +120,7 @@ class ImageDataModule(LightningDataModule, ABC):
         self.augmentation, self.seed, self.limit = augmentation, seed, limit
         self.validate_on_test = validate_on_test
         self.parts: dict[str, Tensor] = {}
+        self._constants_at: tuple[Tensor, Tensor] | None = None
         for name in ("batch_size", "eval_batch_size", "limit"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"data.{name} must be at least 1, not {value}.")
@@ -232,7 +233,7 @@ class ImageDataModule(LightningDataModule, ABC):
             count = self._source.train
             self.parts = self.split.divide(count, len(self._source.labels) - count, self.limit)
         if self.trainer is not None and stage == "fit":
-            self._prepare_fit()
+            self._prepare_fit(self.trainer)
 
     def train_dataloader(self) -> dict[str, RoleLoader[RawBatch]]:
         """One loader for each role that trains, all as long as the weights', so that the epoch is.
@@ -240,9 +241,10 @@ class ImageDataModule(LightningDataModule, ABC):
         Writes `split.json` and `classes.json` beside the results of a fit: here and not before, because a checkpoint
         that was made with another split has been refused by now.
         """
-        fits = self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
-        if fits and self.trainer.is_global_zero and not is_trial(self.trainer):
-            self._write_parts(Path(self.trainer.default_root_dir))
+        if (trainer := self.trainer) is not None:
+            fits = trainer.state.fn == TrainerFn.FITTING
+            if fits and trainer.is_global_zero and not is_trial(trainer):
+                self._write_parts(Path(trainer.default_root_dir))
         weights = self._order("weights", training=True)
         orders = {"weights": weights}
         if "arch" in self.parts:
@@ -321,7 +323,7 @@ class ImageDataModule(LightningDataModule, ABC):
 
     @cached_property
     def _unlabelled(self) -> list[Path]:
-        if not self.predict_root.is_dir():
+        if self.predict_root is None or not self.predict_root.is_dir():
             raise FileNotFoundError(f"data.predict_root {str(self.predict_root)!r} is no folder.")
         if not (paths := list_images(self.predict_root)):
             raise ValueError(
@@ -330,15 +332,15 @@ class ImageDataModule(LightningDataModule, ABC):
             )
         return paths
 
-    def _prepare_fit(self) -> None:
-        if self.trainer.overfit_batches:
+    def _prepare_fit(self, trainer: Trainer) -> None:
+        if overfits(trainer):
             raise ValueError(
                 "trainer.overfit_batches does not work with these data, whose loaders shuffle by themselves. "
                 "Leave it out and set data.limit to the number of images to overfit."
             )
         if not self.roles & {"val", "arch"} and not self.validate_on_test:
             # otherwise Lightning warns of a validation without batches
-            self.trainer.limit_val_batches = 0
+            trainer.limit_val_batches = 0
 
     def _write_parts(self, folder: Path) -> None:
         split = {"name": self.split.name, "fractions": self.split.fractions, "seed": self.split.seed}
@@ -363,9 +365,9 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def _constants(self, device: torch.device) -> tuple[Tensor, Tensor]:
         # kept on the device, because making them there would wait for it at each batch
-        if getattr(self, "_constants_at", None) is None or self._constants_at[0].device != device:
+        if self._constants_at is None or self._constants_at[0].device != device:
             mean, std = (torch.tensor(v, dtype=torch.float64).view(-1, 1, 1) for v in (self.mean, self.std))
-            self._constants_at = tuple(t.float().to(device) for t in (1 / (255 * std), -mean / std))
+            self._constants_at = (1 / (255 * std)).float().to(device), (-mean / std).float().to(device)
         return self._constants_at
 
 

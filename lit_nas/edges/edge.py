@@ -46,7 +46,8 @@ class Edge(nn.Module, ABC):
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
         if "terms" in vars(cls) and "fusible" not in vars(cls):
-            cls.fusible = None  # that of a base class is not true of other terms
+            # that of a base class is not true of other terms
+            cls.fusible = None  # type: ignore[method-assign, assignment]  # a value in the place of a property
 
     @abstractmethod
     def terms(self, x: Tensor, weights: Mapping[str, Tensor], beside: Tensor | None = None) -> Iterator[Tensor]:

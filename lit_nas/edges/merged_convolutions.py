@@ -8,7 +8,7 @@ and one pointwise kernel for all candidates.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -66,6 +66,7 @@ class MergedConv(nn.Module):
     """
 
     masks: Tensor
+    pointwise: nn.Parameter | None
 
     def __init__(
         self, windows: Mapping[str, Window], depthwise: bool, channels: int, stride: int, style: OperationStyle
@@ -106,6 +107,16 @@ class MergedConv(nn.Module):
         return total * self.norm(x)
 
 
+class _Chain(nn.ModuleList):
+    """Merged blocks, one after the other."""
+
+    def forward(self, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+        """As one block."""
+        for block in self:
+            x = block(x, weights)
+        return x
+
+
 class MergedEdge(Edge):
     """One kernel for each family of convolutions; pools, skip connections and all others run beside it.
 
@@ -127,9 +138,7 @@ class MergedEdge(Edge):
             depthwise, windows = family == "depthwise", {name: known[name] for name in names if name in known}
             strides = [stride, *[1] * (blocks - 1)] if depthwise else [stride]
             if windows:
-                self.merged[family] = nn.ModuleList(
-                    MergedConv(windows, depthwise, channels, step, style) for step in strides
-                )
+                self.merged[family] = _Chain(MergedConv(windows, depthwise, channels, step, style) for step in strides)
         others = [name for name in names if not any(name in known for known in FAMILIES.values())]
         self.operations = nn.ModuleDict({name: build_operation(name, channels, stride, style) for name in others})
 
@@ -138,15 +147,8 @@ class MergedEdge(Edge):
         for family, blocks in self.merged.items():
             known = FAMILIES[family]
             if active := {name: weight for name, weight in weights.items() if name in known}:
-                yield _chain(blocks, x, active)
+                yield blocks(x, active)
         yield from (weight * self.operations[name](x) for name, weight in weights.items() if name in self.operations)
-
-
-def _chain(blocks: Iterable[nn.Module], x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
-    """Blocks one after the other."""
-    for block in blocks:
-        x = block(x, weights)
-    return x
 
 
 def _kernel(outputs: int, inputs: int, size: int) -> nn.Parameter:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, cast
 
 from torch import Tensor, nn
 
 from lit_nas.architecture import CellMixture
+from lit_nas.edges import Edge
 from lit_nas.spaces import CellSpace
 
-__all__ = ("Engine", "MixedCell", "empty_node")
+__all__ = ("Engine", "MixedCell", "edges_of", "empty_node")
 
 
 class MixedCell(Protocol):
@@ -46,6 +48,11 @@ class Engine(ABC):
     def recomputes(self) -> bool:
         """Whether a backward pass computes parts of the forward pass a second time."""
         return False
+
+
+def edges_of(cell: MixedCell) -> Sequence[Edge]:
+    """The edges of a cell, as what they are: `nn.ModuleList` knows of modules only."""
+    return cast("Sequence[Edge]", cell.edges)
 
 
 def empty_node(cell: MixedCell, states: list[Tensor]) -> Tensor:

@@ -67,7 +67,7 @@ class DARTS(ImageSearchModule):
         if self.order == 1:
             self.step_levels(self.loss, batch)
         else:
-            batch = by_role(batch)
-            validation = batch["arch" if self.optim.level == "bilevel" else "weights"]
-            self.step_arch_unrolled(self.loss, validation, batch["weights"], self.product)
-            self.step_weights(self.loss, batch["weights"])
+            parts = by_role(batch)
+            validation = parts["arch" if self.optim.level == "bilevel" else "weights"]
+            self.step_arch_unrolled(self.loss, validation, parts["weights"], self.product)
+            self.step_weights(self.loss, parts["weights"])

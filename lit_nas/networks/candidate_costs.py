@@ -15,7 +15,7 @@ from lit_nas.engine import Reference
 from lit_nas.networks.complexity import multiply_adds_by_layer
 from lit_nas.relaxations import Softmax
 from lit_nas.spaces import CellSpace, SearchSpace
-from lit_nas.specs import ImageSpec
+from lit_nas.specs import ImageSpec, Spec
 
 __all__ = ("CostTable", "Measure", "candidate_costs")
 
@@ -47,7 +47,7 @@ class CostTable:
         return CostTable(self.fixed, self.types, tuple(cost.to(device, dtype) for cost in self.costs))
 
 
-def candidate_costs(network: nn.Module, space: SearchSpace, spec: ImageSpec, measure: Measure) -> CostTable:
+def candidate_costs(network: nn.Module, space: SearchSpace, spec: Spec, measure: Measure) -> CostTable:
     """The cost of each candidate of a search network, as it stands in that network.
 
     A copy of the network runs for its shapes; nothing is computed, and no random number of the run is used up.
@@ -55,14 +55,14 @@ def candidate_costs(network: nn.Module, space: SearchSpace, spec: ImageSpec, mea
     Args:
         network: The search network; maps images and a mixture to logits.
         space: What is searched.
-        spec: The size of its images.
+        spec: What its data are; multiply-adds are counted for one image, of this size.
         measure: What is counted.
 
     Returns:
         The table, float64 on the CPU.
 
     Raises:
-        ValueError: if the measure is unknown, or if an edge does not hold its candidates one by one.
+        ValueError: if the measure is unknown or needs images, or if an edge does not hold its candidates one by one.
     """
     if measure not in ("parameters", "multiply_adds"):
         raise ValueError(f"The measure of a cost must be parameters or multiply_adds, not {measure!r}.")
@@ -108,11 +108,17 @@ def _weights_by_layer(network: nn.Module) -> dict[str, int]:
     return {name: sum(p.numel() for p in module.parameters(recurse=False)) for name, module in network.named_modules()}
 
 
-def _multiply_adds(network: nn.Module, space: SearchSpace, spec: ImageSpec) -> dict[str, int]:
+def _multiply_adds(network: nn.Module, space: SearchSpace, spec: Spec) -> dict[str, int]:
+    if not isinstance(spec, ImageSpec):
+        raise ValueError(
+            f"Multiply-adds are counted for one image, but the data hand over {spec}. Set the measure of the cost to "
+            "parameters."
+        )
     network = copy.deepcopy(network)
     for module in network.modules():
         if hasattr(module, "engine"):
-            module.engine = Reference()  # which calls the layers one by one
+            # which calls the layers one by one
+            module.engine = Reference()  # type: ignore[assignment]  # to torch an attribute is a tensor or a module
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         everything = Architecture(space, Softmax())()  # not that of the run, which may have lost candidates
     return multiply_adds_by_layer(network, spec, everything)

@@ -1,6 +1,7 @@
 """What a network costs: weights and multiply-adds."""
 
 import copy
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -54,7 +55,11 @@ def run_for_shapes(network: nn.Module, spec: ImageSpec, *more: Any) -> None:
         spec: The size of its images.
         *more: Handed to the network after the images.
     """
-    replaced = {nn.Conv2d: _convolved, nn.Linear: _mapped, BatchNormKind: _kept}
+    replaced: Mapping[type[nn.Module], Callable[..., Tensor]] = {
+        nn.Conv2d: _convolved,
+        nn.Linear: _mapped,
+        BatchNormKind: _kept,
+    }
     changed = []
     for module in network.modules():
         for kind, answer in replaced.items():
@@ -70,6 +75,7 @@ def run_for_shapes(network: nn.Module, spec: ImageSpec, *more: Any) -> None:
 
 
 def _convolved(module: nn.Conv2d, x: Tensor) -> Tensor:
+    assert isinstance(module.padding, tuple)  # no name of torch's, which candidates do not use
     sides = zip(x.shape[2:], module.kernel_size, module.stride, module.padding, module.dilation, strict=True)
     size = [
         (side + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1 for side, kernel, stride, pad, dilation in sides
@@ -98,6 +104,8 @@ def count_multiply_adds(network: nn.Module, spec: ImageSpec) -> int:
     return sum(multiply_adds_by_layer(network, spec).values())
 
 
-def _add(counts: dict[str, int], name: str, module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+def _add(
+    counts: dict[str, int], name: str, module: nn.Conv2d | nn.Linear, args: tuple[Tensor, ...], output: Tensor
+) -> None:
     # every output number is one row of the weight times its inputs
     counts[name] = counts.get(name, 0) + output.numel() * module.weight[0].numel()

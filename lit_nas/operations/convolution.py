@@ -25,6 +25,8 @@ class BatchNorm(nn.BatchNorm2d):
         affine: Whether scale and shift are learned.
     """
 
+    momentum: float
+
     def __init__(self, channels: int, affine: bool = True) -> None:
         super().__init__(channels, affine=affine)
         self.num_batches_tracked = None  # only read when momentum is None, which it never is here

@@ -26,8 +26,8 @@ __all__ = (
     "make_part",
 )
 
-OptimizerCallable = Callable[[Iterable[nn.Parameter]], Optimizer]
-"""Parameters -> optimiser; in YAML `class_path` and `init_args`."""
+OptimizerCallable = Callable[[Iterable[nn.Parameter] | Iterable[tuple[str, nn.Parameter]]], Optimizer]
+"""Parameters, with or without their names -> optimiser; in YAML `class_path` and `init_args`."""
 SchedulerCallable = Callable[[Optimizer], LRScheduler]
 """Optimiser -> scheduler, stepped once an epoch; in YAML `class_path` and `init_args`."""
 
@@ -128,7 +128,7 @@ def is_spanning(scheduler: LRScheduler) -> bool:
     return isinstance(scheduler, CosineLR) and scheduler.epochs is None
 
 
-def fit_to_run(scheduler: LRScheduler, epochs: int) -> LRScheduler:
+def fit_to_run(scheduler: LRScheduler, epochs: int | None) -> LRScheduler:
     """Gives a scheduler that spans the whole run its length, unless it was configured with one.
 
     Args:
@@ -144,7 +144,7 @@ def fit_to_run(scheduler: LRScheduler, epochs: int) -> LRScheduler:
             "epoch without one. Choose a scheduler that counts epochs, such as CosineLR or EpochDecayLR."
         )
     if is_spanning(scheduler):
-        if epochs < 1:
+        if epochs is None or epochs < 1:
             raise ValueError(
                 f"{type(scheduler).__name__} spans the run, so trainer.max_epochs must be positive, not {epochs}; "
                 "or give the scheduler its own `epochs`."

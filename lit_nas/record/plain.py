@@ -162,8 +162,8 @@ def differences(
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             found += differences(before, after, default, where)
         elif _are_parts(before) and _are_parts(after) and len(before) == len(after):
-            sides = ({str(place): part for place, part in enumerate(parts)} for parts in (before, after))
-            found += differences(*sides, key=where)
+            olds, news = ({str(place): part for place, part in enumerate(parts)} for parts in (before, after))
+            found += differences(olds, news, key=where)
         elif _listed(before) != _listed(after):
             found.append(Difference(where, before, after))
     return found

@@ -4,6 +4,8 @@ Paper: Chu, Zhou, Zhang, Li, ECCV 2020, https://arxiv.org/abs/1911.12126, equati
 """
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Literal
 
 from torch import Tensor
@@ -39,9 +41,10 @@ class ZeroOne(Regularizer):
 
     def value(self, view: ArchitectureView) -> Tensor:
         """See `Regularizer`; candidates that are not active do not count."""
-        total, count = 0.0, 0.0
+        sums, counts = [], []
         for name, gates in view.probabilities.items():
             away = gates - 0.5
             away = away.square() if self.form == "square" else away.abs()
-            total, count = total + (away * view.masks[name]).sum(), count + view.masks[name].sum()
-        return -total / count
+            sums.append((away * view.masks[name]).sum())
+            counts.append(view.masks[name].sum())
+        return -reduce(add, sums) / reduce(add, counts).float()

@@ -83,15 +83,18 @@ def _cost(model: nn.Module, layers: dict[str, int], *parts: str) -> dict[str, in
 
 def _rows(model: nn.Module, layers: dict[str, int], genotype: Genotype, spec: ImageSpec) -> list[dict[str, Any]]:
     outputs: list[list[int]] = []
+    cells = model.get_submodule("cells")
+    assert isinstance(cells, nn.ModuleList)  # as `RetrainNetwork.build` says
+    types: Sequence[str] = model.types  # type: ignore[assignment]  # to torch an attribute is a tensor or a module
     hooks = [
         cell.register_forward_hook(lambda module, arguments, output: outputs.append(list(output.shape[1:])))
-        for cell in model.cells
+        for cell in cells
     ]
     run_for_shapes(model, spec)
     for hook in hooks:
         hook.remove()
     rows = []
-    for index, (kind, output) in enumerate(zip(model.types, outputs, strict=True)):
+    for index, (kind, output) in enumerate(zip(types, outputs, strict=True)):
         nodes = len(genotype.cells[kind].concat) if kind in genotype.cells else 1
         cost = _cost(model, layers, f"cells.{index}")
         rows.append({"index": index, "type": kind, "channels": output[0] // nodes, "output": output, **cost})

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pytorch_lightning.utilities import rank_zero_info
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Optimizer
@@ -139,7 +140,9 @@ class RetrainModule(CheckedBatches, RecordedModule):
     @property
     def drop_probability(self) -> float:
         """Chance of dropping a path in this epoch."""
-        now = Moment(0.0, float(self.current_epoch), total_epochs=float(self.trainer.max_epochs))
+        epochs = self.trainer.max_epochs
+        assert epochs is not None  # see `setup`
+        now = Moment(0.0, float(self.current_epoch), total_epochs=float(epochs))
         return float(Linear(0.0, self.optim.drop_path, every="epoch")(now))
 
     def spans_run(self) -> str:
@@ -186,7 +189,7 @@ class RetrainModule(CheckedBatches, RecordedModule):
         if stage != "fit":
             return
         searched, data = self.genotype.meta.get("held_out"), data_of(self.trainer)
-        if hasattr(data, "refuse_leak"):
+        if data is not None and hasattr(data, "refuse_leak"):
             if searched is not None:
                 data.refuse_leak(searched)
             elif (
@@ -207,7 +210,7 @@ class RetrainModule(CheckedBatches, RecordedModule):
                 f"Set model.optim.clip (now {self.optim.clip}) and leave trainer.gradient_clip_val out."
             )
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimiser, and its learning rate by epochs or steps."""
         optimizer = make_part(self.optim.weights, self.network.parameters(), "model.optim.weights")
         every = self.optim.schedule_every

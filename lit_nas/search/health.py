@@ -1,6 +1,8 @@
 """Noticing that a search is not finite any more, without waiting for the device at every step."""
 
 from collections.abc import Iterable
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor
@@ -16,10 +18,10 @@ class Health:
     def __init__(self) -> None:
         self._first: Tensor | None = None
 
-    def watch(self, values: Iterable[Tensor], step: int) -> None:
+    def watch(self, values: Iterable[Tensor], step: float) -> None:
         """Notes a step if one of its values is not finite."""
         # in the widest numbers, where a sum of finite ones stays finite
-        total = sum(value.detach().to(widest_float(value.device)).sum() for value in values)
+        total = reduce(add, (value.detach().to(widest_float(value.device)).sum() for value in values))
         # filled on the device: a copy of a number from the host would make the step wait
         bad = torch.full_like(total, float(step)).masked_fill(total.isfinite(), torch.inf)
         self._first = bad if self._first is None else torch.minimum(self._first, bad)

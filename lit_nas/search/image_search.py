@@ -4,12 +4,12 @@ from abc import ABC
 from collections.abc import Sequence
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import MeanMetric
 
 from lit_nas.architecture import Mixture
 from lit_nas.image_batches import CheckedBatches, ImageBatch, Prediction, images_of, predict
+from lit_nas.search.means import Means
 from lit_nas.search.search_module import SearchModule
 from lit_nas.specs import ImageSpec, Spec
 
@@ -28,8 +28,7 @@ class ImageSearchModule(CheckedBatches, SearchModule, ABC):
 
     def __init__(self) -> None:
         super().__init__()
-        names = ("val_loss", "val_accuracy", "test_loss", "test_accuracy")
-        self.scores = nn.ModuleDict({name: MeanMetric(nan_strategy="disable") for name in names})
+        self.scores = Means(("val_loss", "val_accuracy", "test_loss", "test_accuracy"))
 
     def cut(self, batch: ImageBatch, parts: int) -> Sequence[ImageBatch]:
         """Cuts a batch between its images, in their order."""

@@ -75,8 +75,9 @@ class Regularisation:
         else:
             leaf = parameters[0].new_zeros(())
         with torch.enable_grad(), torch.autocast(module.device.type, enabled=False):
-            leaf, values = leaf.requires_grad_(), {}
+            leaf = leaf.requires_grad_()
             total, view = leaf, self._view()
+            values: dict[str, Tensor] = {}
             for part in parts:
                 value = part.value(view)
                 values[_name(part, values)] = value.detach()

@@ -7,20 +7,28 @@ from contextlib import suppress
 from functools import cached_property
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, cast
 
 import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torchmetrics import MeanMetric
+from torch.optim.lr_scheduler import LRScheduler
 
 from lit_nas.architecture import Architecture
 from lit_nas.batches import Batch, by_role, check_roles
 from lit_nas.derivation import Deriver, EmptyCellError, default_deriver
 from lit_nas.genotype import Genotype
-from lit_nas.internals import BatchNormKind, data_of, expect_unused_parameters, is_attached, keep_out_of_ddp
+from lit_nas.internals import (
+    BatchNormKind,
+    data_of,
+    expect_unused_parameters,
+    is_attached,
+    keep_out_of_ddp,
+    log_interval,
+)
 from lit_nas.optim import (
     check_unrollable,
     fit_to_run,
@@ -34,6 +42,7 @@ from lit_nas.record.recorded_module import RecordedModule
 from lit_nas.search.gradients import Gradients, Loss
 from lit_nas.search.health import Health
 from lit_nas.search.loss_scale import LossScale
+from lit_nas.search.means import Means
 from lit_nas.search.perturbed_weights import PerturbedWeights
 from lit_nas.search.regularisation import Regularisation
 from lit_nas.search.search_optim import SearchOptim
@@ -75,9 +84,9 @@ class SearchModule(RecordedModule, ABC):
         super().__init__()
         self.automatic_optimization = False
         # their states are in the checkpoint, so that the mean of an epoch survives an interruption within it
-        self.losses = nn.ModuleDict({level: MeanMetric(nan_strategy="disable") for level in ("weights", "arch")})
-        for metric in self.losses.values():
-            metric.persistent(True)
+        self.losses = Means(("weights", "arch"))
+        for level in self.losses:
+            self.losses[level].persistent(True)
         self._batch = self._step = 0
         self._health = Health()
         self._told_of_empty_cell = False
@@ -126,7 +135,7 @@ class SearchModule(RecordedModule, ABC):
         Returns:
             The loss, detached.
         """
-        optimizer = self.optimizers()[0]
+        optimizer = self._optimizers[0]
         optimizer.zero_grad()
         drawn = self.architecture.drawing("weights")
         with frozen(self.architecture.parameters()), drawn, self.perturbed.during(loss, batch):
@@ -142,12 +151,12 @@ class SearchModule(RecordedModule, ABC):
             loss: Mean loss of a batch.
             batch: The batch of each role; a bare batch is that of the weights.
         """
-        batch = by_role(batch)
+        parts = by_role(batch)
         if self.optim.level == "single":
-            self.step_both(loss, batch["weights"])
+            self.step_both(loss, parts["weights"])
         else:
-            self.step_arch(loss, batch["arch" if self.optim.level == "bilevel" else "weights"])
-            self.step_weights(loss, batch["weights"])
+            self.step_arch(loss, parts["arch" if self.optim.level == "bilevel" else "weights"])
+            self.step_weights(loss, parts["weights"])
 
     def step_both(self, loss: Loss, batch: Batch) -> Tensor:
         """One step of both levels along the gradient of one loss at the same point (single-level optimisation).
@@ -163,7 +172,7 @@ class SearchModule(RecordedModule, ABC):
         """
         if not self.arch_moves:
             return self.step_weights(loss, batch)
-        optimizer, logits = self.optimizers()[0], list(self.architecture.parameters())
+        optimizer, logits = self._optimizers[0], list(self.architecture.parameters())
         optimizer.zero_grad()
         scale = self.gradients.scale()
         with self.architecture.drawing("both"):
@@ -172,9 +181,9 @@ class SearchModule(RecordedModule, ABC):
         for parameter in logits:  # nothing of this step may reach the next one, least of all an overflow
             parameter.grad = None
         value = self._log_loss("weights", value, batch)
-        gradient = scale.unscale(self.gradients.mean_over_ranks(gradient))
+        unscaled = scale.unscale(self.gradients.mean_over_ranks(gradient))
         optimizer.step()
-        self._apply_or_lower(gradient, scale, value)
+        self._apply_or_lower(unscaled, scale, value)
         return value
 
     def step_arch(self, loss: Loss, batch: Batch) -> Tensor | None:
@@ -220,7 +229,7 @@ class SearchModule(RecordedModule, ABC):
                 lambda: (share * loss(part) for part, share in self.gradients.parts(training)),
                 self.weights,
                 list(self.architecture.parameters()),
-                self.optimizers()[0].optimizer,
+                self._optimizers[0].optimizer,
                 product,
                 reduce=self.gradients.mean_over_ranks,
             )
@@ -242,7 +251,7 @@ class SearchModule(RecordedModule, ABC):
         if values and self._logs:
             self.log_now({f"arch/{name}": value for name, value in values.items()})
         # the raw optimiser, so that `global_step` counts steps of the weights only
-        optimizer = self.optimizers()[1].optimizer
+        optimizer = self._optimizers[1].optimizer
         for parameter, value in zip(self.architecture.parameters(), gradient, strict=True):
             parameter.grad = value
         optimizer.step()
@@ -365,8 +374,9 @@ class SearchModule(RecordedModule, ABC):
     def on_train_start(self) -> None:
         """Tells the clock how long the run is."""
         super().on_train_start()
-        trainer = self.trainer
-        self.architecture.clock.start(trainer.max_epochs * trainer.num_training_batches, trainer.max_epochs)
+        epochs = self.trainer.max_epochs
+        assert epochs is not None  # see `check_run`
+        self.architecture.clock.start(epochs * self.trainer.num_training_batches, epochs)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Checks that there is a batch for each role, and sets the clock.
@@ -390,11 +400,11 @@ class SearchModule(RecordedModule, ABC):
     def on_train_epoch_end(self) -> None:
         """Logs the means of the epoch and moves the learning rate."""
         self._check_health()
-        moved = {name: metric for name, metric in self.losses.items() if metric.update_called}
+        moved = {name: self.losses[name] for name in self.losses if self.losses[name].update_called}
         self.log_now({f"{name}/loss": metric.compute() for name, metric in moved.items()}, prog_bar=True)
         for metric in moved.values():
             metric.reset()
-        self.lr_schedulers().step()
+        cast(LRScheduler, self.lr_schedulers()).step()  # one, see `configure_optimizers`
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the record; a search that is not finite any more is not saved."""
@@ -407,6 +417,11 @@ class SearchModule(RecordedModule, ABC):
         return {"genotype": None if genotype is None else genotype.to_dict()}
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    @property
+    def _optimizers(self) -> list[LightningOptimizer]:
+        """Those of the weights and of the architecture."""
+        return cast("list[LightningOptimizer]", self.optimizers())  # two, see `configure_optimizers`
 
     # cached, because walking thousands of modules several times a step would show
     @cached_property
@@ -429,7 +444,7 @@ class SearchModule(RecordedModule, ABC):
     @property
     def _logs(self) -> bool:
         """Whether this step is one of those that are logged; 0 logs means of epochs only."""
-        every = self.trainer.log_every_n_steps
+        every = log_interval(self.trainer)
         return every > 0 and (self._batch + 1) % every == 0
 
     def _check_health(self) -> None:

@@ -79,7 +79,7 @@ class DartsSpace(SearchSpace):
     def cells(self) -> dict[str, CellSpace]:
         """The types `normal` and `reduce`, over the same DAG."""
         edges = tuple((source, target) for target in range(2, 2 + self.nodes) for source in range(target))
-        own = self.candidates or {}
+        own = candidates_by_cell(self.candidates, ("normal", "reduce"))
         return {
             name: CellSpace(name, self.operations, edges, reduction=name == "reduce", candidates=own.get(name, ()))
             for name in ("normal", "reduce")

@@ -72,7 +72,7 @@ class NasBench201Space(SearchSpace):
     @property
     def cells(self) -> dict[str, CellSpace]:
         """The only type, `normal`."""
-        own = (self.candidates or {}).get("normal", ())
+        own = candidates_by_cell(self.candidates, ("normal",)).get("normal", ())
         cell = CellSpace("normal", self.operations, CELL_EDGES, 1, outputs=(3,), keeps_none=True, candidates=own)
         return {"normal": cell}
 

@@ -5,10 +5,11 @@ Paper: Dong, Yang, ICLR 2020, https://arxiv.org/abs/2001.00326, section 2.1.
 
 from collections.abc import Sequence
 from itertools import groupby, product
+from typing import Final
 
 __all__ = ("CELL_EDGES", "CELL_OPERATIONS", "all_architectures", "format_architecture", "parse_architecture")
 
-CELL_OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+CELL_OPERATIONS: Final = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 """The five candidates in the paper's order, which is the order of the columns of alpha."""
 CELL_EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 """The six edges (source, target), which is the order of the rows of alpha; state 0 is the input, state 3 the output."""

@@ -13,7 +13,7 @@ from lit_nas.networks.complexity import count_weights
 from lit_nas.networks.registry import build_search_network
 from lit_nas.relaxations import Softmax
 from lit_nas.spaces import DartsSpace, NasBench201Space
-from lit_nas.specs import ImageSpec
+from lit_nas.specs import ImageSpec, TextSpec
 
 INPUTS = ImageSpec(channels=2, height=8, width=12, classes=3)
 SPACES = pytest.mark.parametrize(
@@ -72,6 +72,14 @@ def test_a_measure_must_be_known():
     network = build_search_network(space, INPUTS, Reference())
     with pytest.raises(ValueError, match="must be parameters or multiply_adds, not 'latency'"):
         candidate_costs(network, space, INPUTS, "latency")
+
+
+def test_multiply_adds_are_those_of_an_image():
+    space = DartsSpace(init_channels=4, num_cells=3, nodes=1)
+    network = build_search_network(space, INPUTS, Reference())
+    with pytest.raises(ValueError, match=r"counted for one image, but the data hand over TextSpec\(vocabulary=12\)"):
+        candidate_costs(network, space, TextSpec(12), "multiply_adds")
+    assert candidate_costs(network, space, TextSpec(12), "parameters").fixed > 0
 
 
 def test_candidates_that_share_their_weights_have_no_cost():

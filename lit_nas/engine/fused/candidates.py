@@ -191,8 +191,8 @@ def _reduce(run: Run, group: Group, total: Tensor | None) -> Tensor:
 
 def _convolution(run: Run, group: Group, total: Tensor | None) -> Tensor:
     source, moments = run.source, run.moments(group)[0]
-    x, bias = _shared(source, source.relu, group.positions), group.biases
-    bias = None if bias is None else bias[0] if len(bias) == 1 else torch.cat(bias)
+    x, biases = _shared(source, source.relu, group.positions), group.biases
+    bias = None if biases is None else biases[0] if len(biases) == 1 else torch.cat(biases)
     return add(total, source.run(_convolve, x, run.weights[group][0], bias, moments, run.scale(group), source.stride))
 
 
@@ -213,7 +213,7 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, moments: Moments, 
 def _shared_result(run: Run, group: Group, total: Tensor | None) -> Tensor:
     """Pools and identities, whose result the edges share up to their weights."""
     if not group.narrow:
-        x = run.source.wide(run.source.pool(group.operations[0]), group.positions)
+        x = run.source.wide(run.source.pool(group.pool), group.positions)
         return add(total, normalise(x, run.moments(group)[0], run.scale(group)))
     return _spread(run, group, _narrow(run, group), total)
 
@@ -222,7 +222,7 @@ def _narrow(run: Run, group: Group) -> Tensor:
     """What the edges share, before their weights: [B, S * C, H, W]."""
     if group.kind is nn.Identity:
         return run.source.x
-    x = run.source.pool(group.operations[0])
+    x = run.source.pool(group.pool)
     return normalise(x, run.moments(group)[0]) if group.norms else x
 
 
@@ -265,7 +265,7 @@ def _mix(run: Run, groups: Sequence[Group], total: Tensor | None) -> Tensor:
     if moments is None:
         shared = [_narrow(run, group).unflatten(1, (1, count, -1)) for group in groups]
     else:  # one BatchNorm for all pools
-        pooled = normalise(torch.cat([source.pool(group.operations[0]) for group in pools], 1), moments)
+        pooled = normalise(torch.cat([source.pool(group.pool) for group in pools], 1), moments)
         groups = [*pools, *(group for group in groups if not group.pooled)]
         shared = [pooled.unflatten(1, (len(pools), count, -1))]
         shared += [_narrow(run, group).unflatten(1, (1, count, -1)) for group in groups[len(pools) :]]

@@ -76,11 +76,11 @@ class Fused(Engine):
                     for target, part in zip(targets, parts, strict=True):
                         nodes.add_mixed(target, part, front.join)
                 statistics.append(leaves.runs[0])
-            if moment.own or moment.paths:
+            if moment.asides:
                 values = self._run(
                     Asides(moment), mixture.weights, mixture.beside, *(states[s] for s in moment.sources)
                 )
-                for aside, value in zip((*moment.own, *moment.paths), values, strict=True):
+                for aside, value in zip(moment.asides, values, strict=True):
                     nodes.add_aside(aside, value)
         update_running(statistics)
         values = [nodes.value(target) for target in cell.space.targets]

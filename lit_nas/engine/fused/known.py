@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from lit_nas.edges import Fusible
-from lit_nas.engine.engine import MixedCell
+from lit_nas.engine.engine import MixedCell, edges_of
 from lit_nas.operations import (
     AvgPool,
     BatchNorm,
@@ -116,7 +116,7 @@ class CellModules:
             for source in range(cell.space.targets[-1])
         ]
         """For each state the edges that leave it, with the nodes that they lead to."""
-        self.fusible: list[Fusible | None] = [edge.fusible for edge in cell.edges]
+        self.fusible: list[Fusible | None] = [edge.fusible for edge in edges_of(cell)]
         """For each edge how it may be computed; None lets it run as it is."""
         tables = [fusible.operations for fusible in self.fusible if fusible is not None]
         self.children = [module._modules for module in (cell.edges, *cell.edges, *tables) if module._modules]
@@ -143,9 +143,13 @@ def look(children: Iterable[dict[str, Any]]) -> list[list[Any]]:
     return [*map(list, map(dict.values, children))]
 
 
-def _plain(module: nn.Module) -> bool:
+def _plain(module: nn.Module | None) -> bool:
     """Whether a module is what its class says: no replaced parts, no affine BatchNorm."""
-    if type(module) not in PARTS or (type(module) is BatchNorm and (module.affine or module.momentum is None)):
+    if (
+        module is None
+        or type(module) not in PARTS
+        or (type(module) is BatchNorm and (module.affine or module.momentum is None))
+    ):
         return False
     return all(map(_plain, module._modules.values()))
 

@@ -48,13 +48,21 @@ class Group:
     @property
     def biases(self) -> list[Tensor] | None:
         """Of the only convolution, if it has some."""
-        conv = getattr(self.operations[0], "conv", None)
-        return None if conv is None or conv.bias is None else [operation.conv.bias for operation in self.operations]
+        if len(self.weights) != 1 or self.weights[0][0]["bias"] is None:
+            return None
+        return [parameters["bias"] for parameters in self.weights[0]]
 
     @cached_property
     def pooled(self) -> bool:
         """Whether the edges that leave a state pool it alike."""
         return self.kind in (AvgPool, MaxPool)
+
+    @cached_property
+    def pool(self) -> MaxPool | AvgPool:
+        """The first of its pools, whose window all of them have."""
+        operation = self.operations[0]
+        assert isinstance(operation, (MaxPool, AvgPool))
+        return operation
 
     @cached_property
     def narrow(self) -> bool:
@@ -180,6 +188,11 @@ class Moment:
     """Edges that are not fused."""
     paths: tuple[Path, ...]
     """What is computed beside the candidates of those that are."""
+
+    @cached_property
+    def asides(self) -> tuple[Own | Path, ...]:
+        """Edges that are not fused, and then what is computed beside those that are."""
+        return (*self.own, *self.paths)
 
 
 @dataclass(frozen=True, eq=False)

@@ -47,18 +47,20 @@ class BatchStatistics:
         self.channels, self.room = channels, room
         if room is None:
             new = partial(torch.zeros, dtype=_dtype([front]), device=like.device)
-            halves = [[*map(new, sizes)] for _ in range(2)]
+            halves: list[Sequence[Tensor]] = [[*map(new, sizes)] for _ in range(2)]
         else:
             halves = [half.split(sizes) for half in room]
+        means, variances = halves
         ends = list(accumulate(sizes, initial=0))
-        self.moments = dict(zip(front.tracked, zip(*halves, strict=True), strict=True))
+        self.moments = dict(zip(front.tracked, zip(means, variances, strict=True), strict=True))
         self.places = dict(zip(front.tracked, pairwise(ends), strict=True))
 
     def of(self, group: Group, index: int) -> Moments:
         """What BatchNorm number `index` of a group needs; computing it leaves the batch's moments in it."""
         norms = group.norms[index]
         if norms[0].training or norms[0].running_mean is None:
-            return Moments(*self.moments.get((group, index), (None, None)), True, norms[0].eps)
+            mean, variance = self.moments.get((group, index), (None, None))
+            return Moments(mean, variance, True, norms[0].eps)
         means, variances = ([getattr(norm, name) for norm in norms] for name in ("running_mean", "running_var"))
         return Moments(_cat(means), _cat(variances), False, norms[0].eps)
 
@@ -74,13 +76,16 @@ class BatchStatistics:
         places, eps = [self.places.get((group, 0)) for group in groups], groups[0].norms[0][0].eps
         if not any(places):
             return Moments(None, None, True, eps)
-        if any(a is None or b is None or a[1] != b[0] for a, b in pairwise([*places])) or places[0] is None:
+        first, last = places[0], places[-1]
+        if first is None or last is None or any(a is None or b is None or a[1] != b[0] for a, b in pairwise(places)):
             return None
-        return Moments(*self.room[:, places[0][0] : places[-1][1]], True, eps)
+        mean, variance = self.room[:, first[0] : last[1]]
+        return Moments(mean, variance, True, eps)
 
     def running(self) -> list[tuple[float, list[Tensor], list[Tensor]]]:
         """Momentum, running moments, and the batch's, of each BatchNorm."""
-        found = []
+        found: list[tuple[float, list[Tensor], list[Tensor]]] = []
+        means: Sequence[Tensor]
         halves = [] if self.room is None or not self.moments else [half.split(self.channels) for half in self.room]
         for (group, index), moments in self.moments.items():
             norms, places = group.norms[index], group.positions if group.pooled else range(len(group.members))
@@ -108,9 +113,8 @@ def make_room(fronts: Sequence[Front], like: Tensor) -> list[Tensor]:
 
 
 def _dtype(fronts: Sequence[Front]) -> torch.dtype | None:
-    norms = (group.norms[index][0] for front in fronts for group, index in front.tracked)
-    first = next(norms, None)
-    return None if first is None else first.running_mean.dtype
+    means = (group.norms[index][0].running_mean for front in fronts for group, index in front.tracked)
+    return next((mean.dtype for mean in means if mean is not None), None)
 
 
 @torch.no_grad()
