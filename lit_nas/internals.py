@@ -22,7 +22,6 @@ __all__ = (
     "NormKind",
     "batches_of_epoch",
     "batches_that_stepped",
-    "buffers_of",
     "callbacks_of",
     "children_of",
     "data_of",
@@ -146,16 +145,11 @@ def parameters_of(module: nn.Module) -> dict[str, nn.Parameter | None]:
     return module._parameters
 
 
-def buffers_of(module: nn.Module) -> dict[str, Tensor | None]:
-    """The buffers that a module itself holds."""
-    return module._buffers
-
-
 def children_of(module: nn.Module) -> dict[str, nn.Module | None]:
     """The modules that a module itself holds."""
     return module._modules
 
 
-def hooks_of(module: nn.Module) -> tuple[Mapping[int, Any], ...]:
+def hooks_of(module: nn.Module) -> tuple[dict[int, Any], ...]:
     """All hooks that something has registered with a module."""
     return module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks

@@ -114,7 +114,6 @@ def test_tensors_and_modules():
     assert isinstance(norm, internals.NormKind)
     assert isinstance(nn.InstanceNorm2d(2), internals.NormKind)
     assert list(internals.parameters_of(norm)) == ["weight", "bias"]
-    assert list(internals.buffers_of(norm)) == ["running_mean", "running_var", "num_batches_tracked"]
     assert list(internals.children_of(nn.Sequential(norm))) == ["0"]
 
 

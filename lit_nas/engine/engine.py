@@ -58,6 +58,6 @@ def edges_of(cell: MixedCell) -> Sequence[Edge]:
 def empty_node(cell: MixedCell, states: list[Tensor]) -> Tensor:
     """The value of a node without active edges: zeros, [B, C', H', W']."""
     batch, channels, height, width = states[0].shape
-    channels = cell.edges[0].channels_out or channels
+    channels = edges_of(cell)[0].channels_out or channels
     step = 2 if cell.space.reduction else 1
     return states[0].new_zeros(batch, channels, height // step, width // step)

@@ -221,7 +221,7 @@ def test_shared_settings_hold_for_both_stages(tmp_path, capsys):
     printed = yaml.safe_load(capsys.readouterr().out)
     search, retrain = printed["search"], printed["retrain"]
     for stage in (search, retrain):
-        assert stage["data"]["class_path"] == "lit_nas.data.SyntheticDataModule"
+        assert stage["data"]["class_path"] == "lit_nas.SyntheticDataModule"
         assert stage["data"]["init_args"]["num_images"] == 44
         assert stage["trainer"]["log_every_n_steps"] == 7
         assert stage["trainer"]["accelerator"] == "cpu"

@@ -14,6 +14,7 @@ from lit_nas.engine.fused.depthwise import depthwise, from_subgrids
 from lit_nas.engine.fused.plan import Alone, Bundle, Front, Group
 from lit_nas.engine.fused.source import Source
 from lit_nas.engine.fused.statistics import BatchStatistics, Moments, normalise, without_bias
+from lit_nas.internals import is_view
 from lit_nas.operations import AvgPool, DilatedConv, FactorizedReduce, MaxPool, ReLUConvBN, SeparableConv, pointwise
 
 __all__ = ("Run", "add", "unchanged_buffers", "weighted_sums")
@@ -86,7 +87,7 @@ def add(total: Tensor | None, term: Tensor) -> Tensor:
     """The sum of both, in place where autograd allows it; `total` must not be saved by what made it."""
     if total is None:
         return term
-    return total + term if total._is_view() or total.dtype != term.dtype else total.add_(term)
+    return total + term if is_view(total) or total.dtype != term.dtype else total.add_(term)
 
 
 @contextmanager
@@ -231,7 +232,7 @@ def _spread(run: Run, group: Group, x: Tensor, total: Tensor | None) -> Tensor:
     source, scales = run.source, [run.factor(group.column, member) for member in group.members]
     if len(scales) == 1:
         x = x if source.count == 1 else x.chunk(source.count, 1)[group.positions[0]]
-        if total is None or total._is_view() or not total.dtype == x.dtype == scales[0].dtype:
+        if total is None or is_view(total) or not total.dtype == x.dtype == scales[0].dtype:
             return add(total, x * scales[0])
         return total.addcmul_(x, scales[0])
     factors = torch.stack(scales).to(x.dtype)

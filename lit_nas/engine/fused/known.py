@@ -11,6 +11,7 @@ from torch import nn
 
 from lit_nas.edges import Fusible
 from lit_nas.engine.engine import MixedCell, edges_of
+from lit_nas.internals import children_of, hooks_of, parameters_of
 from lit_nas.operations import (
     AvgPool,
     BatchNorm,
@@ -63,8 +64,8 @@ class Candidate:
         self.operation = operation
         self.norms = [module for module in modules if isinstance(module, BatchNorm)]
         self.attributes = [vars(norm) for norm in self.norms]
-        self.hooks = [hooks for module in modules for hooks in _hooks(module)]
-        self.children = [module._modules for module in modules if module._modules]
+        self.hooks = [hooks for module in modules for hooks in hooks_of(module)]
+        self.children = [children for module in modules if (children := children_of(module))]
         self.known = look(self.children)
         self._facts: dict[Hashable, Facts] = {}
 
@@ -93,7 +94,7 @@ class Candidate:
             plain and type(operation) is Zero,
             (type(operation), getattr(operation, "kernel_size", None), tuple(modes), tuple(shapes)),
             tuple(self.norms),
-            tuple(conv._parameters for conv in convolutions),
+            tuple(map(parameters_of, convolutions)),
         )
 
 
@@ -119,7 +120,7 @@ class CellModules:
         self.fusible: list[Fusible | None] = [edge.fusible for edge in edges_of(cell)]
         """For each edge how it may be computed; None lets it run as it is."""
         tables = [fusible.operations for fusible in self.fusible if fusible is not None]
-        self.children = [module._modules for module in (cell.edges, *cell.edges, *tables) if module._modules]
+        self.children = [children for module in (cell.edges, *cell.edges, *tables) if (children := children_of(module))]
         self.known = look(self.children)
         self._candidates: dict[tuple[int, int], Candidate] = {}
 
@@ -151,8 +152,4 @@ def _plain(module: nn.Module | None) -> bool:
         or (type(module) is BatchNorm and (module.affine or module.momentum is None))
     ):
         return False
-    return all(map(_plain, module._modules.values()))
-
-
-def _hooks(module: nn.Module) -> tuple[dict[int, Any], ...]:
-    return module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
+    return all(map(_plain, children_of(module).values()))
