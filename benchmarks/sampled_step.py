@@ -67,10 +67,11 @@ class Search:
 
     def loss(self, part: int, draw: Draw) -> Tensor:
         """Cross entropy of the paths of a draw, on the batch of the weights (0) or of the architecture (1)."""
-        mixture = {
+        cells = {
             kind: CellMixture(logits.softmax(-1), tuple((column,) for column in draw[kind]))
             for kind, logits in self.architecture.logits.items()
         }
+        mixture = [cells[kind] for kind in self.network.types]
         return F.cross_entropy(self.network(self.images[part], mixture), self.labels)
 
     def step(self, draw: Draw) -> None:

@@ -160,7 +160,7 @@ class Steps(Schedule):
         object.__setattr__(self, "values", tuple(self.values))  # lists come from YAML
         object.__setattr__(self, "at", None if self.at is None else tuple(self.at))
         if not self.values or not all(map(isfinite, self.values)):
-            raise ValueError(f"Steps.values must be one finite number at least, not {self.values}.")
+            raise ValueError(f"Steps.values must be at least one finite number, not {self.values}.")
         if self.at is not None and (len(self.at) != len(self.values) - 1 or list(self.at) != sorted(set(self.at))):
             raise ValueError(
                 f"Steps.at must be {len(self.values) - 1} epochs in rising order, one for each value but the first, "
@@ -202,10 +202,14 @@ class Delayed(Schedule):
         rest = Moment(
             _at_least(clock.step - steps, 0.0),
             _at_least(clock.epoch - self.epochs, 0.0),
-            _at_least(clock.total_steps - steps, 1.0),
-            _at_least(clock.total_epochs - self.epochs, 1.0),
+            _at_least(clock.total_steps - steps, _LEAST),
+            _at_least(clock.total_epochs - self.epochs, _LEAST),
         )
         return _choose(clock.epoch >= self.epochs, self.schedule(rest), _like(clock.epoch, self.before))
+
+
+_LEAST = 1e-6
+"""Least length of the rest of a run: where nothing is left, nothing must be divided by zero."""
 
 
 # the same arithmetic for numbers and for tensors, whose values the host does not see

@@ -86,6 +86,22 @@ def test_a_run_of_one_epoch_begins_where_it_begins():
         assert schedule(moment) == schedule(as_clock(moment)) == 2
 
 
+@pytest.mark.parametrize("delayed", [Delayed(Linear(0.0, 1.0), 1.5), Delayed(Delayed(Linear(0.0, 1.0), 1.25), 0.25)])
+def test_a_delay_leaves_less_than_an_epoch(delayed):
+    """The schedule spans what is left, however short it is."""
+    times = [Moment(step, step / 4, 8, 2) for step in range(9)]
+    expected = [0, 0, 0, 0, 0, 0, 0, 0.5, 1]
+    assert [delayed(time) for time in times] == pytest.approx(expected)
+    assert [float(delayed(as_clock(time))) for time in times] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("delay", [2, 3])
+def test_a_delay_that_leaves_nothing(delay):
+    delayed = Delayed(Cosine(0.0, 1.0), delay, before=5.0)
+    times = [Moment(step, step / 4, 8, 2) for step in range(8)]
+    assert [delayed(time) for time in times] == [float(delayed(as_clock(time))) for time in times] == [5.0] * 8
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -95,7 +111,7 @@ def test_a_run_of_one_epoch_begins_where_it_begins():
         (lambda: Linear(0.0, 1.0, epochs=0), r"Linear\.epochs must be positive or null, not 0"),
         (lambda: Exponential(1.0, 0.0), r"Exponential\.factor must be positive, not 0\.0"),
         (lambda: Exponential(1.0, 0.5, "day"), r"Exponential\.every must be `step` or `epoch`, not 'day'"),
-        (lambda: Steps(()), r"Steps\.values must be one finite number at least, not \(\)"),
+        (lambda: Steps(()), r"Steps\.values must be at least one finite number, not \(\)"),
         (lambda: Steps((1.0, 2.0, 3.0), at=(5, 4)), r"Steps\.at must be 2 epochs in rising order.*not \(5, 4\)"),
         (lambda: Steps((1.0, 2.0), at=()), r"Steps\.at must be 1 epochs in rising order.*not \(\)"),
         (lambda: Delayed(Constant(1.0), -1), r"Delayed\.epochs must not be negative, but is -1"),

@@ -35,8 +35,8 @@ class Architecture(nn.Module):
         space: What is searched.
         relaxation: How parameters become mixing weights.
         edge_relaxation: How parameters of edges become weights of edges; None has no such parameters.
-        beside: What that which edges compute beside their candidates, such as an auxiliary path, is multiplied by over
-            the search; None multiplies by 1.
+        beside: Factor of what an edge computes beside its candidates (an auxiliary path, for example) over the search;
+            None is 1.
         evaluation: Whether a network that is evaluated mixes its candidates by their probabilities (`mean`), or has
             the most probable one on each edge (`best`).
 
@@ -90,17 +90,17 @@ class Architecture(nn.Module):
     # -- state -------------------------------------------------------------------------------------------------------
 
     def mask(self, cell: str) -> Tensor:
-        """Living candidates of a cell type, bool [E, O]. Read only; `prune` writes."""
+        """Active candidates of a cell type, bool [E, O]. Read only; `prune` writes."""
         return self.get_buffer(f"mask_{cell}")
 
     def active(self, cell: str) -> Active:
-        """Columns of the living candidates of each edge, on the host."""
+        """Columns of the active candidates of each edge, on the host."""
         if cell not in self._active:
             self._active[cell] = active_columns(self.mask(cell))
         return self._active[cell]
 
     def count_active(self) -> int:
-        """Number of living (edge, operation) pairs of all cell types."""
+        """Number of active (edge, operation) pairs of all cell types."""
         return sum(len(columns) for cell in self.cells for columns in self.active(cell))
 
     @property
@@ -113,7 +113,7 @@ class Architecture(nn.Module):
 
         Args:
             cell: Cell type.
-            keep: bool [E, O]; a candidate lives on if it lives and is kept.
+            keep: bool [E, O]; an active candidate stays so if it is kept.
         """
         mask = self.mask(cell)
         mask &= keep.to(mask.device)
@@ -212,14 +212,20 @@ class Architecture(nn.Module):
         active = self.active(name) if own is None else own.active
         beside = None if self.beside is None else logits.new_ones(len(logits)) * self.beside(self.clock)
         if edges is not None:
-            inbound = cast(InboundEdges, self.inbound[name])
-            spread, alive = inbound.spread(self.edge_logits[name], mask)
-            factors = inbound.gather(_weigh(edges, spread, alive, self.clock, drawn))
+            factors = self._edges(name, edges, drawn)
             weights, beside = weights * factors.unsqueeze(-1), factors if beside is None else beside * factors
             if drawn is not None:
-                executed = inbound.executed(drawn.active)
+                executed = self._inbound(name).executed(drawn.active)
                 active = tuple(columns if edge in executed else () for edge, columns in enumerate(active))
         return CellMixture(weights, active, beside)
+
+    def _inbound(self, name: str) -> InboundEdges:
+        return cast(InboundEdges, self.inbound[name])
+
+    def _edges(self, name: str, relaxation: Relaxation, drawn: Draw | None) -> Tensor:
+        inbound = self._inbound(name)
+        logits, has_candidate = inbound.spread(self.edge_logits[name], self.mask(name))
+        return inbound.gather(_weigh(relaxation, logits, has_candidate, self.clock, drawn))
 
     def expected(self) -> dict[str, Tensor]:
         """Mixing weights without noise by cell type, each [E, O] on the device, with gradients to the parameters."""
@@ -227,6 +233,18 @@ class Architecture(nn.Module):
             name: self.relaxation.probabilities(logits, self.mask(name), self.clock)
             for name, logits in self.logits.items()
         }
+
+    def expected_edges(self) -> dict[str, Tensor]:
+        """Weights of edges without noise by cell type, each [E], with gradients; empty where edges have none."""
+        if self.edge_relaxation is None:
+            return {}
+        return {name: self._edges(name, self.edge_relaxation, None) for name in self.cells}
+
+    def rivals(self) -> dict[str, Tensor]:
+        """How many edges with a candidate share a node with each, int64 [E] by cell type; empty like the weights."""
+        if self.edge_relaxation is None:
+            return {}
+        return {name: self._inbound(name).rivals(self.mask(name)) for name in self.cells}
 
     # -- probabilities -----------------------------------------------------------------------------------------------
 

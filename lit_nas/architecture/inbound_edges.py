@@ -41,6 +41,11 @@ class InboundEdges(nn.Module):
         """Values [E] and candidates, bool [E, O] -> values [N, M], and whether an edge has a candidate, bool [N, M]."""
         return values[self.edges], self.exists & mask.any(-1)[self.edges]
 
+    def rivals(self, mask: Tensor) -> Tensor:
+        """Candidates, bool [E, O] -> int64 [E]: how many edges with a candidate lead to the node of an edge."""
+        _, has_candidate = self.spread(self.places, mask)
+        return self.gather(has_candidate.sum(-1, keepdim=True).expand_as(has_candidate))
+
     def gather(self, values: Tensor) -> Tensor:
         """[N, M] -> [E]."""
         return values.flatten()[self.places]

@@ -20,7 +20,7 @@ class CellMixture:
     """Which (edge, operation) pairs are executed. Host data, so that no step waits for the device; a pair that is
     left out contributes nothing, whatever its weight, and an edge without a pair contributes nothing at all."""
     beside: Tensor | None = None
-    """[E]: what that which an edge computes beside its candidates is multiplied by; None multiplies by 1."""
+    """[E]: factor of what an edge computes beside its candidates (an auxiliary path, for example); None is 1."""
 
 
 Mixture = Sequence[CellMixture]

@@ -57,7 +57,8 @@ class Edge(nn.Module, ABC):
             x: The state that it leaves, [B, C, H, W].
             weights: Name of each active candidate, at least one -> what its output is multiplied by, 0-dim. What is
                 left out is not computed.
-            beside: What that which is computed beside the candidates is multiplied by, 0-dim; None is 1.
+            beside: Factor of what the edge computes beside its candidates (an auxiliary path, for example), 0-dim; None
+                is 1.
 
         Yields:
             At least one term, [B, C, H / stride, W / stride].

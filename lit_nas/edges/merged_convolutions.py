@@ -57,6 +57,9 @@ class MergedConv(nn.Module):
     weights; it is multiplied in again after it, so that convolutions as a whole compete with other candidates. The
     paper does not say so. There is no bias, which BatchNorm would take out as well.
 
+    Where a step draws candidates, pixels of the kernel outside the drawn windows have a gradient of zero, not none:
+    they are parts of one tensor, so momentum and weight decay move them.
+
     Args:
         windows: Candidate -> the pixels that it reads.
         depthwise: Whether the kernel is depthwise, with a pointwise one behind it.

@@ -2,7 +2,7 @@
 
 import copy
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -55,27 +55,34 @@ def candidate_costs(network: nn.Module, space: SearchSpace, spec: Spec, measure:
     Args:
         network: The search network; maps images and a mixture to logits.
         space: What is searched.
-        spec: What its data are; multiply-adds are counted for one image, of this size.
+        spec: The size of its images; multiply-adds are counted for one of them.
         measure: What is counted.
 
     Returns:
         The table, float64 on the CPU.
 
     Raises:
-        ValueError: if the measure is unknown or needs images, or if an edge does not hold its candidates one by one.
+        ValueError: if the measure is unknown, multiply-adds are asked for of anything but images, the network has no
+            searched cells, or an edge does not hold its candidates one by one.
     """
     if measure not in ("parameters", "multiply_adds"):
         raise ValueError(f"The measure of a cost must be parameters or multiply_adds, not {measure!r}.")
+    cells = list(_cells(network))
+    if not cells:
+        raise ValueError(
+            f"No {measure} of candidates can be counted, as {type(network).__name__} has no cells of the space: leave "
+            "the expected cost out of model.optim.regularizers."
+        )
     counts = _weights_by_layer(network) if measure == "parameters" else _multiply_adds(network, space, spec)
     total: Counter[str] = Counter()  # of each module with all that is in it
     for layer, count in counts.items():
         parts = layer.split(".")
         total.update({".".join(parts[:length]): count for length in range(1, len(parts) + 1)})
     types, costs = [], []
-    for name, cell in _cells(network):
+    for name, cell in cells:
         table = torch.zeros(len(cell.edges), len(cell.operations), dtype=torch.float64)
         for edge in range(len(cell.edges)):
-            candidates = _candidates(network, f"{name}.edges.{edge}")
+            candidates = _candidates(network, f"{name}.edges.{edge}", cell.names(edge))
             for o, operation in enumerate(cell.operations):
                 if operation in candidates:
                     table[edge, o] = total[f"{name}.edges.{edge}.operations.{operation}"]
@@ -93,9 +100,9 @@ def _cells(network: nn.Module) -> Iterator[tuple[str, CellSpace]]:
             yield name, space
 
 
-def _candidates(network: nn.Module, name: str) -> nn.ModuleDict:
+def _candidates(network: nn.Module, name: str, names: Iterable[str]) -> nn.ModuleDict:
     operations = getattr(network.get_submodule(name), "operations", None)
-    if not isinstance(operations, nn.ModuleDict):
+    if not isinstance(operations, nn.ModuleDict) or set(names) - set(operations):
         raise ValueError(
             f"The candidates of '{name}' share their weights, so that none has a cost of its own. Leave the expected "
             "cost out of model.optim.regularizers, or take edges that hold their candidates one by one."
@@ -111,8 +118,8 @@ def _weights_by_layer(network: nn.Module) -> dict[str, int]:
 def _multiply_adds(network: nn.Module, space: SearchSpace, spec: Spec) -> dict[str, int]:
     if not isinstance(spec, ImageSpec):
         raise ValueError(
-            f"Multiply-adds are counted for one image, but the data hand over {spec}. Set the measure of the cost to "
-            "parameters."
+            f"multiply_adds are counted for one image, but this network reads {spec.samples}: choose the measure "
+            "parameters, or leave the expected cost out of model.optim.regularizers."
         )
     network = copy.deepcopy(network)
     for module in network.modules():

@@ -41,7 +41,7 @@ def virtual_step(weights: Sequence[nn.Parameter], gradient: Gradients, optimizer
 
     Args:
         weights: The parameters of the optimiser, in its order.
-        gradient: Of the training loss, one tensor a weight.
+        gradient: Of the training loss, one tensor per weight.
         optimizer: SGD; its momentum buffers are read.
 
     Returns:
@@ -74,7 +74,7 @@ def accumulate(losses: Iterable[Tensor], parameters: Sequence[Tensor]) -> tuple[
             as zero.
 
     Returns:
-        One gradient a parameter, and the sum, detached.
+        One gradient per parameter, and the sum, detached.
     """
     gradient, total = None, None
     for loss in losses:

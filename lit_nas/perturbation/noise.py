@@ -8,8 +8,8 @@ __all__ = ("uniform",)
 _WEYL = 0x9E3779B97F4A7C15
 _FIRST = 0xBF58476D1CE4E5B9
 _SECOND = 0x94D049BB133111EB
-_BITS = 24
-"""As many as a float32 holds, so that all devices make the same numbers."""
+_BITS = 23
+"""One less than a float32 holds: with the half that is added, each number is exact, on all devices the same."""
 
 
 def uniform(seed: Tensor, step: Tensor, stream: int, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
@@ -23,7 +23,7 @@ def uniform(seed: Tensor, step: Tensor, stream: int, shape: tuple[int, ...], dty
         step: 0-dim, on the device.
         stream: Tells apart what is drawn in the same step.
         shape: Of the result.
-        dtype: Of the result.
+        dtype: Of the result, float32 or float64.
     """
     count = 1
     for side in shape:
@@ -31,7 +31,12 @@ def uniform(seed: Tensor, step: Tensor, stream: int, shape: tuple[int, ...], dty
     place = torch.arange(count, dtype=torch.int64, device=step.device)
     key = _mixed(_mixed(seed + _signed((stream + 1) * _WEYL % 2**64)) + step.to(torch.int64))
     bits = (_mixed(key + (place + 1) * _signed(_WEYL)) >> (64 - _BITS)) & (2**_BITS - 1)
-    return ((bits.to(dtype) + 0.5) * 2.0 ** (1 - _BITS) - 1.0).reshape(shape)
+    return _to_interval(bits, dtype).reshape(shape)
+
+
+def _to_interval(bits: Tensor, dtype: torch.dtype) -> Tensor:
+    """Whole numbers below 2^23 -> the middles of as many equal parts of (-1, 1), without rounding."""
+    return (bits.to(dtype) + 0.5) * 2.0 ** (1 - _BITS) - 1.0
 
 
 def _mixed(number: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ __all__ = ("Pruning",)
 
 @dataclass(frozen=True)
 class Pruning:
-    """Candidates whose mixing weight is at most a threshold are taken out for good.
+    """Candidates whose mixing weight is at most a threshold are taken out permanently.
 
     With the threshold 0 this is the rule of sparse single-level search (Bezirganyan and Akarmazyan, 2022): what a
     sparse relaxation has set to exactly zero is pruned. The paper does not say how often; the default is after each
@@ -41,13 +41,13 @@ class Pruning:
             raise ValueError(f"pruning.from_epoch must not be negative, but is {self.from_epoch}.")
 
     def keep(self, cell: CellSpace, weights: Tensor, logits: Tensor, mask: Tensor) -> Tensor:
-        """The candidates that live on.
+        """The candidates that stay active.
 
         Args:
             cell: Their cell type.
             weights: Mixing weights, [E, O].
             logits: Architecture parameters, [E, O]; they say which candidate the guard spares.
-            mask: Living candidates, bool [E, O].
+            mask: Active candidates, bool [E, O].
 
         Returns:
             bool [E, O]; a row may be without any.
@@ -58,8 +58,8 @@ class Pruning:
             for node in cell.targets:
                 rows = [row for row, (_, target) in enumerate(cell.edges) if target == node]
                 if not keep[rows][:, connections].any() and mask[rows][:, connections].any():
-                    living = logits.masked_fill(~mask, float("-inf"))[rows]
-                    behind = living.amax(-1, keepdim=True) - living  # how far each is behind the best of its edge
+                    active = logits.masked_fill(~mask, float("-inf"))[rows]
+                    behind = active.amax(-1, keepdim=True) - active  # how far each is behind the best of its edge
                     row, column = divmod(int(behind[:, connections].argmin()), len(connections))
                     keep[rows[row]] = False
                     keep[rows[row], connections[column]] = True

@@ -2,7 +2,9 @@
 
 Papers: Cai, Zhu, Han, ICLR 2019, https://arxiv.org/abs/1812.00332 (ProxylessNAS, section 3.3; both forms are in the
 authors' code); Xie, Zheng, Liu, Lin, ICLR 2019, https://arxiv.org/abs/1812.09926 (SNAS, section 2.4).
-Differs from them: costs are counted, not measured on a device, and SNAS's cost of memory accesses is not among them.
+Differs from them: costs are counted, not measured on a device, and one measure at a time, where SNAS takes the mean of
+the logarithms of parameters, operations and memory accesses. All forms use probabilities, the discrete expectation,
+where the default of SNAS's code is the drawn sample: its mean is the same, and there is no variance.
 """
 
 from abc import ABC
@@ -21,17 +23,18 @@ __all__ = ("CostFactor", "ExpectedCost", "LogCost")
 
 
 def expected_cost(table: CostTable, view: ArchitectureView) -> Tensor:
-    """What is not searched, and each candidate times its probability, 0-dim."""
-    terms = [(view.probabilities[name] * cost).sum() for name, cost in table.by_type.items()]
+    """What is not searched, and each candidate times its probability and the weight of its edge, 0-dim."""
+    terms = [(view.shares(name) * cost).sum() for name, cost in table.by_type.items()]
     return table.fixed + sum(terms[1:], terms[0])
 
 
 def even_cost(table: CostTable, view: ArchitectureView) -> Tensor:
-    """The expected cost if the active candidates of each edge were equally probable, 0-dim without a gradient."""
+    """The expected cost if the active candidates, and the edges of a node, were equal, 0-dim without a gradient."""
     terms = []
     for name, cost in table.by_type.items():
         mask = view.masks[name]
-        terms.append(((cost * mask).sum(-1) / mask.sum(-1).clamp(min=1)).sum())
+        edges = (cost * mask).sum(-1) / mask.sum(-1).clamp(min=1)
+        terms.append((edges / view.rivals[name].clamp(min=1) if view.rivals else edges).sum())
     return table.fixed + sum(terms[1:], terms[0])
 
 
@@ -52,7 +55,7 @@ class _Cost(Regularizer, ABC):
 class _Relative(_Cost, ABC):
     reference: float | None = None
     """What costs are relative to, in the unit of the measure and with what is not searched; None takes the cost of
-    equally probable candidates."""
+    equally probable candidates, and of equal edges where edges have weights."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -100,7 +103,7 @@ class LogCost(_Cost):
         table, terms = view.costs(self.measure), []
         for name in table.by_type:
             costs = [cost for kind, cost in zip(table.types, table.costs, strict=True) if kind == name]
-            terms.append((view.probabilities[name] * torch.stack(costs).clamp(min=1).log().mean(0)).sum())
+            terms.append((view.shares(name) * torch.stack(costs).clamp(min=1).log().mean(0)).sum())
         return sum(terms[1:], terms[0])
 
 

@@ -2,10 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from lit_nas.architecture import Architecture
 from lit_nas.clock import Number, Time
 from lit_nas.networks.candidate_costs import CostTable, Measure
 from lit_nas.schedules import Schedule
@@ -30,6 +31,15 @@ class ArchitectureView:
     """Where the search is."""
     costs: Callable[[Measure], CostTable]
     """Table of what each candidate costs."""
+    edges: Mapping[str, Tensor] = field(default_factory=dict)
+    """Cell type -> weights of edges without noise, [E]; empty where a method has none."""
+    rivals: Mapping[str, Tensor] = field(default_factory=dict)
+    """Cell type -> how many edges with a candidate lead to the node of an edge, int64 [E]; empty like `edges`."""
+
+    def shares(self, cell: str) -> Tensor:
+        """How much each candidate counts in the network, [E, O]: its probability times the weight of its edge."""
+        shares = self.probabilities[cell]
+        return shares * self.edges[cell].unsqueeze(-1) if self.edges else shares
 
 
 @dataclass(frozen=True)
@@ -55,8 +65,8 @@ class Regularizer(ABC):
                 f"{type(self).__name__}.strength must be a schedule, for example Constant(0.1), not {self.strength!r}."
             )
 
-    def check(self, space: SearchSpace) -> None:  # noqa: B027 - most fit every space
-        """Refuses a space that it does not fit, before the first step.
+    def check(self, architecture: Architecture) -> None:  # noqa: B027 - most fit every architecture
+        """Refuses an architecture whose space or relaxation it does not fit, before the first step.
 
         Raises:
             ValueError: naming what does not fit.

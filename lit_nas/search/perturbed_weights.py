@@ -47,7 +47,7 @@ class PerturbedWeights:
         architecture = self._module.architecture
         with torch.no_grad():
             cells = _cells(architecture)
-            factors = [_edge_weights(architecture, cell) for _, cell in cells]
+            factors = [_edge_weights(architecture, *each) for each in cells]
             given = [_given(architecture, *each) for each in enumerate(zip(cells, factors, strict=True))]
             now, like = part.epsilon(architecture.clock), given[0].weights
             epsilon = now.to(like.dtype) if isinstance(now, Tensor) else torch.full_like(like[0, 0], now)
@@ -127,11 +127,12 @@ def _executed(architecture: Architecture, name: str, cell: CellMixture) -> Tenso
     return mask.to(cell.weights.device)
 
 
-def _edge_weights(architecture: Architecture, cell: CellMixture) -> Tensor | None:
+def _edge_weights(architecture: Architecture, name: str, cell: CellMixture) -> Tensor | None:
     """[E, 1]: what the mixing weights contain of the weights of edges, which are not disturbed; None if nothing."""
     if architecture.edge_relaxation is None or not architecture.relaxation.competes:
         return None
-    return cell.weights.detach().sum(-1, keepdim=True)
+    executed = _executed(architecture, name, cell)  # what others have as weights means nothing
+    return cell.weights.detach().masked_fill(~executed, 0.0).sum(-1, keepdim=True)
 
 
 def _given(architecture: Architecture, index: int, each: tuple[tuple[str, CellMixture], Tensor | None]) -> CellWeights:

@@ -36,11 +36,11 @@ class Regularisation:
         """Makes ready what steps would wait for.
 
         Raises:
-            ValueError: if a regulariser does not fit the space or the network.
+            ValueError: if a regulariser does not fit the architecture or the network.
         """
         self._tables.clear()
         for part in self._module.optim.regularizers:
-            part.check(self._module.architecture.space)
+            part.check(self._module.architecture)
         if self._module.optim.regularizers:
             with torch.no_grad():
                 view = self._view()
@@ -97,6 +97,8 @@ class Regularisation:
             masks,
             architecture.clock,
             self._table,
+            architecture.expected_edges(),
+            architecture.rivals(),
         )
 
     def _table(self, measure: Measure) -> CostTable:

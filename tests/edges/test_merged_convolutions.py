@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from lit_nas.edges import MergedConvolutions
-from lit_nas.edges.merged_convolutions import FAMILIES, MergedConv
+from lit_nas.edges.merged_convolutions import FAMILIES, MergedConv, Window
 from lit_nas.networks import SearchNetwork, count_weights
 from lit_nas.operations import SEARCH, OperationStyle
 from lit_nas.spaces import DARTS_OPERATIONS, DartsSpace, NasBench201Space
@@ -144,3 +144,18 @@ def test_norms_obey_the_style():
 def test_bad_values_are_refused():
     with pytest.raises(ValueError, match=r"edges\.blocks of MergedConvolutions must be 1 or 2, not 3"):
         MergedConvolutions(3)
+
+
+def test_pixels_that_no_drawn_window_reads_have_a_gradient_of_zero():
+    """So momentum and weight decay move them, as the class says: they are parts of one tensor."""
+    conv = MergedConv({"small": Window(3), "large": Window(5)}, True, 4, 1, SEARCH)
+    optimizer = torch.optim.SGD(conv.parameters(), lr=0.1, momentum=0.9)
+    for drawn, moves in (("large", True), ("small", True), ("small", True)):
+        before = conv.kernel.detach().clone()
+        optimizer.zero_grad()
+        conv(torch.randn(2, 4, 6, 6), {drawn: torch.tensor(1.0)}).square().sum().backward()
+        border = torch.ones(5, 5, dtype=torch.bool)
+        border[1:4, 1:4] = False
+        assert bool((conv.kernel.grad[:, :, border] == 0).all()) == (drawn == "small")
+        optimizer.step()
+        assert bool((conv.kernel.detach() != before)[:, :, border].all()) == moves

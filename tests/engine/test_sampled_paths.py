@@ -41,7 +41,7 @@ def network(engine, edges, draw=None):
 
 def loss(net, images):
     weights = torch.linspace(0.1, 0.9, 40).view(5, 8).requires_grad_()
-    mixture = {kind: CellMixture(weights, tuple((o,) for o in columns)) for kind, columns in DRAW.items()}
+    mixture = [CellMixture(weights, tuple((o,) for o in DRAW[kind])) for kind in net.types]
     return net(images, mixture).square().sum()
 
 

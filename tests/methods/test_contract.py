@@ -14,10 +14,14 @@ import lit_nas.methods
 from lit_nas.genotype import Genotype
 from lit_nas.record.recorded_module import load_module
 from lit_nas.retrain import RetrainModule, RetrainOptim
+from tests.support.edge_searches import EDGE_SEARCHES
 from tests.support.tiny import INPUTS, TINY, pair
 from tests.support.tiny import METHODS as LISTED
 
-METHODS = pytest.mark.parametrize("name", TINY)
+SEARCHES = TINY | EDGE_SEARCHES
+METHODS = pytest.mark.parametrize("name", SEARCHES)
+# what files hold and how a run goes on differs little from edge to edge
+RUNS = pytest.mark.parametrize("name", [*TINY, *(pytest.param(name, marks=pytest.mark.slow) for name in EDGE_SEARCHES)])
 
 
 class Steps(torch.utils.data.Dataset):
@@ -63,7 +67,7 @@ def test_every_method_is_listed():
 
 @METHODS
 def test_a_step_moves_both_levels(name, tmp_path):
-    module = TINY[name]()
+    module = SEARCHES[name]()
     before = snapshot(module)
     fit(module, tmp_path, steps=1)
     after = snapshot(module)
@@ -79,7 +83,7 @@ def test_a_step_moves_both_levels(name, tmp_path):
 
 @METHODS
 def test_each_step_leaves_the_other_level_bit_equal(name, tmp_path):
-    module = TINY[name]()
+    module = SEARCHES[name]()
     records = []
 
     def watch(verb):
@@ -115,7 +119,7 @@ def test_each_step_leaves_the_other_level_bit_equal(name, tmp_path):
 @METHODS
 def test_running_statistics_are_those_of_a_plain_loop(name, tmp_path):
     """Only the forward passes of the weight steps may leave traces in the statistics."""
-    module = TINY[name]()
+    module = SEARCHES[name]()
     plain = copy.deepcopy(module)
     seen = []
 
@@ -143,7 +147,7 @@ def test_running_statistics_are_those_of_a_plain_loop(name, tmp_path):
 
 @METHODS
 def test_every_architecture_parameter_gets_a_finite_gradient(name):
-    module = TINY[name]()
+    module = SEARCHES[name]()
     module.train()
     for step in range(20 if module.architecture.skips else 1):  # until each edge has drawn what has a gradient
         module.architecture.clock.step.fill_(step)
@@ -155,9 +159,9 @@ def test_every_architecture_parameter_gets_a_finite_gradient(name):
         assert (parameter.grad != 0).any(-1).all(), key  # every edge
 
 
-@METHODS
+@RUNS
 def test_configuration_survives_a_round_trip(name, tmp_path):
-    module = TINY[name]()
+    module = SEARCHES[name]()
     text = yaml.safe_dump(dict(module.hparams))
     assert yaml.safe_load(text) == dict(module.hparams)
     checkpoint = ModelCheckpoint(dirpath=tmp_path, save_last=True)
@@ -170,10 +174,10 @@ def test_configuration_survives_a_round_trip(name, tmp_path):
     assert again.derive().cells == module.derive().cells
 
 
-@METHODS
+@RUNS
 def test_checkpoint_is_plain(name, tmp_path):
     checkpoint = ModelCheckpoint(dirpath=tmp_path, save_last=True)
-    fit(TINY[name](), tmp_path, callbacks=[checkpoint])
+    fit(SEARCHES[name](), tmp_path, callbacks=[checkpoint])
     content = torch.load(checkpoint.last_model_path, weights_only=True)
     json.dumps(content["lit_nas"])
     assert Genotype.from_dict(content["lit_nas"]["genotype"]).cells
@@ -181,13 +185,13 @@ def test_checkpoint_is_plain(name, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
-@METHODS
+@RUNS
 def test_epoch_end_resume_is_bit_identical(name, tmp_path):
-    whole = TINY[name]()
+    whole = SEARCHES[name]()
     state = copy.deepcopy(whole.state_dict())
     fit(whole, tmp_path / "whole", epochs=2)
 
-    first = TINY[name]()
+    first = SEARCHES[name]()
     first.load_state_dict(state)
 
     class Stop(ModelCheckpoint):
@@ -197,15 +201,15 @@ def test_epoch_end_resume_is_bit_identical(name, tmp_path):
 
     checkpoint = Stop(dirpath=tmp_path / "part", save_last=True)
     fit(first, tmp_path / "part", epochs=2, callbacks=[checkpoint])
-    second = TINY[name]()
+    second = SEARCHES[name]()
     fit(second, tmp_path / "rest", epochs=2, ckpt_path=checkpoint.last_model_path)
     for key, value in whole.state_dict().items():
         assert torch.equal(second.state_dict()[key], value), key
 
 
-@METHODS
+@RUNS
 def test_derived_genotype_trains_in_an_evaluation_network(name, tmp_path):
-    genotype = TINY[name]().derive()
+    genotype = SEARCHES[name]().derive()
     optim = RetrainOptim(auxiliary_weight=0.4 if genotype.space == "darts" else 0.0)
     module = RetrainModule(genotype.to_dict(), INPUTS, init_channels=4, num_cells=3, optim=optim)
     before = snapshot(module)

@@ -7,6 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from lit_nas.architecture import Architecture
+from lit_nas.edges import AuxiliarySkip, MergedConvolutions
 from lit_nas.engine import Fused, Reference
 from lit_nas.networks.candidate_costs import candidate_costs
 from lit_nas.networks.complexity import count_weights
@@ -14,6 +15,7 @@ from lit_nas.networks.registry import build_search_network
 from lit_nas.relaxations import Softmax
 from lit_nas.spaces import DartsSpace, NasBench201Space
 from lit_nas.specs import ImageSpec, TextSpec
+from tests.support.text import LanguageSearch, RecurrentSpace
 
 INPUTS = ImageSpec(channels=2, height=8, width=12, classes=3)
 SPACES = pytest.mark.parametrize(
@@ -88,3 +90,38 @@ def test_candidates_that_share_their_weights_have_no_cost():
     del network.cells[0].edges[2].operations
     with pytest.raises(ValueError, match=r"candidates of 'cells\.0\.edges\.2' share their weights"):
         candidate_costs(network, space, INPUTS, "parameters")
+
+
+@pytest.mark.parametrize("measure", ["parameters", "multiply_adds"])
+def test_merged_candidates_have_no_cost(measure):
+    """Not even that of 0, by which convolutions would be free."""
+    space = DartsSpace(init_channels=4, num_cells=3, nodes=1)
+    network = build_search_network(space, INPUTS, Reference(), MergedConvolutions())
+    with pytest.raises(ValueError, match=r"candidates of 'cells\.0\.edges\.0' share their weights"):
+        candidate_costs(network, space, INPUTS, measure)
+
+
+def test_what_runs_beside_the_candidates_is_not_searched():
+    space = DartsSpace(init_channels=4, num_cells=3, nodes=1)
+    tables = [
+        candidate_costs(build_search_network(space, INPUTS, Reference(), *edges), space, INPUTS, "parameters")
+        for edges in ((), (AuxiliarySkip("conv_1x1"),))
+    ]
+    for plain, other in zip(*(table.costs for table in tables), strict=True):
+        assert torch.equal(plain, other)
+    assert tables[1].fixed > tables[0].fixed
+
+
+@pytest.mark.parametrize("measure", ["parameters", "multiply_adds"])
+def test_a_network_without_cells_is_refused(measure):
+    module = LanguageSearch()
+    with pytest.raises(ValueError, match=rf"No {measure} of candidates.* RecurrentNetwork has no cells"):
+        candidate_costs(module.network, RecurrentSpace(), TextSpec(12), measure)
+
+
+def test_multiply_adds_are_those_of_images():
+    space = NasBench201Space(init_channels=4, cells_per_stage=1)
+    network = build_search_network(space, INPUTS, Reference())
+    with pytest.raises(ValueError, match="multiply_adds are counted for one image, but this network reads token seq"):
+        candidate_costs(network, space, TextSpec(12), "multiply_adds")
+    assert candidate_costs(network, space, TextSpec(12), "parameters").costs

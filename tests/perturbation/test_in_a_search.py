@@ -1,7 +1,7 @@
 """Perturbation in the weight steps of a search, and nowhere else."""
 
 import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pytest
@@ -12,7 +12,8 @@ from lit_nas.methods import DARTS
 from lit_nas.optim import frozen_statistics, running_statistics
 from lit_nas.perturbation import AdversarialSmoothing, RandomSmoothing, to_simplex, uniform
 from lit_nas.perturbation.perturbation import CellWeights
-from lit_nas.relaxations import Softmax
+from lit_nas.relaxations import Draw, Relaxation, Softmax
+from lit_nas.relaxations.draw import active_columns
 from lit_nas.schedules import Constant
 from lit_nas.search import SearchOptim
 from tests.methods.test_contract import changed, snapshot
@@ -22,6 +23,7 @@ from tests.test_waits import made, run
 
 RANDOM, ADVERSARIAL = RandomSmoothing(Constant(0.1)), AdversarialSmoothing(Constant(0.1), steps=2)
 BOTH = pytest.mark.parametrize("part", [RANDOM, ADVERSARIAL])
+ADVERSARY_FIRST = pytest.mark.parametrize("part", [pytest.param(RANDOM, marks=pytest.mark.slow), ADVERSARIAL])
 LEVELS = [name for name, make in TINY.items() if make().optim.level != "single"]
 QUICK = ("DARTS-first-order", "DARTS-second-order", "hard-gumbel")
 METHODS = pytest.mark.parametrize(
@@ -108,8 +110,15 @@ def test_random_noise_is_what_the_formula_says():
     assert not torch.equal(disturbed[0][0], disturbed[1][0])
 
 
-@pytest.mark.parametrize("statistics", ["running", "batch"])
-@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize(
+    ("statistics", "accumulate"),
+    [
+        ("running", 1),
+        ("batch", 2),
+        pytest.param("running", 2, marks=pytest.mark.slow),
+        pytest.param("batch", 1, marks=pytest.mark.slow),
+    ],
+)
 def test_the_adversary_is_that_of_a_slow_ascent(statistics, accumulate):
     part = AdversarialSmoothing(Constant(0.1), 3, statistics)
     optim = SearchOptim(perturbation=part, arch=partial(torch.optim.SGD, lr=0.0), accumulate=accumulate)
@@ -142,7 +151,7 @@ def test_the_adversary_is_that_of_a_slow_ascent(statistics, accumulate):
         torch.testing.assert_close(seen[-1][position], now[name], rtol=1e-9, atol=1e-12)
 
 
-@BOTH
+@ADVERSARY_FIRST
 def test_without_a_width_nothing_changes(part):
     plain = DARTS(INPUTS, SPACE).double()
     plain.loss = partial(double_loss, plain)
@@ -155,7 +164,7 @@ def test_without_a_width_nothing_changes(part):
         torch.testing.assert_close(snapshot(other)[key], value, rtol=1e-9, atol=1e-12, msg=key)
 
 
-@BOTH
+@ADVERSARY_FIRST
 def test_parts_of_a_batch_see_one_perturbation(part):
     whole = DARTS(INPUTS, SPACE, optim=SearchOptim(perturbation=part)).double()
     cut = DARTS(INPUTS, SPACE, optim=SearchOptim(perturbation=part, accumulate=2)).double()
@@ -167,7 +176,7 @@ def test_parts_of_a_batch_see_one_perturbation(part):
         torch.testing.assert_close(snapshot(cut)[key], value, rtol=1e-6, atol=1e-9, msg=key)
 
 
-@BOTH
+@ADVERSARY_FIRST
 def test_each_step_hands_out_the_same_memory(part):
     """A captured graph reads in each step what it read when it was captured."""
     module = DARTS(INPUTS, SPACE, optim=SearchOptim(perturbation=part))
@@ -196,7 +205,7 @@ def test_float16_moves_both_levels():
     assert all(value.isfinite().all() for value in after.values())
 
 
-@BOTH
+@ADVERSARY_FIRST
 def test_steps_wait_for_nothing(part, tmp_path):
     assert run(made("DARTS-first-order", perturbation=part), tmp_path) == []
 
@@ -210,6 +219,35 @@ def test_the_weights_of_edges_are_not_disturbed():
     for found, clean, each in zip(seen[1], seen[0], edges, strict=True):
         torch.testing.assert_close(found.sum(-1), each)
         assert not torch.allclose(found, clean, atol=1e-3)
+
+
+@dataclass(frozen=True)
+class FirstTwo(Relaxation):
+    """Executes the first two candidates; what the others have as weights is not read."""
+
+    samples = True
+
+    def probabilities(self, logits, mask, clock):
+        return Softmax().probabilities(logits, mask, clock)
+
+    def draw(self, logits, mask, clock, occasion):
+        first = mask & (torch.arange(mask.shape[-1]) < 2)
+        return Draw(active_columns(first), first.double())
+
+    def weights(self, logits, mask, clock, draw):
+        return self.probabilities(logits, draw.numbers.bool(), clock) + 7.0 * (1 - draw.numbers)
+
+
+@pytest.mark.parametrize("part", [RANDOM, replace(ADVERSARIAL, steps=1)])
+def test_entries_that_are_not_executed_are_no_part_of_the_weight_of_an_edge(part):
+    module = DARTS(INPUTS, SPACE, optim=SearchOptim(perturbation=part, arch=partial(torch.optim.SGD, lr=0.0)))
+    module.architecture = Architecture(SPACE, FirstTwo(), edge_relaxation=Softmax())
+    seen = watched(module)
+    fit(module, steps=1)
+    edges = {name: weights.float() for name, weights in module.architecture.edge_probabilities().items()}
+    for position, found, clean in zip(SPACE.layout, seen[-1], seen[0], strict=True):
+        torch.testing.assert_close(found[:, :2].sum(-1), edges[position.cell])
+        assert not torch.allclose(found[:, :2], clean[:, :2], atol=1e-3)
 
 
 def test_one_step_for_both_levels_leaves_no_room_for_it():

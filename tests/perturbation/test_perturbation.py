@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lit_nas.clock import Moment
-from lit_nas.perturbation import AdversarialSmoothing, Attack, CellWeights, RandomSmoothing, to_simplex, uniform
+from lit_nas.perturbation import AdversarialSmoothing, Attack, CellWeights, RandomSmoothing, noise, to_simplex, uniform
 from lit_nas.schedules import Constant
 
 HERE = torch.tensor(0.1, dtype=torch.float64)
@@ -34,7 +34,7 @@ def test_noise_is_the_published_hash(seed):
     weyl = 0x9E3779B97F4A7C15
     for step, stream in ((0, 0), (7, 1), (123456, 5)):
         key = splitmix((splitmix((seed + (stream + 1) * weyl) % 2**64) + step) % 2**64)
-        expected = [((splitmix((key + (i + 1) * weyl) % 2**64) >> 40) + 0.5) / 2**23 - 1 for i in range(6)]
+        expected = [((splitmix((key + (i + 1) * weyl) % 2**64) >> 41) + 0.5) / 2**22 - 1 for i in range(6)]
         assert drawn(step, stream, seed, (2, 3)).flatten().tolist() == expected
 
 
@@ -48,7 +48,15 @@ def test_noise_is_uniform_and_new_in_each_step():
         assert abs((flat * other).mean() * 3) < 5 / flat.numel() ** 0.5  # no correlation between steps, entries, cells
     assert torch.equal(drawn(5), drawn(5))
     assert not torch.equal(drawn(5), drawn(5, seed=4))
-    torch.testing.assert_close(drawn(5, dtype=torch.float32).double(), drawn(5), rtol=0, atol=1e-7)
+    assert torch.equal(drawn(5, dtype=torch.float32).double(), drawn(5))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_noise_reaches_neither_end(dtype, monkeypatch):
+    """For the hashes with the least and the most bits set, which no short test draws."""
+    for hashed, expected in ((0, -1 + 2**-23), (-1, 1 - 2**-23)):
+        monkeypatch.setattr(noise, "_mixed", lambda number, hashed=hashed: torch.full_like(number, hashed))
+        assert drawn(0, shape=(3,), dtype=dtype).tolist() == [expected] * 3
 
 
 @pytest.mark.parametrize(
@@ -92,11 +100,11 @@ def test_random_smoothing_stays_within_epsilon_and_keeps_sums():
 def test_random_smoothing_adds_the_trace_of_the_hessian():
     """E L(A + d) - L(A) = epsilon^2 / 6 tr H for L = A^T H A / 2 (section 4 of the paper)."""
     h = torch.diag(torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64))
-    start, change = torch.full((1, 4), 0.5, dtype=torch.float64), 0.0
-    for step in range(4000):
-        noise = drawn(step, shape=(1, 4))
-        (found,) = RandomSmoothing()([cell(start, noise=noise, competes=False)], HERE, None)
-        change += float((found @ h @ found.T - start @ h @ start.T) / 2 - (found - start) @ h @ start.T)
+    start, change = torch.full((40, 4), 0.5, dtype=torch.float64), 0.0
+    for step in range(100):
+        each = cell(start, noise=drawn(step, shape=(40, 4)), competes=False)
+        (found,) = RandomSmoothing()([each], HERE, None)
+        change += float(((found @ h * found - start @ h * start) / 2 - (found - start) @ h * start).sum())
     assert change / 4000 == pytest.approx(0.1**2 / 6 * 10, rel=0.03)
 
 

@@ -10,28 +10,38 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
 from torch.func import functional_call
 
+from lit_nas.architecture import Architecture
 from lit_nas.methods import DARTS
 from lit_nas.optim import frozen_statistics
 from lit_nas.record.recorded_module import load_module
-from lit_nas.regularizers import CostFactor, ExpectedCost, MaxNorm, ZeroOne
+from lit_nas.regularizers import CostFactor, Entropy, ExpectedCost, LogCost, MaxNorm, ZeroOne
+from lit_nas.relaxations import Sigmoid
 from lit_nas.schedules import Constant
 from lit_nas.search import SearchOptim, gradients, search_module
 from tests.methods.test_contract import changed, loader, snapshot
 from tests.search.test_cuda_graphs import Eager
 from tests.search.test_search_module import FrozenNorms, double_loss, fit, float16
+from tests.support.edge_searches import EDGE_SEARCHES
 from tests.support.tiny import INPUTS, PARTS, SPACE, TINY, VARIANTS, pair
 from tests.test_waits import made, run
 
-QUICK = ("DARTS-first-order", "DARTS-second-order-exact", "EntmaxDARTS", "DARTS-nas-bench-201", "hard-gumbel")
-METHODS = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in TINY]
-)
+SEARCHES = TINY | EDGE_SEARCHES
+QUICK = ("DARTS-first-order", "DARTS-second-order-exact", "EntmaxDARTS", "hard-gumbel", "weighted edges")
+
+
+def each(names, quick=QUICK):
+    return [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in names]
+
+
+METHODS = pytest.mark.parametrize("name", each(TINY))
 ADDED = tuple(part for part in PARTS if not part.takes_loss)
+SHARED = tuple(part for part in PARTS if not hasattr(part, "measure"))
+"""Those that fit candidates which share a kernel and have no cost."""
 
 
 def double(name, **optim):
     """A method in float64, whose architecture moves by its gradient itself."""
-    module = TINY[name]().double()
+    module = SEARCHES[name]().double()
     module.optim = replace(module.optim, arch=partial(torch.optim.SGD, lr=1.0), **optim)
     module.loss = partial(double_loss, module)
     return module
@@ -64,11 +74,14 @@ def second_order(module):
     return torch.nn.functional.cross_entropy(scores, labels)
 
 
-@pytest.mark.parametrize("name", [name for name, make in TINY.items() if make().order == 1 or "exact" in name])
+@pytest.mark.parametrize(
+    "name", each(name for name, make in SEARCHES.items() if getattr(make(), "order", 1) == 1 or "exact" in name)
+)
 def test_a_step_descends_along_the_gradient_of_the_whole_loss(name):
     """Against autograd through everything at once, for every part and every way of stepping."""
-    module = double(name, regularizers=PARTS)
-    loss = (first_order if module.order == 1 else second_order)(module)
+    parts = SHARED if name == "merged kernels" else PARTS
+    module = double(name, regularizers=parts)
+    loss = (first_order if getattr(module, "order", 1) == 1 else second_order)(module)
     logits = list(module.architecture.parameters())
     gradient = torch.autograd.grad(regularised(module, loss), logits)
     expected = [p.detach() - g for p, g in zip(logits, gradient, strict=True)]
@@ -77,7 +90,10 @@ def test_a_step_descends_along_the_gradient_of_the_whole_loss(name):
         torch.testing.assert_close(found.detach(), each, rtol=1e-7, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", [name for name, make in TINY.items() if make().order == 2 and "exact" not in name])
+@pytest.mark.parametrize(
+    "name",
+    each((name for name, make in TINY.items() if make().order == 2 and "exact" not in name), ("DARTS-second-order",)),
+)
 def test_the_second_order_by_differences_has_the_same_terms(name):
     plain, other = double(name), double(name, regularizers=ADDED)
     other.load_state_dict(plain.state_dict())
@@ -119,9 +135,7 @@ def test_no_regulariser_returns_the_gradient_itself():
     assert module.regularisation.add(gradient, None) == (gradient, {})
 
 
-@pytest.mark.parametrize(
-    "name", ["DARTS-first-order", "EntmaxDARTS", pytest.param("DARTS-second-order", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("name", each(["DARTS-first-order", "EntmaxDARTS", "DARTS-second-order"], QUICK[:1]))
 def test_they_enter_once_a_step_however_it_is_cut(name):
     whole, cut = double(name, regularizers=PARTS), double(name, regularizers=PARTS, accumulate=3)
     cut.load_state_dict(whole.state_dict())
@@ -131,7 +145,7 @@ def test_they_enter_once_a_step_however_it_is_cut(name):
         torch.testing.assert_close(snapshot(cut)[key], value, rtol=1e-5, atol=1e-7, msg=key)
 
 
-@pytest.mark.parametrize("level", ["bilevel", "alternating", "single"])
+@pytest.mark.parametrize("level", each(["bilevel", "alternating", "single"], ("bilevel", "single")))
 def test_the_scale_of_float16_does_not_reach_them(level):
     steps = []
     for parts in ((), ADDED):
@@ -161,10 +175,7 @@ def test_replayed_gradients_are_regularised_all_the_same(name, monkeypatch):
     assert not changed(snapshot(plain), snapshot(graphs), "")
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["DARTS-first-order", *(pytest.param(n, marks=pytest.mark.slow) for n in ("DARTS-second-order", "EntmaxDARTS"))],
-)
+@pytest.mark.parametrize("name", each(["DARTS-first-order", "DARTS-second-order", "EntmaxDARTS"], QUICK[:1]))
 def test_steps_wait_for_nothing(name, tmp_path):
     factors = MaxNorm(Constant(1.0), tuple(map(float, range(10))))
     assert run(made(name, regularizers=(*PARTS, factors, ExpectedCost(reference=5.0))), tmp_path) == []
@@ -200,13 +211,47 @@ def test_what_does_not_fit_the_space_is_refused_before_the_first_step():
         fit(DARTS(INPUTS, SPACE, optim=SearchOptim(regularizers=[MaxNorm(Constant(1.0), (1.0, 2.0))])), steps=1)
 
 
+def test_candidates_that_do_not_compete_have_no_entropy():
+    module = DARTS(INPUTS, SPACE, optim=SearchOptim(regularizers=[Entropy(Constant(1.0))]))
+    module.architecture = Architecture(SPACE, Sigmoid())
+    with pytest.raises(ValueError, match=r"Entropy compares candidates that compete.* under Sigmoid do not sum to 1"):
+        fit(module, steps=1)
+
+
+def test_merged_candidates_have_no_expected_cost():
+    module = EDGE_SEARCHES["merged kernels"]()
+    module.optim = replace(module.optim, regularizers=(LogCost(),))
+    with pytest.raises(ValueError, match="share their weights, so that none has a cost of its own"):
+        fit(module, steps=1)
+
+
+def test_a_candidate_costs_as_much_as_its_edge_weighs():
+    """What derivation compares is what costs are counted by; equal edges stand for the reference."""
+    module = double("weighted edges")
+    architecture = module.architecture
+    architecture.prune("normal", torch.arange(40).view(5, 8) % 40 < 32)  # an edge without candidates
+    for level in (architecture.logits, architecture.edge_logits):
+        for logits in level.values():
+            logits.data.normal_()
+    view = module.regularisation._view()
+    table, shares = view.costs("parameters"), architecture.importance()
+    expected = table.fixed + sum(float((shares[name] * cost).sum()) for name, cost in table.by_type.items())
+    assert float(ExpectedCost(reference=10.0).value(view).detach()) == pytest.approx(expected / 10 - 1, rel=1e-9)
+    gradient = torch.autograd.grad(ExpectedCost().value(view), list(architecture.edge_logits.values()))
+    assert all((each != 0).any() for each in gradient)
+    for level in (architecture.logits, architecture.edge_logits):
+        for logits in level.values():
+            logits.data.zero_()
+    assert float(ExpectedCost().value(module.regularisation._view()).detach()) == pytest.approx(0, abs=1e-12)
+
+
 @pytest.mark.parametrize("given", [ZeroOne(), [ZeroOne], ["ZeroOne"], "ZeroOne", [Constant(1.0)]])
 def test_only_regularisers_are_taken(given):
     with pytest.raises(ValueError, match=r"model\.optim\.regularizers must be a list of regularisers"):
         SearchOptim(regularizers=given)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", each(VARIANTS, ("smoothed",)))
 def test_they_are_in_the_record(name, tmp_path):
     module, checkpoint = VARIANTS[name](), ModelCheckpoint(dirpath=tmp_path, save_last=True)
     trainer = Trainer(

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from lit_nas.architecture import Architecture
 from lit_nas.clock import Moment
 from lit_nas.networks.candidate_costs import CostTable
 from lit_nas.regularizers import (
@@ -22,6 +23,7 @@ from lit_nas.spaces import DartsSpace
 
 OPERATIONS = ("none", "skip_connect", "sep_conv_3x3", "dil_conv_3x3")
 SPACE = DartsSpace(init_channels=2, num_cells=4, nodes=2, operations=OPERATIONS)
+ARCHITECTURE = Architecture(SPACE, Softmax())
 TYPES = tuple(position.cell for position in SPACE.layout)
 HALF = Moment(5.0, 1.0, 10.0, 2.0)
 
@@ -37,14 +39,23 @@ def table():
     return CostTable(1000.0, TYPES, costs)
 
 
-def view(probabilities, relaxation=None, masks=None, clock=HALF):
+def view(probabilities, relaxation=None, masks=None, clock=HALF, edges=None):
     """Of two cell types; logits are given with a relaxation, probabilities without one."""
     masks = masks or {name: torch.ones(5, 4, dtype=torch.bool) for name in SPACE.cells}
     given = dict(zip(SPACE.cells, probabilities, strict=True))
     if relaxation is not None:
         probabilities = {name: relaxation.probabilities(value, masks[name], clock) for name, value in given.items()}
     costs = table()
-    return ArchitectureView(SPACE, given, given if relaxation is None else probabilities, masks, clock, lambda _: costs)
+    probabilities = given if relaxation is None else probabilities
+    edges = {} if edges is None else dict(zip(SPACE.cells, edges, strict=True))
+    rivals = {name: torch.tensor([rivals_of(masks[name], edge) for edge in range(5)]) for name in edges}
+    return ArchitectureView(SPACE, given, probabilities, masks, clock, lambda _: costs, edges, rivals)
+
+
+def rivals_of(mask, edge):
+    """How many edges with a candidate lead to the same node."""
+    ends = [target for _, target in SPACE.cells["normal"].edges]
+    return sum(bool(mask[other].any()) for other, end in enumerate(ends) if end == ends[edge])
 
 
 def entries(seen):
@@ -81,10 +92,19 @@ def slow_max_norm(seen, factors):
     return sum(factor * row for factor, row in zip(factors, rows.values(), strict=True))
 
 
+def weight(seen, name, edge, even=False):
+    """Of an edge, 1 where edges have none."""
+    if not seen.edges:
+        return 1.0
+    return 1 / rivals_of(seen.masks[name], edge) if even else float(seen.edges[name][edge])
+
+
 def slow_expected(seen):
     costs, total = seen.costs("parameters"), seen.costs("parameters").fixed
     for position, kind in enumerate(TYPES):
-        total += sum(p * float(costs.costs[position][edge, o]) for name, edge, o, p in entries(seen) if name == kind)
+        for name, edge, o, p in entries(seen):
+            if name == kind:
+                total += weight(seen, name, edge) * p * float(costs.costs[position][edge, o])
     return total
 
 
@@ -94,7 +114,8 @@ def slow_even(seen):
     for position, kind in enumerate(TYPES):
         for name, edge, o, _ in entries(seen):
             if name == kind:
-                total += float(costs.costs[position][edge, o]) / alive.count((name, edge))
+                share = weight(seen, name, edge, even=True) / alive.count((name, edge))
+                total += share * float(costs.costs[position][edge, o])
     return total
 
 
@@ -103,8 +124,18 @@ def slow_log(seen):
     for position, kind in enumerate(TYPES):
         for name, edge, o, p in entries(seen):
             if name == kind:
-                total += p * math.log(max(1.0, float(costs.costs[position][edge, o]))) / TYPES.count(kind)
+                share = weight(seen, name, edge) * p / TYPES.count(kind)
+                total += share * math.log(max(1.0, float(costs.costs[position][edge, o])))
     return total
+
+
+def slow_max_norm_at(seen, factors, temperature):
+    rows = []
+    for name, logits in seen.logits.items():
+        for row, mask in zip(logits.tolist(), seen.masks[name].tolist(), strict=True):
+            powers = [math.exp(value / temperature) for value, active in zip(row, mask, strict=True) if active]
+            rows.append(max(powers) / sum(powers) if powers else 0.0)
+    return sum(factor * row for factor, row in zip(factors, rows, strict=True))
 
 
 FACTORS = tuple(float(factor) for factor in range(1, 11))
@@ -114,6 +145,10 @@ CASES = {
     "entropy": (Entropy(Constant(1.0)), slow_entropy),
     "max-norm": (MaxNorm(Constant(1.0)), lambda seen: slow_max_norm(seen, (1.0,) * 10)),
     "max-norm with factors": (MaxNorm(Constant(1.0), FACTORS), lambda seen: slow_max_norm(seen, FACTORS)),
+    "max-norm at a temperature": (
+        MaxNorm(Constant(1.0), FACTORS, temperature=10.0),
+        lambda seen: slow_max_norm_at(seen, FACTORS, 10.0),
+    ),
     "expected cost": (ExpectedCost(), lambda seen: slow_expected(seen) / slow_even(seen) - 1),
     "expected cost to a reference": (ExpectedCost(reference=700.0), lambda seen: slow_expected(seen) / 700.0 - 1),
     "logarithm of costs": (LogCost(), slow_log),
@@ -127,9 +162,10 @@ RELAXATIONS = pytest.mark.parametrize("relaxation", [Softmax(), Sigmoid(), Entma
 @ALL
 @RELAXATIONS
 @pytest.mark.parametrize("masks", [None, pruned()])
-def test_value_is_that_of_the_slow_sum(case, relaxation, masks):
+@pytest.mark.parametrize("edges", [None, [numbers(10, 5).sigmoid(), numbers(11, 5).sigmoid()]])
+def test_value_is_that_of_the_slow_sum(case, relaxation, masks, edges):
     part, slow = CASES[case]
-    seen = view([numbers(0, 5, 4), 2 * numbers(1, 5, 4)], relaxation, masks)
+    seen = view([numbers(0, 5, 4), 2 * numbers(1, 5, 4)], relaxation, masks, edges=edges)
     assert float(part.value(seen)) == pytest.approx(slow(seen), rel=1e-12, abs=1e-12)
 
 
@@ -138,11 +174,13 @@ def test_value_is_that_of_the_slow_sum(case, relaxation, masks):
 def test_gradient_is_that_of_differences(case, relaxation):
     part, masks = CASES[case][0], pruned()
 
-    def function(normal, reduce):
-        return part.value(view([normal, reduce], relaxation, masks))
+    def function(normal, reduce, *edges):
+        return part.value(view([normal, reduce], relaxation, masks, edges=edges or None))
 
     logits = [numbers(2, 5, 4).requires_grad_(), numbers(3, 5, 4).requires_grad_()]
     assert torch.autograd.gradcheck(function, logits)
+    edges = [numbers(10, 5).sigmoid().requires_grad_(), numbers(11, 5).sigmoid().requires_grad_()]
+    assert torch.autograd.gradcheck(function, logits + edges)
 
 
 def test_zero_one_of_the_paper():
@@ -209,7 +247,7 @@ def test_composition_with_the_loss():
     assert float(times(loss, times.value(seen), times.strength(HALF))) == pytest.approx(
         0.2 * 3 * (math.log(slow_expected(seen)) / math.log(700)) ** 0.3
     )
-    assert [part.takes_loss for part, _ in CASES.values()] == [False] * 8 + [True] * 2
+    assert [part.takes_loss for part, _ in CASES.values()] == [False] * 9 + [True] * 2
 
 
 @pytest.mark.parametrize(
@@ -218,7 +256,14 @@ def test_composition_with_the_loss():
         (lambda: ZeroOne(10.0), r"ZeroOne\.strength must be a schedule, for example Constant\(0\.1\), not 10\.0"),
         (lambda: ZeroOne(form="cubic"), "ZeroOne.form must be square or absolute, not 'cubic'"),
         (lambda: MaxNorm(Constant(1.0), [math.inf]), "MaxNorm.factors must be finite numbers"),
-        (lambda: MaxNorm(Constant(1.0), [1.0]).check(SPACE), "has the length 1, but the cell types normal, reduce"),
+        (
+            lambda: MaxNorm(Constant(1.0), [1.0]).check(ARCHITECTURE),
+            "has the length 1, but the cell types normal, reduce",
+        ),
+        (
+            lambda: MaxNorm(Constant(1.0), temperature=0.0),
+            r"MaxNorm\.temperature must be a positive number or null, not 0",
+        ),
         (lambda: ExpectedCost(measure="latency"), "ExpectedCost.measure must be parameters or multiply_adds"),
         (lambda: LogCost(measure=""), "LogCost.measure must be"),
         (lambda: ExpectedCost(reference=0.0), r"ExpectedCost\.reference must be above 1 or null, not 0\.0"),
@@ -232,5 +277,5 @@ def test_what_is_refused(make, message):
 
 
 def test_as_many_factors_as_edges_fit():
-    MaxNorm(Constant(1.0), FACTORS).check(SPACE)
-    MaxNorm(Constant(1.0)).check(SPACE)
+    MaxNorm(Constant(1.0), FACTORS).check(ARCHITECTURE)
+    MaxNorm(Constant(1.0)).check(ARCHITECTURE)

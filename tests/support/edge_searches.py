@@ -6,7 +6,7 @@ from lit_nas.architecture import Architecture
 from lit_nas.edges import AuxiliarySkip, EdgeKind, MergedConvolutions, PartialChannels, PlainEdges
 from lit_nas.engine import Engine, Fused
 from lit_nas.networks import build_search_network
-from lit_nas.relaxations import Softmax
+from lit_nas.relaxations import Relaxation, Softmax
 from lit_nas.search import ImageSearchModule, SearchBatch, SearchModule, SearchOptim
 from lit_nas.spaces import DartsSpace, SearchSpace
 from lit_nas.specs import ImageSpec
@@ -23,11 +23,12 @@ class EdgeSearch(ImageSearchModule):
         edges: EdgeKind = PlainEdges(),
         optim: SearchOptim = SearchOptim(),
         engine: Engine = Fused(),
+        edge_relaxation: Relaxation | None = None,
     ) -> None:
         super().__init__()
         self.spec, self.optim = spec, optim
         self.network = build_search_network(space, spec, engine, edges)
-        self.architecture = Architecture(space, Softmax())
+        self.architecture = Architecture(space, Softmax(), edge_relaxation)
 
     def training_step(self, batch: SearchBatch, batch_idx: int) -> None:
         self.step_levels(self.loss, batch)
@@ -37,4 +38,5 @@ EDGE_SEARCHES: dict[str, Callable[[], SearchModule]] = {
     "partial channels": lambda: EdgeSearch(INPUTS, SPACE, PartialChannels(2)),
     "auxiliary path": lambda: EdgeSearch(INPUTS, SPACE, AuxiliarySkip("conv_1x1")),
     "merged kernels": lambda: EdgeSearch(INPUTS, SPACE, MergedConvolutions()),
+    "weighted edges": lambda: EdgeSearch(INPUTS, SPACE, PartialChannels(2), edge_relaxation=Softmax()),
 }

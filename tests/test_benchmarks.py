@@ -1,0 +1,34 @@
+"""Benchmarks run: at the least sizes, because what they print here says nothing."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+LEAST = ["--batch", "2", "--size", "8", "--channels", "2", "--cells", "3", "--threads", "1", "--device", "cpu"]
+
+
+@pytest.fixture
+def start(monkeypatch):
+    """Runs a benchmark in this process, which takes back its number of threads."""
+    threads = torch.get_num_threads()
+
+    def run(name, *arguments):
+        monkeypatch.syspath_prepend(FOLDER)  # some import others
+        monkeypatch.setattr(sys, "argv", [name, *LEAST, *arguments])
+        runpy.run_path(str(FOLDER / name), run_name="__main__")
+
+    yield run
+    torch.set_num_threads(threads)
+    sys.modules.pop("search_step", None)
+
+
+def test_sampled_step(start, capsys):
+    start("sampled_step.py", "--draws", "1", "--repeats", "1")
+    _, _, *rows, _ = capsys.readouterr().out.splitlines()
+    assert [row.split()[0] for row in rows] == ["reference", "fused"]
+    for row in rows:
+        assert all(float(number) > 0 for number in row.split()[1:])
