@@ -33,7 +33,7 @@ def each(names, quick=QUICK):
     return [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in names]
 
 
-METHODS = pytest.mark.parametrize("name", each(TINY))
+METHODS = pytest.mark.parametrize("name", each(TINY, ("DARTS-first-order", "EntmaxDARTS")))
 ADDED = tuple(part for part in PARTS if not part.takes_loss)
 SHARED = tuple(part for part in PARTS if not hasattr(part, "measure"))
 """Those that fit candidates which share a kernel and have no cost."""
@@ -145,7 +145,7 @@ def test_they_enter_once_a_step_however_it_is_cut(name):
         torch.testing.assert_close(snapshot(cut)[key], value, rtol=1e-5, atol=1e-7, msg=key)
 
 
-@pytest.mark.parametrize("level", each(["bilevel", "alternating", "single"], ("bilevel", "single")))
+@pytest.mark.parametrize("level", each(["bilevel", "alternating", "single"], ("bilevel",)))
 def test_the_scale_of_float16_does_not_reach_them(level):
     steps = []
     for parts in ((), ADDED):
