@@ -76,14 +76,6 @@ def test_a_measure_must_be_known():
         candidate_costs(network, space, INPUTS, "latency")
 
 
-def test_multiply_adds_are_those_of_an_image():
-    space = DartsSpace(init_channels=4, num_cells=3, nodes=1)
-    network = build_search_network(space, INPUTS, Reference())
-    with pytest.raises(ValueError, match=r"counted for one image, but the data hand over TextSpec\(vocabulary=12\)"):
-        candidate_costs(network, space, TextSpec(12), "multiply_adds")
-    assert candidate_costs(network, space, TextSpec(12), "parameters").fixed > 0
-
-
 def test_candidates_that_share_their_weights_have_no_cost():
     space = NasBench201Space(init_channels=4, cells_per_stage=1)
     network = build_search_network(space, INPUTS, Reference())
