@@ -71,7 +71,7 @@ def read_found(stage: Stage, folder: Path) -> Found:
     """
     try:
         return _found(stage, folder)
-    except (ValueError, OSError, yaml.YAMLError) as error:
+    except (ValueError, OSError) as error:
         raise ValueError(
             f"The stage `{stage.name}` has a damaged file: {str(error).rstrip('.')}. Do it again with "
             f"--redo {stage.name}, which keeps the old one under another name."
@@ -87,13 +87,22 @@ def _found(stage: Stage, folder: Path) -> Found:
     return Found(
         stage.name,
         folder,
-        yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else {},
+        _configuration(config),
         genotype,
         load_candidates(candidates) if candidates.is_file() else None,
         scores,
         _read(folder / "cost.json"),
         last if last.is_file() else None,
     )
+
+
+def _configuration(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        raise ValueError(f"'{path}' is not a configuration ({' '.join(str(error).split())})") from error
 
 
 def _read(path: Path) -> dict[str, Any]:
