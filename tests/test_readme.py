@@ -124,6 +124,62 @@ def test_every_command_parses(command, monkeypatch):
         assert options <= _options(name), options
 
 
+def blocks(language: str) -> list[str]:
+    """The blocks of one language in all pages."""
+    return [
+        block for page in PAGES for block in re.findall(rf"```{language}\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    ]
+
+
+@pytest.mark.parametrize("block", blocks("yaml"))
+def test_every_piece_of_yaml_parses(block, tmp_path, monkeypatch, capsys):
+    """Pieces of a fit and of a job are laid over a whole configuration; jobs are those that the pages show."""
+    import yaml
+
+    from lit_nas.cli import main
+    from lit_nas.cli.training import TrainingCLI
+
+    layer = tmp_path / "layer.yaml"
+    layer.write_text(block)
+    if "job" not in (content := yaml.safe_load(block)):
+        assert "model" in content
+        arguments = ["-c", str(ROOT / "configs/search/darts.yaml"), "-c", str(layer)]
+        TrainingCLI(arguments, run=False, parse_only=True)
+        for part in content["model"]["init_args"].values():
+            build_part(part)
+        return
+    (code,) = (code for code in blocks("python") if "(Job)" in code)
+    (tmp_path / "my_jobs.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert main(["run", "-c", str(ROOT / "configs/quickstart.yaml"), "-c", str(layer), "--print_config"]) == 0
+    assert "class_path: my_jobs.Narrow" in capsys.readouterr().out
+    propose_all()
+
+
+def build_part(part) -> None:
+    """Makes the optimiser or the space of a piece, so that their own checks run."""
+    from lit_nas.record.plain import build
+    from lit_nas.search import SearchOptim
+    from lit_nas.spaces import DartsSpace
+
+    made = build(DartsSpace, part["init_args"]) if "class_path" in part else build(SearchOptim, part)
+    assert made not in (SearchOptim(), DartsSpace())
+
+
+def propose_all() -> None:
+    """Goes through all proposals of the job that the pages show."""
+    import my_jobs
+
+    from lit_nas.jobs import Found, History, members
+
+    job, history = my_jobs.Narrow(), History()
+    while proposed := members(job.propose(history)):
+        found = (Found(stage.name, Path(), {}, None, None, {}, {}, None) for stage in proposed)
+        history = History((*history, *found))
+    assert [found.name for found in history] == ["first", "second", "seed1", "seed2", "seed3"]
+
+
 def _without(options: list[str], arguments: list[str]) -> list[str]:
     kept, words = [], iter(arguments)
     for word in words:

@@ -13,7 +13,6 @@ from pytorch_lightning import Trainer
 
 from lit_nas.cli.job import Plan
 from lit_nas.cli.training import TrainingCLI
-from lit_nas.data import ImageDataModule
 from lit_nas.derivation import EmptyCellError, default_deriver
 from lit_nas.genotype import Genotype, load_genotype
 from lit_nas.internals import is_rank_zero
@@ -113,7 +112,7 @@ class Checks:
             )
         return self.resolve(stage)[0]
 
-    def rehearse(self, stages: Sequence[Stage], redone: Sequence[Stage]) -> None:
+    def rehearse(self, stages: Sequence[Stage], redone: Sequence[str]) -> None:
         """Builds what is to run, so that a retraining is refused before its search if at all.
 
         Where a search is still to run, its genotype is that of the search before its first step. What takes another
@@ -121,10 +120,10 @@ class Checks:
 
         Args:
             stages: All that can be told.
-            redone: Those of them that are done again.
+            redone: Names of those that are done again.
         """
         folder = self.plan.folder
-        pending = [stage for stage in stages if stage in redone or not is_finished(stage, folder)]
+        pending = [stage for stage in stages if stage.name in redone or not is_finished(stage, folder)]
         unfinished, found = {stage.name for stage in pending}, dict[str, str]()
         held_out = {
             stage.name: load_genotype(folder / stage.name / stage.result).meta.get("held_out")
@@ -142,8 +141,7 @@ class Checks:
                 cli = TrainingCLI(arguments, run=False)
                 if stage.kind == "search":
                     found[stage.name] = json.dumps(_any_genotype(cli.model).to_dict())
-                    is_image = isinstance(cli.datamodule, ImageDataModule)
-                    held_out[stage.name] = cli.datamodule.held_out if is_image else None
+                    held_out[stage.name] = getattr(cli.datamodule, "held_out", None)
                 else:
                     sources = {file.stage for key, file in stage.takes.items() if key == "model.genotype"}
                     _read_data(cli, [held_out.get(source) for source in sources])
@@ -152,7 +150,7 @@ class Checks:
 def _read_data(cli: TrainingCLI, held_out: Sequence[Any]) -> None:
     """Reads the data of a retraining, and refuses those that its search trained on."""
     for each in held_out:
-        if each is not None and isinstance(cli.datamodule, ImageDataModule):
+        if each is not None and hasattr(cli.datamodule, "refuse_leak"):
             cli.datamodule.refuse_leak(each)
     cli.trainer.strategy.connect(cli.model)  # the data ask it how they are divided
     cli.datamodule.trainer = cli.trainer

@@ -106,7 +106,7 @@ def plan(paths: Sequence[Path], words: Sequence[str], folder: Path | None, seed:
         paths: YAML layers; later ones win.
         words: Arguments with the name of a section.
         folder: Of the job; None leaves it to the configuration.
-        seed: Likewise.
+        seed: Of all stages; None leaves it to the configuration.
 
     Raises:
         FileNotFoundError: if a file is not there.
@@ -122,7 +122,7 @@ def plan(paths: Sequence[Path], words: Sequence[str], folder: Path | None, seed:
     if folder == Path():
         raise ValueError("A job needs a folder: set `folder` in the configuration or pass --folder.")
     if type(seed) is not int or seed < 0:
-        raise ValueError(f"seed_everything is {seed!r}, but must be a whole number from 0 on.")
+        raise ValueError(f"seed_everything is {seed!r}, but must be a whole number that is not negative.")
     overrides = _overrides(words, job.sections)
     for name in job.sections:
         if not any(name in layer for layer in layers):
@@ -168,11 +168,11 @@ def _value(section: Any, key: str) -> Any:
     return section
 
 
-def _configs(layers: Sequence[Mapping[str, Any]], stage: str) -> list[str]:
-    """Layers of one stage as arguments: of each file first what is shared, then its section."""
+def _configs(layers: Sequence[Mapping[str, Any]], section: str) -> list[str]:
+    """Layers of one section as arguments: of each file first what is shared, then its section."""
     found = []
     for layer in layers:
-        for content in ({key: layer[key] for key in SHARED if key in layer}, layer.get(stage) or {}):
+        for content in ({key: layer[key] for key in SHARED if key in layer}, layer.get(section) or {}):
             if content:
                 found += ["--config", yaml.safe_dump(content, sort_keys=False)]
     return found
@@ -192,7 +192,7 @@ def _data_keys(layers: Sequence[Mapping[str, Any]], overrides: Sequence[str], se
 
 
 def _overrides(words: Sequence[str], sections: Sequence[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {stage: [] for stage in sections}
+    found: dict[str, list[str]] = {section: [] for section in sections}
     targets: Sequence[str] = ()
     for word in words:
         if word.startswith("--"):

@@ -11,7 +11,7 @@ __all__ = ("config_files", "read_layer", "refuse_spec")
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as the parser of the command line reads it: 1e-3 is a number. A key that stands twice is an error."""
+    """YAML as the parser of the command line reads it: 1e-3 is a number. A key that appears twice is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Refuses the second of two equal keys, of which YAML would silently keep the last."""
@@ -22,7 +22,7 @@ class _Loader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, Hashable) and key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key '{key}' stands twice", key_node.start_mark
+                    None, None, f"the key '{key}' appears twice", key_node.start_mark
                 )
             seen.add(key if isinstance(key, Hashable) else None)
         return super().construct_mapping(node, deep)

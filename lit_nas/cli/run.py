@@ -21,7 +21,8 @@ from lit_nas.cli.screen import conclude_job, heading, resume_command
 from lit_nas.cli.stage import fit_stage
 from lit_nas.internals import is_rank_zero
 from lit_nas.jobs import Executor, InThisProcess, Stage, advance, is_finished, launched, look_ahead
-from lit_nas.jobs.executor import COMMAND
+from lit_nas.jobs.executor import COMMAND, ORDER
+from lit_nas.jobs.stage import ASIDE
 
 __all__ = ("run",)
 
@@ -55,16 +56,17 @@ def run(args: Sequence[str]) -> None:
     given, words = parser.parse_known_args(args)
 
     job = plan(given.config, words, given.folder, given.seed_everything)
-    checks, stages = Checks(job, ["run", *args]), look_ahead(job.job, job.folder)
+    checks, proposals = Checks(job, ["run", *args]), look_ahead(job.job, job.folder, given.redo)
+    stages = [stage for proposal in proposals for stage in proposal]
     configs = {stage.name: checks.resolve(stage)[1] for stage in stages}
     if given.print_config:
         sys.stdout.write(yaml.safe_dump({**job.described, **configs}, sort_keys=False))
         return
-    redone = _redone(checks, stages, given.redo)
+    redone = _redone(checks, proposals, given.redo)
     if given.redo is None or given.redo != stages[0].name:
         job.refuse_other_job()
     for stage in stages:
-        if stage not in redone:
+        if stage.name not in redone:
             checks.prepare(stage)
     with explained():
         checks.rehearse(stages, redone)
@@ -72,16 +74,18 @@ def run(args: Sequence[str]) -> None:
         _execute(job, checks)
 
 
-def _redone(checks: Checks, stages: Sequence[Stage], first: str | None) -> list[Stage]:
-    """The stages to do again: the first one and those behind it, but for one that is being done already.
+def _redone(checks: Checks, proposals: Sequence[Sequence[Stage]], first: str | None) -> list[str]:
+    """The names of the stages to do again: the first one, unless that is being done already, and those behind it.
+
+    What lies behind it was proposed later; other stages of its group do not depend on it.
 
     Raises:
         ValueError: for a stage that the job does not have, or under a launcher, whose processes would move the same
             folders.
     """
-    names = [stage.name for stage in stages]
-    if first is not None and first not in names:
-        raise ValueError(f"--redo {first}: the job has no such stage yet. It has {', '.join(names)}.")
+    stages = {stage.name: stage for proposal in proposals for stage in proposal}
+    if first is not None and first not in stages:
+        raise ValueError(f"--redo {first}: the job has no such stage yet. It has {', '.join(stages)}.")
     if first is None or not is_rank_zero():  # processes that the Trainer starts find the old stages moved
         return []
     if "TORCHELASTIC_RUN_ID" in os.environ or "SLURM_STEP_ID" in os.environ:
@@ -89,22 +93,29 @@ def _redone(checks: Checks, stages: Sequence[Stage], first: str | None) -> list[
             "--redo moves folders and works in one process only. Start it without torchrun or srun "
             "(trainer.devices starts the others), or move the old folders away by hand."
         )
-    behind = stages[names.index(first) :]
-    return [stage for stage in behind if is_finished(stage, checks.plan.folder) or checks.changed(stage)]
+    folder, stage = checks.plan.folder, stages[first]
+    (place,) = (place for place, proposal in enumerate(proposals) if stage in proposal)
+    before = {each.name for proposal in proposals[: place + 1] for each in proposal}
+    behind = [name for name in stages if name not in before and (folder / name).exists()]
+    # a job proposes the others once it knows what the stages before them have found
+    begun = sorted(path.parent.name for path in folder.glob(f"*/{ORDER}"))
+    behind += [name for name in begun if name not in stages and not ASIDE.search(name)]
+    return [*([first] if is_finished(stage, folder) or checks.changed(stage) else []), *behind]
 
 
-def _set_aside(job: Plan, stages: Sequence[Stage]) -> None:
+def _set_aside(job: Plan, stages: Sequence[str]) -> None:
     """Gives the folders of stages that are done again other names: `retrain` becomes `retrain-1`."""
-    for stage in stages:
-        folder = job.folder / stage.name
+    results = job.folder / "results.json"
+    for name in stages:
+        folder = job.folder / name
         if not folder.exists():
             continue
         number = 1
-        while (aside := folder.with_name(f"{stage.name}-{number}")).exists():
+        while (aside := folder.with_name(f"{name}-{number}")).exists():
             number += 1
         folder.rename(aside)
-        if stage is stages[-1] and (results := job.folder / "results.json").exists():
-            results.rename(aside / "results.json")
+        if name == stages[-1] and results.exists():
+            results.rename(aside / results.name)
         sys.stdout.write(f"The old {folder} is kept as {aside}.\n")
 
 

@@ -21,11 +21,12 @@ from lit_nas.cli.training import TrainingCLI
 from lit_nas.internals import put_first
 from lit_nas.jobs import Candidates, Order
 from lit_nas.jobs.executor import PARENT, read_order
-from lit_nas.jobs.stage import CANDIDATES, TEST
+from lit_nas.jobs.stage import CANDIDATES, LAST, TEST
+from lit_nas.record.recorded_module import RecordedModule, read_checkpoint
 from lit_nas.record.run_folder import run_folder, writes
 from lit_nas.search import SearchModule
 
-__all__ = ("fit_stage", "stage")
+__all__ = ("begin_with", "fit_stage", "stage")
 
 
 def stage(args: Sequence[str]) -> None:
@@ -59,12 +60,40 @@ def fit_stage(order: Order) -> None:
         rank_zero_warn(remark)
     if isinstance(cli.model, SearchModule):
         put_first(cli.trainer, _WriteCandidates())  # before the genotype, which tells that all is there
+    if last is None and (weights := order.stage.weights) is not None:
+        begin_with(cli.model, order.folder.parent / weights.stage / LAST, weights.partly)
     cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=last)
     if order.stage.kind == "retrain":
         (scores,) = cli.trainer.test(cli.model, datamodule=cli.datamodule)
         if cli.trainer.is_global_zero:
             write_text(order.folder / TEST, json.dumps(scores, indent=2) + "\n")
         cli.trainer.strategy.barrier()  # what follows on any rank finds the file
+
+
+def begin_with(model: RecordedModule, path: Path, partly: bool) -> None:
+    """Gives the network of a model the tensors of equal name and shape that the network of a checkpoint has.
+
+    Args:
+        model: A model at its start.
+        path: The checkpoint.
+        partly: Whether tensors that the checkpoint lacks keep their initial values.
+
+    Raises:
+        ValueError: if the checkpoint lacks tensors of the network, or has none of them.
+    """
+    theirs, ours = read_checkpoint(path)["state_dict"], model.network.state_dict()
+    fitting = {name: found for name in ours if (found := theirs.get(f"network.{name}")) is not None}
+    fitting = {name: found for name, found in fitting.items() if found.shape == ours[name].shape}
+    missing = [name for name in ours if name not in fitting]
+    if not fitting or (missing and not partly):
+        advice = (
+            "Hand over those of a network like it" if partly else "WeightsOf(..., partly=True) begins them as usual"
+        )
+        raise ValueError(
+            f"The weights of '{path}' do not fit the network: {len(missing)} of its {len(ours)} tensors are not there "
+            f"in the same name and shape, 'network.{missing[0]}' for one. {advice}."
+        )
+    model.network.load_state_dict(fitting, strict=False)
 
 
 class _WriteCandidates(Callback):

@@ -1,16 +1,16 @@
 """Jobs: fits that follow from each other, each in a folder and a process of its own."""
 
-from lit_nas.jobs.candidates import Candidate, Candidates, load_candidates
 from lit_nas.jobs.executor import Executor, InThisProcess, Order, Processes, launched
 from lit_nas.jobs.history import Found, History
 from lit_nas.jobs.job import Job
 from lit_nas.jobs.loop import advance, is_finished, look_ahead, members
 from lit_nas.jobs.search_then_retrain import SearchThenRetrain
-from lit_nas.jobs.stage import FileOf, Group, Stage
+from lit_nas.jobs.stage import FileOf, Group, Stage, WeightsOf
+from lit_nas.spaces import Candidates, EdgeCandidates, load_candidates
 
 __all__ = (
-    "Candidate",
     "Candidates",
+    "EdgeCandidates",
     "Executor",
     "FileOf",
     "Found",
@@ -22,6 +22,7 @@ __all__ = (
     "Processes",
     "SearchThenRetrain",
     "Stage",
+    "WeightsOf",
     "advance",
     "is_finished",
     "launched",

@@ -7,17 +7,22 @@ import subprocess
 import sys
 import threading
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pytorch_lightning.utilities import rank_zero_only
+
 from lit_nas.atomic_write import write_text
-from lit_nas.jobs.stage import FileOf, Stage
+from lit_nas.jobs.stage import FileOf, Stage, WeightsOf
 
-__all__ = ("COMMAND", "PARENT", "Executor", "InThisProcess", "Order", "Processes", "launched", "read_order")
+__all__ = ("COMMAND", "ORDER", "PARENT", "Executor", "InThisProcess", "Order", "Processes", "launched", "read_order")
 
+ORDER = "stage.json"
+"""Name of the file in the folder of a stage that says what the stage is."""
 LAUNCHERS = ("TORCHELASTIC_RUN_ID", "SLURM_STEP_ID", "LOCAL_RANK", "RANK", "OMPI_COMM_WORLD_RANK")
 COMMAND = "LIT_NAS_JOB"
 """Environment variable: the shell command that continues the job."""
@@ -46,7 +51,9 @@ class Order:
         Args:
             path: The file.
         """
-        stage = {**vars(self.stage), "takes": {key: vars(file) for key, file in self.stage.takes.items()}}
+        takes = {key: vars(file) for key, file in self.stage.takes.items()}
+        weights = None if self.stage.weights is None else vars(self.stage.weights)
+        stage = {**vars(self.stage), "takes": takes, "weights": weights}
         content = {"stage": stage, "folder": str(self.folder), "arguments": self.arguments}
         write_text(path, json.dumps(content, indent=2) + "\n")
 
@@ -63,7 +70,9 @@ def read_order(path: Path) -> Order:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         takes = {key: FileOf(**file) for key, file in content["stage"].pop("takes").items()}
-        stage = Stage(**content["stage"], takes=takes)
+        weights = content["stage"].pop("weights")
+        weights = None if weights is None else WeightsOf(**weights)
+        stage = Stage(**content["stage"], takes=takes, weights=weights)
         return Order(stage, Path(content["folder"]), tuple(content["arguments"]))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"'{path}' is not the stage of a job: {error}.") from error
@@ -73,9 +82,7 @@ class Executor(ABC):
     """Runs stages that do not wait for each other; final subclasses are frozen dataclasses."""
 
     @abstractmethod
-    def run(
-        self, orders: Sequence[Order], fit: Callable[[Order], None], begin: Callable[[Order], None] = lambda order: None
-    ) -> None:
+    def run(self, orders: Sequence[Order], fit: Callable[[Order], None], begin: Callable[[Order], None]) -> None:
         """Runs all of them.
 
         Args:
@@ -92,12 +99,12 @@ class Executor(ABC):
 class InThisProcess(Executor):
     """One after the other in this process: what processes of a launcher do, which have to stay together."""
 
-    def run(
-        self, orders: Sequence[Order], fit: Callable[[Order], None], begin: Callable[[Order], None] = lambda order: None
-    ) -> None:
+    def run(self, orders: Sequence[Order], fit: Callable[[Order], None], begin: Callable[[Order], None]) -> None:
         """Runs them in order."""
         for order in orders:
             begin(order)
+            if vars(rank_zero_only)["rank"] == 0:
+                order.save(order.folder / ORDER)
             fit(order)
 
 
@@ -118,9 +125,7 @@ class Processes(Executor):
         if self.parallel < 1:
             raise ValueError(f"executor.parallel must be at least 1, not {self.parallel}.")
 
-    def run(
-        self, orders: Sequence[Order], fit: Callable[[Order], None], begin: Callable[[Order], None] = lambda order: None
-    ) -> None:
+    def run(self, orders: Sequence[Order], fit: Callable[[Order], None], begin: Callable[[Order], None]) -> None:
         """Starts them in order; after a failure none is started any more, and those that run are waited for."""
         waiting, crew = list(orders), _Crew()
         with crew.signals_handed_on():
@@ -142,13 +147,18 @@ class _Crew:
     running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
     failed: list[int] = field(default_factory=list)
     received: list[int] = field(default_factory=list)
+    queues: dict[str, deque[int]] = field(default_factory=dict)
+    """Signals that a stage has not been told of yet."""
 
     @property
     def may_start(self) -> bool:
         return not self.failed and not self.received
 
     def start(self, order: Order) -> None:
-        path = order.folder / "stage.json"
+        self.queues[order.stage.name] = deque()  # from here on a signal is kept for it
+        if self.received:
+            return
+        path = order.folder / ORDER
         order.save(path)
         sys.stdout.flush()
         self.running[order.stage.name] = subprocess.Popen(
@@ -161,6 +171,7 @@ class _Crew:
             },
             start_new_session=True,  # Ctrl-C comes here alone, and is handed on once
         )
+        self.hand_on()
 
     def wait(self) -> None:
         """Takes out those that have ended, after a moment at most."""
@@ -180,20 +191,28 @@ class _Crew:
             if status:
                 self.failed.append(128 - status if status < 0 else status)
 
+    def hand_on(self) -> None:
+        """Tells each process of the signals in its queue; a signal that arrives meanwhile may take over."""
+        for name, process in list(self.running.items()):
+            with suppress(IndexError):
+                while True:
+                    process.send_signal(self.queues[name].popleft())  # not to its ranks, which ask it between steps
+
     @contextmanager
     def signals_handed_on(self) -> Iterator[None]:
         """Hands signals to all stages while they run."""
 
-        def hand_on(number: int, frame: Any) -> None:
+        def receive(number: int, frame: Any) -> None:
             self.received.append(number)
-            for process in list(self.running.values()):
-                process.send_signal(number)  # not to its ranks, which ask it between steps
+            for queue in list(self.queues.values()):
+                queue.append(number)
+            self.hand_on()
 
         before = {}
         if threading.current_thread() is threading.main_thread():
             for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
                 if hasattr(signal, name):
-                    before[getattr(signal, name)] = signal.signal(getattr(signal, name), hand_on)
+                    before[getattr(signal, name)] = signal.signal(getattr(signal, name), receive)
         try:
             yield
         finally:

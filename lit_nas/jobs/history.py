@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from lit_nas.genotype import Genotype, load_genotype
-from lit_nas.jobs.candidates import Candidates, load_candidates
 from lit_nas.jobs.stage import CANDIDATES, GENOTYPE, TEST, Stage
+from lit_nas.spaces import Candidates, load_candidates
 
 __all__ = ("Found", "History", "read_found")
 
@@ -67,8 +67,18 @@ def read_found(stage: Stage, folder: Path) -> Found:
         folder: Its folder.
 
     Raises:
-        ValueError: if a file is damaged.
+        ValueError: if a file is missing or damaged.
     """
+    try:
+        return _found(stage, folder)
+    except (ValueError, OSError) as error:
+        raise ValueError(
+            f"The stage `{stage.name}` has a damaged file: {str(error).rstrip('.')}. Do it again with "
+            f"--redo {stage.name}, which keeps the old one under another name."
+        ) from error
+
+
+def _found(stage: Stage, folder: Path) -> Found:
     config, candidates, last = folder / "config.yaml", folder / CANDIDATES, folder / "checkpoints" / "last.ckpt"
     genotype = load_genotype(folder / GENOTYPE) if stage.kind == "search" else None
     scores = _read(folder / TEST) if stage.kind == "retrain" else {}
@@ -77,7 +87,7 @@ def read_found(stage: Stage, folder: Path) -> Found:
     return Found(
         stage.name,
         folder,
-        yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else {},
+        _configuration(config),
         genotype,
         load_candidates(candidates) if candidates.is_file() else None,
         scores,
@@ -86,10 +96,19 @@ def read_found(stage: Stage, folder: Path) -> Found:
     )
 
 
+def _configuration(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        raise ValueError(f"'{path}' is not a configuration ({' '.join(str(error).split())})") from error
+
+
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except ValueError as error:
-        raise ValueError(f"'{path}' is damaged ({error}). Do its stage again with --redo.") from error
+        raise ValueError(f"'{path}' is not JSON ({error})") from error

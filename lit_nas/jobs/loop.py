@@ -37,21 +37,25 @@ def is_finished(stage: Stage, folder: Path) -> bool:
     return (folder / stage.name / stage.result).exists()
 
 
-def look_ahead(job: Job, folder: Path) -> tuple[Stage, ...]:
-    """The stages that can be told now: those that are finished, the next ones, and those of the outline.
+def look_ahead(job: Job, folder: Path, redo: str | None = None) -> tuple[tuple[Stage, ...], ...]:
+    """The proposals that can be told now: those that are finished, the next one, and each stage of the outline.
 
     Args:
         job: The job.
         folder: Its folder.
+        redo: Name of a stage that is to be done again: what it found, and what lies behind it, is not read.
+
+    Returns:
+        In order; the stages of a proposal do not wait for each other.
     """
-    history, found = History(), list[Stage]()
+    history, found = History(), list[tuple[Stage, ...]]()
     while pending := _next(job, history):
-        found += pending
-        if not all(is_finished(stage, folder) for stage in pending):
+        found.append(pending)
+        if any(stage.name == redo or not is_finished(stage, folder) for stage in pending):
             break
         history = _grown(history, pending, folder)
-    names = {stage.name for stage in found}
-    return *found, *(stage for stage in job.outline() if stage.name not in names)
+    names = {stage.name for proposal in found for stage in proposal}
+    return *found, *((stage,) for stage in job.outline() if stage.name not in names)
 
 
 def advance(
@@ -86,7 +90,7 @@ def advance(
             if order not in waiting:
                 announce(order.stage, True)
         for order in waiting:
-            for file in order.stage.takes.values():
+            for file in order.stage.files:
                 file.check(folder)
         executor.run(waiting, fit, lambda order: announce(order.stage, False))
         for order in waiting:
@@ -101,7 +105,7 @@ def _next(job: Job, history: History) -> tuple[Stage, ...]:
     for stage in proposed:
         if stage.name in history:
             raise ValueError(f"{type(job).__name__} proposes the stage `{stage.name}`, which is finished, again.")
-        for file in stage.takes.values():
+        for file in stage.files:
             if file.stage not in history:
                 raise ValueError(
                     f"The stage `{stage.name}` takes {file.path} of `{file.stage}`, which is not finished before it."

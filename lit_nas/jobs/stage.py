@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lit_nas.genotype import load_genotype
-from lit_nas.jobs.candidates import load_candidates
 from lit_nas.record.recorded_module import read_checkpoint
+from lit_nas.spaces import load_candidates
 
-__all__ = ("CANDIDATES", "GENOTYPE", "RESULTS", "TEST", "FileOf", "Group", "Stage")
+__all__ = ("ASIDE", "CANDIDATES", "GENOTYPE", "RESULTS", "TEST", "FileOf", "Group", "Stage", "WeightsOf")
 
 GENOTYPE, CANDIDATES, TEST = "genotype.json", "candidates.json", "test.json"
+LAST = "checkpoints/last.ckpt"
 RESULTS = {"search": GENOTYPE, "retrain": TEST}
 """Kind of a stage -> the file that is there when it is finished."""
+ASIDE = re.compile(r"-\d+$")
+"""What the name of a folder ends in that holds an old stage, which has been done again."""
 SET_BY_THE_JOB = ("trainer.default_root_dir", "ckpt_path")
 
 
@@ -30,7 +33,8 @@ class FileOf:
     stage: str
     """Name of the stage."""
     path: str = GENOTYPE
-    """Within its folder: `genotype.json`, `candidates.json` or `checkpoints/last.ckpt`."""
+    """Within its folder: `genotype.json`, which `model.genotype` takes, `candidates.json`, which
+    `model.space.candidates` takes, or `checkpoints/last.ckpt`, for a module of your own."""
 
     def __post_init__(self) -> None:
         if self.path not in _READERS:
@@ -52,7 +56,23 @@ class FileOf:
         _READERS[self.path](path)
 
 
-_READERS = {GENOTYPE: load_genotype, CANDIDATES: load_candidates, "checkpoints/last.ckpt": read_checkpoint}
+_READERS = {GENOTYPE: load_genotype, CANDIDATES: load_candidates, LAST: read_checkpoint}
+
+
+@dataclass(frozen=True)
+class WeightsOf:
+    """The weights of the network that an earlier stage ended with, as those that a fit begins with."""
+
+    stage: str
+    """Name of the stage; its last checkpoint is read."""
+    partly: bool = False
+    """Whether tensors of the network that the checkpoint does not have in the same name and shape begin as usual;
+    otherwise they are refused. What the checkpoint has besides is left out in any case."""
+
+    @property
+    def file(self) -> FileOf:
+        """The checkpoint."""
+        return FileOf(self.stage, LAST)
 
 
 @dataclass(frozen=True)
@@ -77,9 +97,11 @@ class Stage:
     """Dotted key -> file of an earlier stage, whose path the key gets."""
     divides_as: str = ""
     """The stage whose division of the data it takes, where its section does not set one itself."""
+    weights: WeightsOf | None = None
+    """What its network begins with; None begins as its section says. A fit that continues has weights of its own."""
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name) or re.search(r"-\d+$", self.name):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name) or ASIDE.search(self.name):
             raise ValueError(
                 f"'{self.name}' cannot be the name of a stage: letters, digits, points, `_` and `-` can, but no `-` "
                 "with a number at the end, which marks the old folder of a stage that is done again."
@@ -94,6 +116,11 @@ class Stage:
     def result(self) -> str:
         """Name of the file that is there when the stage is finished."""
         return RESULTS[self.kind]
+
+    @property
+    def files(self) -> tuple[FileOf, ...]:
+        """All files of earlier stages that it needs."""
+        return *self.takes.values(), *(() if self.weights is None else (self.weights.file,))
 
     def words(self) -> tuple[str, ...]:
         """What the changes add to the arguments of `lit-nas fit`."""
@@ -115,7 +142,7 @@ class Group:
     """Fits that do not wait for each other: a grid, a batch of candidates, several seeds.
 
     Raises:
-        ValueError: if it is empty or a name stands twice.
+        ValueError: if it is empty or a name appears twice.
     """
 
     stages: tuple[Stage, ...]

@@ -37,7 +37,8 @@ from lit_nas.optim import (
     make_part,
     unrolled_gradient,
 )
-from lit_nas.record.plain import commit
+from lit_nas.record.names import import_class
+from lit_nas.record.plain import build, commit, plain
 from lit_nas.record.recorded_module import RecordedModule
 from lit_nas.search.gradients import Gradients, Loss
 from lit_nas.search.health import Health
@@ -82,6 +83,10 @@ class SearchModule(RecordedModule, ABC):
 
     def __init__(self) -> None:
         super().__init__()
+        space = self.hparams.get("space")
+        if isinstance(space, dict) and isinstance((space.get("init_args") or {}).get("candidates"), str):
+            # the file may be gone when the checkpoint is read
+            self.hparams["space"] = plain(build(import_class(space["class_path"]), space["init_args"]))
         self.automatic_optimization = False
         # their states are in the checkpoint, so that the mean of an epoch survives an interruption within it
         self.losses = Means(("weights", "arch"))

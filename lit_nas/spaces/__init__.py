@@ -1,5 +1,6 @@
 """Search spaces: frozen dataclasses that networks are built from."""
 
+from lit_nas.spaces.candidates import Candidates, EdgeCandidates, load_candidates
 from lit_nas.spaces.darts import DARTS_OPERATIONS, DartsSpace, reduction_places
 from lit_nas.spaces.nas_bench_201 import NasBench201Space
 from lit_nas.spaces.space import MOST_CELLS, CellSpace, Position, SearchSpace, known_spaces
@@ -7,11 +8,14 @@ from lit_nas.spaces.space import MOST_CELLS, CellSpace, Position, SearchSpace, k
 __all__ = (
     "DARTS_OPERATIONS",
     "MOST_CELLS",
+    "Candidates",
     "CellSpace",
     "DartsSpace",
+    "EdgeCandidates",
     "NasBench201Space",
     "Position",
     "SearchSpace",
     "known_spaces",
+    "load_candidates",
     "reduction_places",
 )

@@ -5,8 +5,11 @@ Paper: Liu, Simonyan, Yang, ICLR 2019, https://arxiv.org/abs/1806.09055, section
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
 
-from lit_nas.spaces.space import MOST_CELLS, CellSpace, Position, SearchSpace, candidates_by_cell
+from lit_nas.spaces.candidates import Rows, candidates_by_cell
+from lit_nas.spaces.space import MOST_CELLS, CellSpace, Position, SearchSpace
 
 __all__ = ("DARTS_OPERATIONS", "DartsSpace", "reduction_places")
 
@@ -57,9 +60,10 @@ class DartsSpace(SearchSpace):
     """Candidate names; any subset or extension of the known operations."""
     stem_multiplier: int = 3
     """The stem makes `stem_multiplier * init_channels` channels."""
-    candidates: Mapping[str, Sequence[Sequence[str]]] | None = field(default=None, hash=False)
+    candidates: Mapping[str, Sequence[Sequence[str]]] | str | Path | None = field(default=None, hash=False)
     """Cell type -> for each edge the candidates that it has, out of `operations`; only these are built. None, or a cell
-    type that is left out, means all operations on all edges."""
+    type that is left out, means all operations on all edges. The path of a `candidates.json`, which a search leaves,
+    stands for what the file holds."""
 
     def __post_init__(self) -> None:
         for name, least in (("init_channels", 1), ("num_cells", 3), ("nodes", 1), ("stem_multiplier", 1)):
@@ -72,14 +76,18 @@ class DartsSpace(SearchSpace):
             raise ValueError(f"space.init_channels must be even (factorised reduction), not {self.init_channels}.")
         object.__setattr__(self, "operations", tuple(self.operations))  # lists come from YAML
         if self.candidates is not None:
-            object.__setattr__(self, "candidates", candidates_by_cell(self.candidates, ("normal", "reduce")))
+            edges = {"normal": self._edges, "reduce": self._edges}
+            object.__setattr__(self, "candidates", candidates_by_cell(self.candidates, self.name, edges))
         _ = self.cells  # validates operations and candidates
+
+    @property
+    def _edges(self) -> tuple[tuple[int, int], ...]:
+        return tuple((source, target) for target in range(2, 2 + self.nodes) for source in range(target))
 
     @property
     def cells(self) -> dict[str, CellSpace]:
         """The types `normal` and `reduce`, over the same DAG."""
-        edges = tuple((source, target) for target in range(2, 2 + self.nodes) for source in range(target))
-        own = candidates_by_cell(self.candidates, ("normal", "reduce"))
+        edges, own = self._edges, cast(Rows, self.candidates or {})
         return {
             name: CellSpace(name, self.operations, edges, reduction=name == "reduce", candidates=own.get(name, ()))
             for name in ("normal", "reduce")

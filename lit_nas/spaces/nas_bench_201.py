@@ -5,11 +5,13 @@ Paper: Dong, Yang, ICLR 2020, https://arxiv.org/abs/2001.00326, section 2.1.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
 
 from lit_nas.operations import OperationStyle
+from lit_nas.spaces.candidates import Rows, candidates_by_cell
 from lit_nas.spaces.nas_bench_201_strings import CELL_EDGES, CELL_OPERATIONS
-from lit_nas.spaces.space import MOST_CELLS, CellSpace, Position, SearchSpace, candidates_by_cell
+from lit_nas.spaces.space import MOST_CELLS, CellSpace, Position, SearchSpace
 
 if TYPE_CHECKING:
     from lit_nas.genotype import CellGenotype
@@ -42,9 +44,10 @@ class NasBench201Space(SearchSpace):
     """Candidate names; any of the five."""
     track_running_stats: bool = False
     """Whether BatchNorm within the candidates keeps running statistics; without, it always normalises by the batch."""
-    candidates: Mapping[str, Sequence[Sequence[Operation]]] | None = field(default=None, hash=False)
+    candidates: Mapping[str, Sequence[Sequence[Operation]]] | str | Path | None = field(default=None, hash=False)
     """Cell type -> for each edge the candidates that it has, out of `operations`; only these are built. None, or a cell
-    type that is left out, means all operations on all edges."""
+    type that is left out, means all operations on all edges. The path of a `candidates.json`, which a search leaves,
+    stands for what the file holds."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "operations", tuple(self.operations))  # lists come from YAML
@@ -54,7 +57,8 @@ class NasBench201Space(SearchSpace):
         if 3 * self.cells_per_stage > MOST_CELLS:
             raise ValueError(f"space.cells_per_stage must be at most {MOST_CELLS // 3}, not {self.cells_per_stage}.")
         if self.candidates is not None:
-            object.__setattr__(self, "candidates", candidates_by_cell(self.candidates, ("normal",)))
+            edges = {"normal": CELL_EDGES}
+            object.__setattr__(self, "candidates", candidates_by_cell(self.candidates, self.name, edges))
         _ = self.cells  # validates operations and candidates
         if foreign := sorted(set(self.operations) - set(CELL_OPERATIONS)):
             raise ValueError(
@@ -72,7 +76,7 @@ class NasBench201Space(SearchSpace):
     @property
     def cells(self) -> dict[str, CellSpace]:
         """The only type, `normal`."""
-        own = candidates_by_cell(self.candidates, ("normal",)).get("normal", ())
+        own = cast(Rows, self.candidates or {}).get("normal", ())
         cell = CellSpace("normal", self.operations, CELL_EDGES, 1, outputs=(3,), keeps_none=True, candidates=own)
         return {"normal": cell}
 

@@ -1,7 +1,7 @@
 """What a search space is: data. Networks are built from it, nothing is ever built into it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -12,7 +12,7 @@ from lit_nas.specs import ImageSpec, Spec
 if TYPE_CHECKING:
     from lit_nas.genotype import CellGenotype
 
-__all__ = ("MOST_CELLS", "CellSpace", "Position", "SearchSpace", "candidates_by_cell", "known_spaces")
+__all__ = ("MOST_CELLS", "CellSpace", "Position", "SearchSpace", "known_spaces")
 
 MOST_CELLS = 1000
 """Depth beyond which a number of cells is taken for a slip: building the network alone would take minutes."""
@@ -45,7 +45,7 @@ class CellSpace:
     keeps_none: bool = False
     """Whether a genotype holds all edges, those without a connection as `none`."""
     candidates: tuple[tuple[str, ...], ...] = ()
-    """For each edge the names that it has; none given means that every edge has all operations."""
+    """For each edge the names that it has, which may be none; no rows mean that every edge has all operations."""
 
     def __post_init__(self) -> None:
         if not self.operations:
@@ -73,10 +73,10 @@ class CellSpace:
                     f"{where} gives edge {edge} the operations {unknown}, which space.operations does not have: "
                     f"{', '.join(self.operations)}."
                 )
-            if not names or len(set(names)) < len(names):
-                raise ValueError(
-                    f"{where} must give edge {edge} each operation once and at least one, not {list(names)}."
-                )
+            if len(set(names)) < len(names):
+                raise ValueError(f"{where} must give edge {edge} each operation once, not {list(names)}.")
+        if not any(self.candidates):
+            raise ValueError(f"{where} gives no edge an operation. At least one edge of each cell needs one.")
 
     @cached_property
     def allowed(self) -> tuple[tuple[int, ...], ...]:
@@ -225,24 +225,3 @@ class SearchSpace(ABC):
 def known_spaces() -> dict[str, type[SearchSpace]]:
     """Search spaces by name: those of lit-nas, and those of your own that have been imported."""
     return dict(_KNOWN)
-
-
-def candidates_by_cell(
-    candidates: Mapping[str, Sequence[Sequence[str]]] | None, cells: Sequence[str]
-) -> dict[str, tuple[tuple[str, ...], ...]]:
-    """The candidates of each edge as a space keeps them; `CellSpace` checks the rows.
-
-    Args:
-        candidates: Cell type -> for each edge its names, lists as they come from YAML; a type that is left out has all
-            operations on all edges.
-        cells: The cell types of the space.
-
-    Raises:
-        ValueError: if a cell type is unknown or has no rows.
-    """
-    given = {} if candidates is None else candidates
-    if unknown := sorted(set(given) - set(cells)):
-        raise ValueError(f"space.candidates names the cells {unknown}; the space has {', '.join(cells)}.")
-    if empty := sorted(name for name, rows in given.items() if not rows):
-        raise ValueError(f"space.candidates gives {empty} no edges. Leave the cell out, and it has all operations.")
-    return {name: tuple(map(tuple, rows)) for name, rows in given.items()}

@@ -5,9 +5,11 @@ import os
 import shutil
 import signal
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import yaml
+from pytorch_lightning import LightningDataModule
 
 from lit_nas.cli import main
 from lit_nas.data import SyntheticDataModule
@@ -199,6 +201,47 @@ def test_a_search_that_is_done_again_takes_the_retraining_along(tmp_path):
         "search", "search-1", "retrain", "retrain-1", "results.json",
     }  # fmt: skip
     assert yaml.safe_load((folder / "search" / "config.yaml").read_text())["trainer"]["max_epochs"] == 2
+
+
+@pytest.mark.parametrize("name", ["genotype.json", "cost.json", "config.yaml"])
+def test_a_search_whose_files_are_damaged_can_be_done_again(name, tmp_path, capsys):
+    config, folder = job(tmp_path), tmp_path / "job"
+    assert main(["run", "-c", config]) == 0
+    (folder / "search" / name).write_text("{ damaged")
+    assert main(["run", "-c", config]) == 2
+    error = capsys.readouterr().err
+    assert f"search/{name}" in error
+    assert "Do it again with --redo search" in error
+    assert main(["run", "-c", config, "--redo", "search"]) == 0
+    assert (folder / "search-1" / name).read_text() == "{ damaged"
+    assert (folder / "retrain-1").exists()
+    assert json.loads((folder / "results.json").read_text())["test_accuracy"] >= 0
+
+
+class OwnData(LightningDataModule):
+    """Data that are no `ImageDataModule`, and say all the same what the search must not have seen."""
+
+    held_out: ClassVar[dict] = {"kind": "own", "part": 1}
+
+    def __init__(self, refuses: bool = False) -> None:
+        super().__init__()
+        self.inner, self.refuses = SyntheticDataModule(num_images=40, height=8, width=8, batch_size=4), refuses
+        self.spec, self.roles = self.inner.spec, self.inner.roles
+
+    def refuse_leak(self, search):
+        assert search == self.held_out
+        if self.refuses:
+            raise ValueError("these are the images of the search")
+
+
+def test_data_of_another_kind_are_asked_for_what_the_search_held_out(tmp_path, capsys):
+    own = {"class_path": "tests.cli.test_run.OwnData", "init_args": {"refuses": True}}
+    config = yaml.safe_load(Path(job(tmp_path)).read_text())
+    config["search"]["data"] = config["retrain"]["data"] = own
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(config))
+    assert main(["run", "-c", str(tmp_path / "job.yaml")]) == 2
+    assert "these are the images of the search" in capsys.readouterr().err
+    assert not (tmp_path / "job" / "search").exists()
 
 
 def test_nothing_is_moved_before_the_new_stage_is_known_to_work(tmp_path, capsys):

@@ -129,6 +129,37 @@ def test_a_file_that_a_stage_needs_is_read_before_it_starts(whole, tmp_path, cap
     assert not (folder / "seed2").exists()
 
 
+def test_a_stage_with_damaged_files_is_done_again_with_all_that_was_proposed_after_it(whole, tmp_path, capsys):
+    folder, config = tmp_path / "job", job(tmp_path, job=HALVING)
+    shutil.copytree(whole, folder)
+    (folder / "second-notes").mkdir()  # somebody's own
+    (folder / "first" / "candidates.json").write_text("{ damaged")
+    assert main(["run", "-c", config]) == 2
+    error = capsys.readouterr().err
+    assert "The stage `first` has a damaged file" in error
+    assert "Do it again with --redo first" in error
+    (folder / "second" / "genotype.json").write_text("{ damaged")
+    assert main(["run", "-c", config, "--redo", "first"]) == 0
+    assert {entry.name for entry in folder.iterdir() if entry.is_dir()} == {
+        "second-notes", *STAGES, *(f"{stage}-1" for stage in STAGES),
+    }  # fmt: skip
+    assert state(folder) == state(whole)
+
+
+def test_members_of_a_group_do_not_depend_on_each_other(whole, tmp_path):
+    folder, config = tmp_path / "job", job(tmp_path, job=HALVING)
+    shutil.copytree(whole, folder)
+    for seed in ("seed1", "seed2"):
+        written = folder / seed / "config.yaml"
+        written.write_text(written.read_text().replace(str(whole), str(folder)))
+    before = (folder / "seed2" / "checkpoints" / "last.ckpt").stat().st_mtime_ns
+    assert main(["run", "-c", config, "--redo", "seed1"]) == 0
+    assert (folder / "seed1-1").exists()
+    assert not (folder / "seed2-1").exists()
+    assert (folder / "seed2" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
+    assert state(folder) == state(whole)
+
+
 def start(config, log):
     """The job, each stage in a process of its own."""
     command = [sys.executable, "-m", "lit_nas", "run", "-c", config]

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -15,8 +16,8 @@ import torch
 from lit_nas.architecture import Architecture
 from lit_nas.cli import main
 from lit_nas.jobs import (
-    Candidate,
     Candidates,
+    EdgeCandidates,
     FileOf,
     Group,
     History,
@@ -26,6 +27,7 @@ from lit_nas.jobs import (
     Processes,
     SearchThenRetrain,
     Stage,
+    WeightsOf,
     advance,
     load_candidates,
     look_ahead,
@@ -91,7 +93,7 @@ def test_damaged_candidates_are_refused(change, message, tmp_path):
         (lambda: Group(()), "needs stages with different names"),
         (lambda: Group((Stage("a", "search", "search"),) * 2), "different names"),
         (lambda: Processes(0), "executor.parallel must be at least 1"),
-        (lambda: Candidate(1, 1, (), ()), "point forward"),
+        (lambda: EdgeCandidates(1, 1, (), ()), "point forward"),
     ],
 )
 def test_parts_refuse_what_cannot_work(make, message):
@@ -100,7 +102,10 @@ def test_parts_refuse_what_cannot_work(make, message):
 
 
 def test_an_order_survives_its_file(tmp_path):
-    stage = Stage("b", "retrain", "retrain", {"trainer.max_epochs": 2}, {"model.genotype": FileOf("a")}, "a")
+    stage = Stage(
+        "b", "retrain", "retrain", {"trainer.max_epochs": 2}, {"model.genotype": FileOf("a")}, "a", WeightsOf("a", True)
+    )
+    assert stage.files == (FileOf("a"), FileOf("a", "checkpoints/last.ckpt"))
     order = Order(stage, tmp_path / "b", ("--config", "x: 1"))
     order.save(tmp_path / "stage.json")
     assert read_order(tmp_path / "stage.json") == order
@@ -151,8 +156,21 @@ def test_finished_stages_are_not_repeated_and_proposals_are_checked(tmp_path):
         go(["a"], tmp_path, leave)
 
 
+def names(proposals):
+    return [[stage.name for stage in proposal] for proposal in proposals]
+
+
 def test_what_can_be_told_ahead(tmp_path):
-    assert [stage.name for stage in look_ahead(SearchThenRetrain(), tmp_path)] == ["search", "retrain"]
+    assert names(look_ahead(SearchThenRetrain(), tmp_path)) == [["search"], ["retrain"]]
+    group = Group(tuple(Stage(name, "retrain", "retrain") for name in "bc"))
+    told = Listed((Stage("a", "retrain", "retrain"), group))
+    assert names(look_ahead(told, tmp_path)) == [["a"]]
+    leave(Order(told.proposals[0], tmp_path / "a", ()))
+    assert names(look_ahead(told, tmp_path)) == [["a"], ["b", "c"]]
+    (tmp_path / "a" / "test.json").write_text("{ damaged")
+    with pytest.raises(ValueError, match=r"The stage `a` has a damaged file: .* Do it again with --redo a"):
+        look_ahead(told, tmp_path)
+    assert names(look_ahead(told, tmp_path, redo="a")) == [["a"]]
     assert SearchThenRetrain().propose(History()).name == "search"
 
 
@@ -192,35 +210,69 @@ def test_a_job_of_the_users_own_lies_in_the_current_folder(tmp_path, monkeypatch
     assert "\nonly:\n" in printed
 
 
-def test_signals_reach_the_stage_and_its_status_becomes_that_of_the_job(tmp_path, monkeypatch):
-    """The stage is a program that waits for the signal: what is tested is who hears of it, and how often."""
-    (tmp_path / "lit_nas").mkdir()
-    (tmp_path / "lit_nas" / "__init__.py").touch()
-    program = """
+PROGRAM = """
 import pathlib, signal, sys, time
 told = []
 signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
 pathlib.Path(sys.argv[2]).with_name("ready").touch()
-while not told:
+until = time.monotonic() + 20
+while not told and time.monotonic() < until:
     time.sleep(0.01)
 time.sleep(0.3)
 sys.exit(len(told) + 40)
 """
-    (tmp_path / "lit_nas" / "__main__.py").write_text(program)
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    order = Order(Stage("a", "search", "search"), tmp_path / "a", ())
 
+
+@pytest.fixture
+def stage_that_waits(tmp_path, monkeypatch):
+    """An order whose process is a program that waits for a signal, and says by its status how often it heard one."""
+    (tmp_path / "lit_nas").mkdir()
+    (tmp_path / "lit_nas" / "__init__.py").touch()
+    (tmp_path / "lit_nas" / "__main__.py").write_text(PROGRAM)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.chdir(tmp_path)  # `python -m` looks there first
+    return Order(Stage("a", "search", "search"), tmp_path / "a", ())
+
+
+def wait_until_ready(order):
+    deadline = time.monotonic() + 60
+    while not (order.folder / "ready").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def test_signals_reach_the_stage_and_its_status_becomes_that_of_the_job(stage_that_waits):
     def interrupt():
-        deadline = time.monotonic() + 60
-        while not (tmp_path / "a" / "ready").exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until_ready(stage_that_waits)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    thread = threading.Thread(target=interrupt)
-    monkeypatch.chdir(tmp_path)  # `python -m` looks there first
+    thread, begun = threading.Thread(target=interrupt), []
     thread.start()
     with pytest.raises(SystemExit) as stop:
-        Processes(parallel=2).run([order], pytest.fail)
+        Processes(parallel=2).run([stage_that_waits], pytest.fail, begun.append)
     thread.join()
+    assert begun == [stage_that_waits]
     assert stop.value.code == 41
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_signal_that_arrives_while_a_process_starts_reaches_it(stage_that_waits, monkeypatch):
+    start = subprocess.Popen
+
+    def interrupted(*args, **kwargs):
+        process = start(*args, **kwargs)
+        wait_until_ready(stage_that_waits)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.1)  # the handler has run, and knows nothing of the process yet
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    with pytest.raises(SystemExit) as stop:
+        Processes().run([stage_that_waits], pytest.fail, lambda order: None)
+    assert stop.value.code == 41
+
+
+def test_a_signal_before_a_process_starts_keeps_it_from_starting(stage_that_waits):
+    with pytest.raises(SystemExit) as stop:
+        Processes().run([stage_that_waits], pytest.fail, lambda order: os.kill(os.getpid(), signal.SIGTERM))
+    assert stop.value.code == 143
+    assert not (stage_that_waits.folder / "stage.json").exists()

@@ -1,10 +1,10 @@
 """Which operations each edge still has: what a search hands to the next one, as JSON."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lit_nas.atomic_write import write_text
 from lit_nas.operations import check_operations
@@ -12,13 +12,15 @@ from lit_nas.operations import check_operations
 if TYPE_CHECKING:
     from lit_nas.architecture import Architecture
 
-__all__ = ("Candidate", "Candidates", "load_candidates")
+__all__ = ("Candidates", "EdgeCandidates", "Rows", "candidates_by_cell", "load_candidates")
 
+Rows: TypeAlias = dict[str, tuple[tuple[str, ...], ...]]
+"""Cell type -> for each edge the names of its candidates."""
 FORMAT, VERSION = "lit-nas candidates", 1
 
 
 @dataclass(frozen=True)
-class Candidate:
+class EdgeCandidates:
     """What is left of one edge.
 
     Raises:
@@ -51,18 +53,43 @@ class Candidates:
     """The active candidates of all cells.
 
     Raises:
-        ValueError: if an edge stands twice.
+        ValueError: if an edge appears twice.
     """
 
     space: str
     """Name of the search space."""
-    cells: Mapping[str, tuple[Candidate, ...]]
+    cells: Mapping[str, tuple[EdgeCandidates, ...]]
     """Cell type -> its edges, in the order of the space."""
 
     def __post_init__(self) -> None:
         for name, edges in self.cells.items():
             if len({(edge.source, edge.target) for edge in edges}) < len(edges):
                 raise ValueError(f"the cell '{name}' has an edge twice.")
+
+    def rows(
+        self, space: str, edges: Mapping[str, Sequence[tuple[int, int]]]
+    ) -> dict[str, tuple[tuple[str, ...], ...]]:
+        """The operations of each edge, as a space keeps them.
+
+        Args:
+            space: Name of the space that takes them.
+            edges: Cell type -> its edges, in order.
+
+        Raises:
+            ValueError: if they are those of another space, of other cells or of other edges.
+        """
+        if self.space != space:
+            raise ValueError(f"they are those of the space '{self.space}', not of '{space}'")
+        if set(self.cells) != set(edges):
+            raise ValueError(f"they are those of the cells {', '.join(self.cells)}, not of {', '.join(edges)}")
+        for name, wanted in edges.items():
+            found = [(edge.source, edge.target) for edge in self.cells[name]]
+            if found != list(wanted):
+                raise ValueError(
+                    f"the cell '{name}' has the edges {found} there and {list(wanted)} here; the number of nodes must "
+                    "be that of the search that wrote the file"
+                )
+        return {name: tuple(edge.operations for edge in self.cells[name]) for name in edges}
 
     @classmethod
     def of(cls, architecture: "Architecture") -> "Candidates":
@@ -75,7 +102,7 @@ class Candidates:
         for name, cell in architecture.space.cells.items():
             rows = probabilities[name].tolist()
             cells[name] = tuple(
-                Candidate(*edge, tuple(cell.operations[o] for o in columns), tuple(row[o] for o in columns))
+                EdgeCandidates(*edge, tuple(cell.operations[o] for o in columns), tuple(row[o] for o in columns))
                 for edge, columns, row in zip(cell.edges, architecture.active(name), rows, strict=True)
             )
         return cls(architecture.space.name, cells)
@@ -117,5 +144,36 @@ def _candidates(content: Any) -> Candidates:
         raise ValueError(f"its format is not '{FORMAT}'")
     if content.get("version") != VERSION:
         raise ValueError(f"its version is {content.get('version')!r}, and this release reads {VERSION}")
-    cells = {name: tuple(Candidate(**edge) for edge in edges) for name, edges in content["cells"].items()}
+    cells = {name: tuple(EdgeCandidates(**edge) for edge in edges) for name, edges in content["cells"].items()}
     return Candidates(content["space"], cells)
+
+
+def candidates_by_cell(
+    candidates: Mapping[str, Sequence[Sequence[str]]] | str | Path | None,
+    space: str,
+    edges: Mapping[str, Sequence[tuple[int, int]]],
+) -> Rows:
+    """The candidates of each edge as a space keeps them; `CellSpace` checks the rows.
+
+    Args:
+        candidates: Cell type -> for each edge its names, lists as they come from YAML; a type that is left out has all
+            operations on all edges. Or the path of a file of candidates.
+        space: Name of the space.
+        edges: Cell type -> its edges, for all cell types of the space.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if a cell type is unknown or has no rows, or a file belongs to another space.
+    """
+    if isinstance(candidates, (str, Path)):
+        found = load_candidates(candidates)
+        try:
+            return found.rows(space, edges)
+        except ValueError as error:
+            raise ValueError(f"space.candidates: '{candidates}' does not fit: {error}.") from error
+    given = {} if candidates is None else candidates
+    if unknown := sorted(set(given) - set(edges)):
+        raise ValueError(f"space.candidates names the cells {unknown}; the space has {', '.join(edges)}.")
+    if empty := sorted(name for name, rows in given.items() if not rows):
+        raise ValueError(f"space.candidates gives {empty} no edges. Leave the cell out, and it has all operations.")
+    return {name: tuple(map(tuple, rows)) for name, rows in given.items()}
