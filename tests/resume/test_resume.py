@@ -37,8 +37,19 @@ CASES = [  # what happens, when, the exit status, and the steps that the continu
     ("SIGKILL while writing", 3, -9, 6),
     ("SIGKILL between names", 3, -9, 6),
 ]
-ALWAYS = {("SIGTERM", 5), ("SIGKILL", 7)}
-"""Cases of the default run; the others are slow by their number."""
+KILLED, TERMINATED = ("SIGKILL", 7), ("SIGTERM", 5)
+"""Cases of the default run, the second one of a few searches only; the others are slow by their number."""
+TERMINATED_ALWAYS = ("DARTS-first-order", "EntmaxDARTS", "hard-gumbel")
+RESUMES = [
+    pytest.param(
+        name,
+        *case,
+        marks=() if case[:2] == KILLED or (case[:2] == TERMINATED and name in TERMINATED_ALWAYS) else pytest.mark.slow,
+        id=f"{name}-{case[0]}-{case[1]}",
+    )
+    for name in TINY
+    for case in CASES
+]
 
 
 def interrupted(name, tmp_path, bomb, at, status, rest):
@@ -51,20 +62,15 @@ def interrupted(name, tmp_path, bomb, at, status, rest):
     return final_state(tmp_path / "run")
 
 
-@pytest.mark.parametrize(
-    ("bomb", "at", "status", "rest"),
-    [
-        pytest.param(*case, marks=() if case[:2] in ALWAYS else pytest.mark.slow, id=f"{case[0]}-{case[1]}")
-        for case in CASES
-    ],
-)
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize(("name", "bomb", "at", "status", "rest"), RESUMES)
 def test_resume_is_bit_identical(name, bomb, at, status, rest, whole, tmp_path):
     expected = final_state(whole(name))
     assert differences(expected, interrupted(name, tmp_path, bomb, at, status, rest)) == []
 
 
-@pytest.mark.parametrize("name", EDGE_SEARCHES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n == "weighted edges" else pytest.mark.slow) for n in EDGE_SEARCHES]
+)
 def test_resume_is_bit_identical_on_every_kind_of_edge(name, whole, tmp_path):
     expected = final_state(whole(name))
     assert differences(expected, interrupted(name, tmp_path, "SIGTERM", 5, 143, 6)) == []
