@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.utilities import rank_zero_only
-
 from lit_nas.atomic_write import write_text
+from lit_nas.internals import is_rank_zero
 from lit_nas.jobs.stage import FileOf, Stage, WeightsOf
 
 __all__ = ("COMMAND", "ORDER", "PARENT", "Executor", "InThisProcess", "Order", "Processes", "launched", "read_order")
@@ -103,7 +102,7 @@ class InThisProcess(Executor):
         """Runs them in order."""
         for order in orders:
             begin(order)
-            if vars(rank_zero_only)["rank"] == 0:
+            if is_rank_zero():
                 order.save(order.folder / ORDER)
             fit(order)
 
