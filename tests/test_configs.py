@@ -211,7 +211,7 @@ def test_table(name, tmp_path, monkeypatch):
     assert len((tmp_path / "run" / "table.csv").read_text().splitlines()) == 4
 
 
-@pytest.mark.parametrize("name", ["quickstart.yaml", *of("job")])
+@pytest.mark.parametrize("name", ["quickstart.yaml", *(pytest.param(job, marks=pytest.mark.slow) for job in of("job"))])
 def test_job(name, tmp_path):
     arguments = ["--folder", str(tmp_path / "job")]
     for stage, small in (("search", SMALL_SEARCH), ("retrain", SMALL_RETRAINING)):

@@ -21,7 +21,7 @@ def bytes_in_use() -> int:
     return sum(storages.values())
 
 
-@pytest.mark.parametrize("product", ["finite_difference", "exact"])
+@pytest.mark.parametrize("product", ["finite_difference", pytest.param("exact", marks=pytest.mark.slow)])
 def test_second_order_steps_leave_no_growth(product):
     module = TINY["DARTS-second-order"]()
     weights, logits = list(module.network.parameters()), list(module.architecture.parameters())

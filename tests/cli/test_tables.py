@@ -101,6 +101,7 @@ def test_the_space_brings_its_own_defaults(tmp_path):
     assert load_genotype(checkpoint).architecture == written.architecture
 
 
+@pytest.mark.slow
 def test_a_whole_job(tmp_path):
     stage = {
         "data": {

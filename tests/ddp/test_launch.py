@@ -80,7 +80,8 @@ def test_two_processes_continue_bit_identically(name, bomb, at, status, rest, wh
     assert differences(expected, final_state(tmp_path / "run")) == []
 
 
-@pytest.mark.parametrize("name", [next(iter(TINY)), *(pytest.param(name, marks=SLOW) for name in [*TINY][1:])])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TINY)
 def test_slurm_and_the_other_engine_find_the_same(name, whole, tmp_path):
     config = write_config(name, tmp_path / "in.yaml")
     assert fit(config, tmp_path / "slurm", launcher="slurm") == [0] * RANKS
@@ -104,6 +105,7 @@ def test_a_search_with_synchronised_norms_continues_bit_identically(name, tmp_pa
     assert differences(final_state(tmp_path / "whole"), final_state(tmp_path / "part")) == []
 
 
+@pytest.mark.slow
 def test_a_job_on_two_processes_searches_and_retrains(tmp_path):
     """Every process waits for the genotype that the first one writes."""
     config = yaml.safe_load(write_config("DARTS-first-order", tmp_path / "in.yaml").read_text())

@@ -74,7 +74,9 @@ class Died(BaseException):
 SLOW = pytest.mark.slow
 
 
-@pytest.mark.parametrize("at", [2, 5, pytest.param(1, marks=SLOW), pytest.param(3, marks=SLOW)])
+@pytest.mark.parametrize(
+    "at", [2, pytest.param(5, marks=SLOW), pytest.param(1, marks=SLOW), pytest.param(3, marks=SLOW)]
+)
 def test_a_job_that_dies_in_or_between_stages_goes_on_exactly(at, whole, tmp_path, monkeypatch):
     """Each stage has two steps: 1 lies within the first search, 2 between both searches, 5 within the group."""
     config, steps = job(tmp_path, job=HALVING), []

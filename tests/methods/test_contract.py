@@ -15,13 +15,15 @@ from lit_nas.genotype import Genotype
 from lit_nas.record.recorded_module import load_module
 from lit_nas.retrain import RetrainModule, RetrainOptim
 from tests.support.edge_searches import EDGE_SEARCHES
-from tests.support.tiny import INPUTS, TINY, pair
+from tests.support.tiny import INPUTS, TINY, pair, with_representatives
 from tests.support.tiny import METHODS as LISTED
 
 SEARCHES = TINY | EDGE_SEARCHES
 METHODS = pytest.mark.parametrize("name", SEARCHES)
 # what files hold and how a run goes on differs little from edge to edge
-RUNS = pytest.mark.parametrize("name", [*TINY, *(pytest.param(name, marks=pytest.mark.slow) for name in EDGE_SEARCHES)])
+RUNS = pytest.mark.parametrize(
+    "name", [*with_representatives(), *(pytest.param(name, marks=pytest.mark.slow) for name in EDGE_SEARCHES)]
+)
 
 
 class Steps(torch.utils.data.Dataset):

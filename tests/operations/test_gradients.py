@@ -73,7 +73,7 @@ def test_gradients_are_those_of_float64(channels, layout):
     check(channels, layout, maps=(8,), strides=(1, 2))
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_gradients_without_avx512(threads):
     """In a process of its own, because the variables are read once, and because memory would be corrupted."""
     script = (

@@ -107,6 +107,7 @@ def test_files_import_nothing(folder):
     assert (folder / "derived.json").read_text() == (folder / "whole" / "genotype.json").read_text()
 
 
+@pytest.mark.slow
 def test_a_retraining_names_its_network(folder):
     genotype = folder / "whole" / "genotype.json"
     for name, network in (("named", NETWORK), ("unnamed", None)):

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.edge_searches import EDGE_SEARCHES
 from tests.support.resume_job import differences, final_state, run, write_config
-from tests.support.tiny import TINY
+from tests.support.tiny import REPRESENTATIVES, TINY
 
 
 @pytest.fixture(scope="session")
@@ -39,12 +39,14 @@ CASES = [  # what happens, when, the exit status, and the steps that the continu
 ]
 KILLED, TERMINATED = ("SIGKILL", 7), ("SIGTERM", 5)
 """Cases of the default run, the second one of a few searches only; the others are slow by their number."""
-TERMINATED_ALWAYS = ("DARTS-first-order", "EntmaxDARTS", "hard-gumbel")
+TERMINATED_ALWAYS = ("DARTS-first-order", "hard-gumbel")
 RESUMES = [
     pytest.param(
         name,
         *case,
-        marks=() if case[:2] == KILLED or (case[:2] == TERMINATED and name in TERMINATED_ALWAYS) else pytest.mark.slow,
+        marks=()
+        if (case[:2] == KILLED and name in REPRESENTATIVES) or (case[:2] == TERMINATED and name in TERMINATED_ALWAYS)
+        else pytest.mark.slow,
         id=f"{name}-{case[0]}-{case[1]}",
     )
     for name in TINY

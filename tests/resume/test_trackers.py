@@ -3,6 +3,7 @@
 import json
 import struct
 
+import pytest
 import yaml
 from wandb.proto import wandb_internal_pb2
 
@@ -61,6 +62,7 @@ def settings(found):
     return config
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_one_run(tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     for folder in (whole, cut):

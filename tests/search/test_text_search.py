@@ -48,6 +48,7 @@ def fit(module, folder, data=None, epochs=2, ckpt_path=None, **arguments):
     return trainer
 
 
+@pytest.mark.slow
 def test_it_learns_the_grammar(tmp_path):
     module = search(weights=partial(torch.optim.Adam, lr=0.02))
     before = snapshot(module)

@@ -5,7 +5,9 @@ So do stand-ins, which show that a contract carries methods of its kind.
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -52,6 +54,15 @@ STAND_INS: dict[str, Callable[[], SearchModule]] = {
     "hard-gumbel-single-level": lambda: HardGumbel(INPUTS, SPACE, per_cell=True, optim=SearchOptim(level="single")),
 }
 TINY = METHODS | STAND_INS
+REPRESENTATIVES = ("DARTS-first-order", "DARTS-second-order", "DARTS-nas-bench-201", "EntmaxDARTS", "hard-gumbel")
+"""One search of each method, order, space and kind of draw. Tests that take long run with these by default and with all
+others as `slow`; list a new method here, too."""
+
+
+def with_representatives() -> list[Any]:
+    """Names of `TINY` for `parametrize`; all but the representatives are slow."""
+    return [pytest.param(name, marks=() if name in REPRESENTATIVES else pytest.mark.slow) for name in TINY]
+
 
 PARTS: tuple[Regularizer, ...] = (
     ZeroOne(Linear(0.0, 2.0)),
