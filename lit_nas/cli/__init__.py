@@ -55,6 +55,8 @@ def main(args: Sequence[str] | None = None) -> int:
     if command == "--version":
         sys.stdout.write(f"lit-nas {__version__}\n")
         return 0
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.append(os.getcwd())  # classes of one's own; `python -m lit_nas` finds them by itself
     try:
         if command in TRAINING:
             from lit_nas.cli.training import train

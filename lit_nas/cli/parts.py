@@ -1,8 +1,6 @@
 """Parts of a job that a configuration chooses by their class."""
 
 import inspect
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import Any
@@ -73,8 +71,6 @@ def _class(name: str, key: str, base: type) -> type:
                 "full name."
             )
         return getattr(lit_nas.jobs, name)
-    if os.getcwd() not in sys.path and "" not in sys.path:  # `python -m lit_nas` has it there, `lit-nas` has not
-        sys.path.insert(0, os.getcwd())
     found = import_class(name)
     if not _is_part(found, base):
         raise ValueError(f"`{key}` is {name}, which is no {base.__name__}.")

@@ -3,7 +3,7 @@
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
@@ -68,21 +68,27 @@ def _keep(last: Path, previous: Path) -> None:
         os.replace(aside, previous)
 
 
-def find_last(folder: Path) -> tuple[Path | None, str]:
+class LastCheckpoint(NamedTuple):
+    """What a run continues from."""
+
+    path: Path | None
+    """The newest whole checkpoint; None if the run has none yet."""
+    remark: str
+    """A sentence about damaged ones that were ignored; empty if there were none."""
+
+
+def find_last(folder: str | Path) -> LastCheckpoint:
     """The newest whole checkpoint of a run.
 
     Args:
         folder: The run folder.
-
-    Returns:
-        Its path, or None if the run has none, and a sentence about what was passed over (empty if nothing was).
 
     Raises:
         ValueError: if there are checkpoints but none is whole.
     """
     problems = []
     for name in (LAST, PREVIOUS):
-        path = folder / "checkpoints" / name
+        path = Path(folder) / "checkpoints" / name
         if not path.exists():
             continue
         try:
@@ -90,10 +96,10 @@ def find_last(folder: Path) -> tuple[Path | None, str]:
         except ValueError as error:
             problems.append(str(error))
             continue
-        return path, f"{' '.join(problems)} Continuing from '{path}'." if problems else ""
+        return LastCheckpoint(path, f"{' '.join(problems)} Continuing from '{path}'." if problems else "")
     if problems:
         raise ValueError(f"The folder '{folder}' has no whole checkpoint. {' '.join(problems)}")
-    return None, ""
+    return LastCheckpoint(None, "")
 
 
 class SaveCheckpoints(Checkpoint):

@@ -93,6 +93,7 @@ class SearchModule(RecordedModule, ABC):
         for level in self.losses:
             self.losses[level].persistent(True)
         self._batch = self._step = 0
+        self._terms: dict[str, Tensor | float] = {}
         self._health = Health()
         self._told_of_empty_cell = False
         self.gradients = Gradients(self)
@@ -253,8 +254,9 @@ class SearchModule(RecordedModule, ABC):
         """
         gradient = list(gradient) if reduced else self.gradients.mean_over_ranks(list(gradient))
         gradient, values = self.regularisation.add(gradient, loss)
+        self._terms = {f"arch/{name}": value for name, value in values.items()}
         if values and self._logs:
-            self.log_now({f"arch/{name}": value for name, value in values.items()})
+            self.log_now(self._terms)
         # the raw optimiser, so that `global_step` counts steps of the weights only
         optimizer = self._optimizers[1].optimizer
         for parameter, value in zip(self.architecture.parameters(), gradient, strict=True):
@@ -407,6 +409,8 @@ class SearchModule(RecordedModule, ABC):
         self._check_health()
         moved = {name: self.losses[name] for name in self.losses if self.losses[name].update_called}
         self.log_now({f"{name}/loss": metric.compute() for name, metric in moved.items()}, prog_bar=True)
+        if self._terms:  # of the last step, as regularisers change slowly
+            self.log_now(self._terms)
         for metric in moved.values():
             metric.reset()
         cast(LRScheduler, self.lr_schedulers()).step()  # one, see `configure_optimizers`

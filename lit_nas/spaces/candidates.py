@@ -136,7 +136,7 @@ def load_candidates(path: str | Path) -> Candidates:
         return _candidates(content)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
-        raise ValueError(f"'{path}' is not a file of candidates: {reason}.") from error
+        raise ValueError(f"'{path}' is not a file of candidates: {reason}.") from None
 
 
 def _candidates(content: Any) -> Candidates:

@@ -93,6 +93,7 @@ def test_last_falls_back_to_the_one_before(good, tmp_path):
     folder = tmp_path / "checkpoints"
     folder.mkdir()
     assert find_last(tmp_path) == (None, "")
+    assert find_last(str(tmp_path)).path is None
     shutil.copy(good, folder / "previous.ckpt")
     (folder / "last.ckpt").write_bytes(good.read_bytes()[:1000])
     path, remark = find_last(tmp_path)
