@@ -181,7 +181,7 @@ def test_steps_wait_for_nothing(name, tmp_path):
     assert run(made(name, regularizers=(*PARTS, factors, ExpectedCost(reference=5.0))), tmp_path) == []
 
 
-def test_they_are_logged_at_the_usual_rate(tmp_path):
+def test_they_are_logged_at_the_usual_rate_and_after_each_epoch(tmp_path):
     trainer = Trainer(
         accelerator="cpu", max_epochs=1, logger=CSVLogger(tmp_path, "", ""), log_every_n_steps=2,
         enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
@@ -190,7 +190,7 @@ def test_they_are_logged_at_the_usual_rate(tmp_path):
     header, *rows = [line.split(",") for line in (tmp_path / "metrics.csv").read_text().splitlines()]
     for name in ("arch/zero_one", "arch/zero_one_2"):
         found = [(row[header.index(name)], row[header.index("step")]) for row in rows if row[header.index(name)]]
-        assert [step for _, step in found] == ["1", "3"]
+        assert [step for _, step in found] == ["1", "3", "3"]  # every second step, and the end of the epoch
     first = next(row[header.index("arch/zero_one_2")] for row in rows if row[header.index("arch/zero_one_2")])
     assert float(first) == pytest.approx(-0.375, abs=1e-3)  # of eight equal candidates
 
