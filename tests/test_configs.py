@@ -164,6 +164,7 @@ def folder_of_images(folder: Path) -> list[str]:
 def test_retraining_on_a_folder_of_images(tmp_path):
     data = [*folder_of_images(tmp_path / "images"), "--data.size", "64"]
     fit(tmp_path / "run", "retrain/imagenet.yaml", data=data, small=SMALL_RETRAINING)
+    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").exists()
 
 
 def test_a_folder_of_images_in_place_of_cifar(tmp_path):
