@@ -5,6 +5,8 @@ from pathlib import Path
 
 os.environ.setdefault("WANDB_MODE", "disabled")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# workers whose threads spin while they wait slow each other a hundredfold; read when torch is imported
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import pytest
 import torch
