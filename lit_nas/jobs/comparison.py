@@ -92,7 +92,7 @@ class Comparison(Job):
 
     def results(self, history: History) -> dict[str, Any]:
         """By method: cost, and the test accuracy of the cell of each epoch, by data set and seed."""
-        methods = {}
+        methods: dict[str, Any] = {}
         for method, layers in self.methods.items():
             found = [history[_name(method, seed)] for seed in self.seeds]
             methods[method] = {
