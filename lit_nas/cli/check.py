@@ -50,7 +50,7 @@ class Checks:
         folder = self.plan.folder
         own = ("--trainer.default_root_dir", str(folder / stage.name))
         with _section(stage):
-            arguments = (*self.plan.words(stage.section), *own, *stage.words())
+            arguments = (*stage.layers(), *self.plan.words(stage.section), *own, *stage.words())
             cli = TrainingCLI([*arguments], run=False, parse_only=True)
             _refuse_other_kind(stage, import_class(cli.config.model.class_path))
             taken = self._division(stage, _dumped(cli)) if stage.divides_as else []

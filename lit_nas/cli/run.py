@@ -136,6 +136,7 @@ def _execute(job: Plan, checks: Checks) -> None:
         versions = {"lit_nas": lit_nas.__version__, "torch": torch.__version__, "python": platform.python_version()}
         results = {**job.job.results(history), "seed": job.seed, "versions": versions}
         write_text(job.folder / "results.json", json.dumps(results, indent=2) + "\n")
+        job.job.write(results, job.folder)
         conclude_job(_summary(job, results))
 
 

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from lit_nas.jobs.history import History
@@ -65,3 +66,11 @@ class Job(ABC):
             scores = [f"{score} {value:.4f}" for score, value in sorted(found["scores"].items())]
             lines[name] = ", ".join([*scores, f"{found['cost'].get('seconds', 0):.0f} s"])
         return lines
+
+    def write(self, results: Mapping[str, Any], folder: Path) -> None:  # noqa: B027  # most jobs have nothing to add
+        """Writes what belongs beside `results.json`.
+
+        Args:
+            results: What `results.json` holds.
+            folder: Of the job.
+        """

@@ -99,8 +99,11 @@ class Stage:
     """The stage whose division of the data it takes, where its section does not set one itself."""
     weights: WeightsOf | None = None
     """What its network begins with; None begins as its section says. A fit that continues has weights of its own."""
+    beneath: tuple[str, ...] = ()
+    """Configuration files, or the text of one, that the section is laid over; later ones win."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "beneath", tuple(self.beneath))
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name) or ASIDE.search(self.name):
             raise ValueError(
                 f"'{self.name}' cannot be the name of a stage: letters, digits, points, `_` and `-` can, but no `-` "
@@ -121,6 +124,10 @@ class Stage:
     def files(self) -> tuple[FileOf, ...]:
         """All files of earlier stages that it needs."""
         return *self.takes.values(), *(() if self.weights is None else (self.weights.file,))
+
+    def layers(self) -> tuple[str, ...]:
+        """What lies beneath the section, as arguments of `lit-nas fit`."""
+        return tuple(word for each in self.beneath for word in ("--config", each))
 
     def words(self) -> tuple[str, ...]:
         """What the changes add to the arguments of `lit-nas fit`."""

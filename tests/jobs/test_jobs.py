@@ -103,7 +103,14 @@ def test_parts_refuse_what_cannot_work(make, message):
 
 def test_an_order_survives_its_file(tmp_path):
     stage = Stage(
-        "b", "retrain", "retrain", {"trainer.max_epochs": 2}, {"model.genotype": FileOf("a")}, "a", WeightsOf("a", True)
+        "b",
+        "retrain",
+        "retrain",
+        {"trainer.max_epochs": 2},
+        {"model.genotype": FileOf("a")},
+        "a",
+        WeightsOf("a", True),
+        ("file.yaml", "trainer: {}"),
     )
     assert stage.files == (FileOf("a"), FileOf("a", "checkpoints/last.ckpt"))
     order = Order(stage, tmp_path / "b", ("--config", "x: 1"))
