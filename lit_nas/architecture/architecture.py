@@ -204,6 +204,26 @@ class Architecture(nn.Module):
             cells.append(found[key])
         return tuple(cells)
 
+    def log_densities(self) -> tuple[Tensor, ...]:
+        """How probable what was drawn for each cell of the network is, see `Relaxation.log_density`.
+
+        It is that of the draw of a step, see `drawing`; outside of that, of one for a step of the weights.
+
+        Raises:
+            ValueError: if the relaxation draws nothing, or cannot say how probable its draws are.
+        """
+        draws = Draws(self, "weights") if self._draws is None else self._draws
+        found: dict[tuple[str, int | None], Tensor] = {}
+        for number, name in enumerate(self._positions):
+            if (key := (name, number if self.relaxation.per_cell else None)) not in found:
+                drawn = draws.find("operations", self.relaxation, name, number)
+                if drawn is None:
+                    raise ValueError(f"{type(self.relaxation).__name__} draws nothing, so that nothing has a density.")
+                found[key] = self.relaxation.log_density(self.logits[name], self.mask(name), self.clock, drawn)
+        return tuple(
+            found[name, number if self.relaxation.per_cell else None] for number, name in enumerate(self._positions)
+        )
+
     def _cell(
         self, name: str, relaxation: Relaxation, own: Draw | None, edges: Relaxation | None, drawn: Draw | None
     ) -> CellMixture:

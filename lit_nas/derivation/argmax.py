@@ -28,6 +28,9 @@ class ArgmaxPerEdge(Deriver):
 
     exclude: tuple[str, ...] = ()
     """Operations that are never chosen; with `none` all edges stay."""
+    keeps_empty_nodes: bool = False
+    """Whether a node that loses all its edges stays in the output as zeros, so that cells keep their channels, as in
+    the code of SNAS: the genotype then has one edge `none` that leads to it. Otherwise it leaves the output."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "exclude", tuple(self.exclude))  # lists come from YAML
@@ -49,4 +52,4 @@ class ArgmaxPerEdge(Deriver):
             edges = (Edge(name, *edge) for name, edge in zip(names, cell.edges, strict=True))
             return CellGenotype(tuple(edges), cell.concat, cell.num_inputs)
         connected = {edge: column for edge, column in best.items() if cell.operations[column] != "none"}
-        return reachable_cell(cell, rows, connected)
+        return reachable_cell(cell, rows, connected, keeps_empty=self.keeps_empty_nodes)

@@ -2,25 +2,26 @@
 
 import copy
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from lit_nas.architecture import Architecture
 from lit_nas.engine import Reference
-from lit_nas.networks.complexity import multiply_adds_by_layer
+from lit_nas.networks.complexity import costs_by_layer, memory_accesses, multiply_adds, pooled_numbers
 from lit_nas.relaxations import Softmax
 from lit_nas.spaces import CellSpace, SearchSpace
 from lit_nas.specs import ImageSpec, Spec
 
 __all__ = ("CostTable", "Measure", "candidate_costs")
 
-Measure = Literal["parameters", "multiply_adds"]
-"""What a candidate costs: learned numbers, or multiply-adds for one image."""
+Measure = Literal["parameters", "multiply_adds", "operations", "memory_access"]
+"""What a candidate costs: learned numbers, or for one image multiply-adds of convolutions and linear layers, these and
+an operation for each number that a pooling reads, or numbers that layers read and write (see `memory_accesses`)."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,14 @@ class CostTable:
             for name in dict.fromkeys(self.types)
         }
 
+    @cached_property
+    def stacked(self) -> dict[str, Tensor]:
+        """Cell type -> cost at each of its positions, [P, E, O]."""
+        return {
+            name: torch.stack([cost for kind, cost in zip(self.types, self.costs, strict=True) if kind == name])
+            for name in dict.fromkeys(self.types)
+        }
+
     def to(self, device: torch.device, dtype: torch.dtype) -> "CostTable":
         """The same table on a device, in numbers that it has."""
         return CostTable(self.fixed, self.types, tuple(cost.to(device, dtype) for cost in self.costs))
@@ -55,25 +64,25 @@ def candidate_costs(network: nn.Module, space: SearchSpace, spec: Spec, measure:
     Args:
         network: The search network; maps images and a mixture to logits.
         space: What is searched.
-        spec: The size of its images; multiply-adds are counted for one of them.
+        spec: The size of its images; all but parameters are counted for one of them.
         measure: What is counted.
 
     Returns:
         The table, float64 on the CPU.
 
     Raises:
-        ValueError: if the measure is unknown, multiply-adds are asked for of anything but images, the network has no
-            searched cells, or an edge does not hold its candidates one by one.
+        ValueError: if the measure is unknown, another one than parameters is asked for of anything but images, the
+            network has no searched cells, or an edge does not hold its candidates one by one.
     """
-    if measure not in ("parameters", "multiply_adds"):
-        raise ValueError(f"The measure of a cost must be parameters or multiply_adds, not {measure!r}.")
+    if measure not in get_args(Measure):
+        raise ValueError(f"The measure of a cost must be one of {', '.join(get_args(Measure))}, not {measure!r}.")
     cells = list(_cells(network))
     if not cells:
         raise ValueError(
             f"No {measure} of candidates can be counted, as {type(network).__name__} has no cells of the space: leave "
             "the expected cost out of model.optim.regularizers."
         )
-    counts = _weights_by_layer(network) if measure == "parameters" else _multiply_adds(network, space, spec)
+    counts = _weights_by_layer(network) if measure == "parameters" else _of_one_image(network, space, spec, measure)
     total: Counter[str] = Counter()  # of each module with all that is in it
     for layer, count in counts.items():
         parts = layer.split(".")
@@ -115,10 +124,19 @@ def _weights_by_layer(network: nn.Module) -> dict[str, int]:
     return {name: sum(p.numel() for p in module.parameters(recurse=False)) for name, module in network.named_modules()}
 
 
-def _multiply_adds(network: nn.Module, space: SearchSpace, spec: Spec) -> dict[str, int]:
+_COUNTED: dict[Measure, Callable[[str, nn.Module, Tensor], int]] = {
+    "multiply_adds": lambda _, layer, output: multiply_adds(layer, output),
+    "operations": lambda _, layer, output: multiply_adds(layer, output) + pooled_numbers(layer, output),
+    "memory_access": lambda name, layer, output: memory_accesses(
+        layer, output, name.split(".")[-2:-1] == ["operations"]
+    ),
+}
+
+
+def _of_one_image(network: nn.Module, space: SearchSpace, spec: Spec, measure: Measure) -> dict[str, int]:
     if not isinstance(spec, ImageSpec):
         raise ValueError(
-            f"multiply_adds are counted for one image, but this network reads {spec.samples}: choose the measure "
+            f"{measure} are counted for one image, but this network reads {spec.samples}: choose the measure "
             "parameters, or leave the expected cost out of model.optim.regularizers."
         )
     network = copy.deepcopy(network)
@@ -128,4 +146,4 @@ def _multiply_adds(network: nn.Module, space: SearchSpace, spec: Spec) -> dict[s
             module.engine = Reference()  # type: ignore[assignment]  # to torch an attribute is a tensor or a module
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         everything = Architecture(space, Softmax())()  # not that of the run, which may have lost candidates
-    return multiply_adds_by_layer(network, spec, everything)
+    return costs_by_layer(network, spec, _COUNTED[measure], everything)

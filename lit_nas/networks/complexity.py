@@ -9,9 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from lit_nas.internals import BatchNormKind
+from lit_nas.operations import AvgPool, MaxPool
 from lit_nas.specs import ImageSpec
 
-__all__ = ("count_multiply_adds", "count_weights", "multiply_adds_by_layer", "run_for_shapes")
+__all__ = (
+    "costs_by_layer",
+    "count_multiply_adds",
+    "count_weights",
+    "memory_accesses",
+    "multiply_adds",
+    "multiply_adds_by_layer",
+    "pooled_numbers",
+    "run_for_shapes",
+)
 
 
 def count_weights(module: nn.Module) -> int:
@@ -35,13 +45,68 @@ def multiply_adds_by_layer(network: nn.Module, spec: ImageSpec, *more: Any) -> d
         spec: The size of its images.
         *more: Handed to the network after the images: the mixture of a search network.
     """
+    return costs_by_layer(network, spec, lambda _, layer, output: multiply_adds(layer, output), *more)
+
+
+def costs_by_layer(
+    network: nn.Module, spec: ImageSpec, cost: Callable[[str, nn.Module, Tensor], int], *more: Any
+) -> dict[str, int]:
+    """What each layer costs for one image, by its name; layers that cost nothing are left out.
+
+    A copy of the network runs in evaluation mode with `run_for_shapes`, so an auxiliary head does not count.
+
+    Args:
+        network: Maps images to logits.
+        spec: The size of its images.
+        cost: Of a layer, by its name, the module and its output; added up where a layer runs more than once.
+        *more: Handed to the network after the images: the mixture of a search network.
+    """
     counts: dict[str, int] = {}
+
+    def add(name: str, layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        if count := cost(name, layer, output):
+            counts[name] = counts.get(name, 0) + count
+
     network = copy.deepcopy(network).to("meta").eval()
     for name, module in network.named_modules():
-        if isinstance(module, (nn.Conv2d, nn.Linear)):
-            module.register_forward_hook(partial(_add, counts, name))
+        if isinstance(module, (nn.Conv2d, nn.Linear, nn.Identity, AvgPool, MaxPool)):
+            module.register_forward_hook(partial(add, name))
     run_for_shapes(network, spec, *more)
     return counts
+
+
+def multiply_adds(layer: nn.Module, output: Tensor) -> int:
+    """Multiply-adds of a layer; none of anything but convolutions and linear layers."""
+    if not isinstance(layer, (nn.Conv2d, nn.Linear)):
+        return 0
+    # every output number is one row of the weight times its inputs
+    return output.numel() * layer.weight[0].numel()
+
+
+def pooled_numbers(layer: nn.Module, output: Tensor) -> int:
+    """How many numbers a pooling compares or adds; none of another layer."""
+    return output.numel() * layer.kernel_size**2 if isinstance(layer, (AvgPool, MaxPool)) else 0
+
+
+def memory_accesses(layer: nn.Module, output: Tensor, candidate: bool = False) -> int:
+    """Numbers that a layer reads, its weights included, and writes, as SNAS counts them.
+
+    The paper of ShuffleNet V2 (Ma et al., ECCV 2018, https://arxiv.org/abs/1807.11164) has the measure; BatchNorm and
+    ReLU do not count. What is read is the output's area times the square of the stride, whatever the padding.
+
+    Args:
+        layer: A convolution, a linear layer, a pooling or an identity.
+        output: What it gives.
+        candidate: Whether an identity is a connection, which is read and written, and not just the place of a layer.
+    """
+    if isinstance(layer, nn.Linear):
+        return output.numel() // layer.out_features * layer.in_features + output.numel() + count_weights(layer)
+    if isinstance(layer, nn.Conv2d):
+        read = output.numel() // layer.out_channels * layer.in_channels * layer.stride[0] * layer.stride[1]
+        return read + output.numel() + count_weights(layer)
+    if isinstance(layer, (AvgPool, MaxPool)):
+        return output.numel() * (layer.stride**2 + 1)
+    return 2 * output.numel() if candidate and isinstance(layer, nn.Identity) else 0
 
 
 def run_for_shapes(network: nn.Module, spec: ImageSpec, *more: Any) -> None:
@@ -102,10 +167,3 @@ def count_multiply_adds(network: nn.Module, spec: ImageSpec) -> int:
         spec: The size of its images.
     """
     return sum(multiply_adds_by_layer(network, spec).values())
-
-
-def _add(
-    counts: dict[str, int], name: str, module: nn.Conv2d | nn.Linear, args: tuple[Tensor, ...], output: Tensor
-) -> None:
-    # every output number is one row of the weight times its inputs
-    counts[name] = counts.get(name, 0) + output.numel() * module.weight[0].numel()

@@ -4,6 +4,7 @@ from lit_nas.regularizers.entropy import Entropy
 from lit_nas.regularizers.expected_cost import CostFactor, ExpectedCost, LogCost
 from lit_nas.regularizers.max_norm import MaxNorm
 from lit_nas.regularizers.regularizer import ArchitectureView, Regularizer
+from lit_nas.regularizers.resource_cost import ResourceCost
 from lit_nas.regularizers.zero_one import ZeroOne
 
 __all__ = (
@@ -14,5 +15,6 @@ __all__ = (
     "LogCost",
     "MaxNorm",
     "Regularizer",
+    "ResourceCost",
     "ZeroOne",
 )

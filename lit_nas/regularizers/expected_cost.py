@@ -2,14 +2,14 @@
 
 Papers: Cai, Zhu, Han, ICLR 2019, https://arxiv.org/abs/1812.00332 (ProxylessNAS, section 3.3; both forms are in the
 authors' code); Xie, Zheng, Liu, Lin, ICLR 2019, https://arxiv.org/abs/1812.09926 (SNAS, section 2.4).
-Differs from them: costs are counted, not measured on a device, and one measure at a time, where SNAS takes the mean of
-the logarithms of parameters, operations and memory accesses. All forms use probabilities, the discrete expectation,
-where the default of SNAS's code is the drawn sample: its mean is the same, and there is no variance.
+Differs from them: costs are counted, not measured on a device, and one measure at a time; the term of SNAS, of three
+measures together and of the drawn sample, is `ResourceCost`. All forms here use probabilities, the discrete expectation.
 """
 
 from abc import ABC
 from dataclasses import dataclass
 from math import isfinite
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -41,13 +41,14 @@ def even_cost(table: CostTable, view: ArchitectureView) -> Tensor:
 @dataclass(frozen=True)
 class _Cost(Regularizer, ABC):
     measure: Measure = "parameters"
-    """What is counted: `parameters`, or `multiply_adds` for one image, of the search network."""
+    """What is counted: `parameters`, or for one image `multiply_adds`, `operations` (poolings included) or
+    `memory_access`, of the search network."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.measure not in ("parameters", "multiply_adds"):
+        if self.measure not in get_args(Measure):
             raise ValueError(
-                f"{type(self).__name__}.measure must be parameters or multiply_adds, not {self.measure!r}."
+                f"{type(self).__name__}.measure must be one of {', '.join(get_args(Measure))}, not {self.measure!r}."
             )
 
 

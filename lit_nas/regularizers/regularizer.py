@@ -1,12 +1,12 @@
 """What a regulariser is: the architecture in, a number that joins its loss out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from lit_nas.architecture import Architecture
+from lit_nas.architecture import Architecture, Mixture
 from lit_nas.clock import Number, Time
 from lit_nas.networks.candidate_costs import CostTable, Measure
 from lit_nas.schedules import Schedule
@@ -35,6 +35,11 @@ class ArchitectureView:
     """Cell type -> weights of edges without noise, [E]; empty where a method has none."""
     rivals: Mapping[str, Tensor] = field(default_factory=dict)
     """Cell type -> how many edges with a candidate lead to the node of an edge, int64 [E]; empty like `edges`."""
+    mixture: Callable[[], Mixture] = tuple
+    """What the forward passes of this step mix, for each cell of the network, with gradients to the parameters; where
+    nothing is drawn, the probabilities."""
+    log_densities: Callable[[], Sequence[Tensor]] = tuple
+    """How probable what was drawn for each cell of the network is, see `Relaxation.log_density`."""
 
     def shares(self, cell: str) -> Tensor:
         """How much each candidate counts in the network, [E, O]: its probability times the weight of its edge."""

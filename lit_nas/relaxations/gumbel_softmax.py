@@ -6,18 +6,20 @@ ICLR 2019, https://arxiv.org/abs/1812.09926), hard ones those of GDAS (Dong, Yan
 https://arxiv.org/abs/1910.04465).
 """
 
+import math
 from dataclasses import dataclass
+from math import isfinite
 
 import torch
 from torch import Tensor
 
-from lit_nas.clock import Moment, Time
+from lit_nas.clock import Moment, Number, Time
 from lit_nas.relaxations.draw import Draw, Occasion, active_columns
 from lit_nas.relaxations.relaxation import Relaxation, one_of_each
 from lit_nas.relaxations.softmax import softmax_of_active
 from lit_nas.schedules import Schedule
 
-__all__ = ("GumbelSoftmax",)
+__all__ = ("GumbelSoftmax", "log_density_of_concrete")
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,21 @@ class GumbelSoftmax(Relaxation):
     """Whether one candidate of each edge is executed; otherwise all are."""
     per_cell: bool = False
     """Whether each cell has noise of its own; otherwise cells of a type share it."""
+    initial_mean: float = 0.0
+    """Mean of the start values of the parameters. A softmax does not see it, but weight decay does."""
+    initial_deviation: float = 1e-3
+    """Their standard deviation."""
+
+    def __post_init__(self) -> None:
+        if not (isfinite(self.initial_mean) and isfinite(self.initial_deviation) and self.initial_deviation >= 0):
+            raise ValueError(
+                "GumbelSoftmax.initial_mean must be a finite number and initial_deviation one that is not negative, "
+                f"not {self.initial_mean} and {self.initial_deviation}."
+            )
+
+    def initial(self, mask: Tensor) -> Tensor:
+        """Start values of the parameters, [E, O], normally distributed."""
+        return self.initial_mean + self.initial_deviation * torch.randn(mask.shape)
 
     @property
     def samples(self) -> bool:
@@ -72,3 +89,40 @@ class GumbelSoftmax(Relaxation):
         noise, *chosen = draw.numbers
         soft = softmax_of_active((logits + noise) / self.temperature(clock), mask)
         return chosen[0] + (soft - soft.detach()) if chosen else soft
+
+    def log_density(self, logits: Tensor, mask: Tensor, clock: Time, draw: Draw) -> Tensor:
+        """The density of a soft sample, or the probability of a hard one, [E]; 0 where nothing is active."""
+        noise, *chosen = draw.numbers
+        if chosen:
+            return (log_softmax_of_active(logits, mask) * chosen[0]).sum(-1)
+        temperature = self.temperature(clock)
+        sample = log_softmax_of_active((logits.detach() + noise) / temperature, mask)
+        return log_density_of_concrete(logits, sample, temperature, mask)
+
+
+def log_softmax_of_active(logits: Tensor, mask: Tensor) -> Tensor:
+    """Logarithm of the softmax over the active candidates of an edge, [E, O] -> [E, O]; 0 where one is not active."""
+    safe = mask | ~mask.any(-1, keepdim=True)
+    return logits.masked_fill(~safe, float("-inf")).log_softmax(-1).masked_fill(~mask, 0.0)
+
+
+def log_density_of_concrete(logits: Tensor, log_sample: Tensor, temperature: Number, mask: Tensor) -> Tensor:
+    """Logarithm of the density of a concrete distribution on the simplex (Maddison et al., equation 10).
+
+    All is computed from logarithms, so that neither a small share of the sample nor its power overflows.
+
+    Args:
+        logits: [E, O], log alpha; a constant that is added to a row changes nothing.
+        log_sample: [E, O], the logarithm of the sample.
+        temperature: Positive.
+        mask: bool [E, O], True where a candidate is active; an edge is a distribution over its n active candidates.
+
+    Returns:
+        [E]: log (n - 1)! + (n - 1) log t + sum log a - (t + 1) sum log z - n log sum a z^-t; 0 for a row of none.
+    """
+    n = mask.sum(-1).to(logits.dtype)
+    alive = mask.any(-1, keepdim=True)
+    powers = (logits - temperature * log_sample).masked_fill(~mask & alive, float("-inf")).logsumexp(-1)
+    sums = (logits.masked_fill(~mask, 0.0) - (temperature + 1) * log_sample.masked_fill(~mask, 0.0)).sum(-1)
+    log = temperature.log() if isinstance(temperature, Tensor) else math.log(temperature)
+    return torch.where(alive.squeeze(-1), torch.lgamma(n) + (n - 1) * log + sums - n * powers, torch.zeros_like(n))

@@ -95,6 +95,23 @@ class Relaxation(ABC):
         """
         return self.probabilities(logits, mask, clock)
 
+    def log_density(self, logits: Tensor, mask: Tensor, clock: Time, draw: Draw) -> Tensor:
+        """The logarithm of the density, or of the probability, of what was drawn, with gradients to the logits only.
+
+        Args:
+            logits: [E, O].
+            mask: bool [E, O], True where a candidate is active.
+            clock: Where the search is.
+            draw: What was drawn, its numbers on the device of the logits.
+
+        Returns:
+            A number for each part that was drawn by itself: each row, [E].
+
+        Raises:
+            ValueError: if it cannot be said.
+        """
+        raise ValueError(f"{type(self).__name__} cannot say how probable what it draws is.")
+
     def initial(self, mask: Tensor) -> Tensor:
         """Start values of the parameters, [E, O]: normal with standard deviation 1e-3, as in DARTS.
 

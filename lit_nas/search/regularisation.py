@@ -99,6 +99,8 @@ class Regularisation:
             self._table,
             architecture.expected_edges(),
             architecture.rivals(),
+            architecture,
+            architecture.log_densities,
         )
 
     def _table(self, measure: Measure) -> CostTable:

@@ -181,15 +181,15 @@ class SearchModule(RecordedModule, ABC):
         optimizer, logits = self._optimizers[0], list(self.architecture.parameters())
         optimizer.zero_grad()
         scale = self.gradients.scale()
-        with self.architecture.drawing("both"):
+        with self.architecture.drawing("both"):  # regularisers see the draw, too
             value = self.gradients.put("both", loss, batch, [*self.weights, *logits])
-        gradient = [torch.zeros_like(p) if p.grad is None else p.grad for p in logits]
-        for parameter in logits:  # nothing of this step may reach the next one, least of all an overflow
-            parameter.grad = None
-        value = self._log_loss("weights", value, batch)
-        unscaled = scale.unscale(self.gradients.mean_over_ranks(gradient))
-        optimizer.step()
-        self._apply_or_lower(unscaled, scale, value)
+            gradient = [torch.zeros_like(p) if p.grad is None else p.grad for p in logits]
+            for parameter in logits:  # nothing of this step may reach the next one, least of all an overflow
+                parameter.grad = None
+            value = self._log_loss("weights", value, batch)
+            unscaled = scale.unscale(self.gradients.mean_over_ranks(gradient))
+            optimizer.step()
+            self._apply_or_lower(unscaled, scale, value)
         return value
 
     def step_arch(self, loss: Loss, batch: Batch) -> Tensor | None:
@@ -205,10 +205,11 @@ class SearchModule(RecordedModule, ABC):
         if not self.arch_moves:
             return None
         scale, logits = self.gradients.scale(), list(self.architecture.parameters())
-        with frozen(self.weights), frozen_statistics(self.norms), self.architecture.drawing("arch"):
-            gradient, value = self.gradients.take("arch", loss, batch, logits, scale)
-        value = value / scale.value
-        self._apply_or_lower(scale.unscale(self.gradients.mean_over_ranks(gradient)), scale, value)
+        with self.architecture.drawing("arch"):  # regularisers see the draw, too
+            with frozen(self.weights), frozen_statistics(self.norms):
+                gradient, value = self.gradients.take("arch", loss, batch, logits, scale)
+            value = value / scale.value
+            self._apply_or_lower(scale.unscale(self.gradients.mean_over_ranks(gradient)), scale, value)
         return self._log_loss("arch", value, batch)
 
     def step_arch_unrolled(
@@ -229,17 +230,18 @@ class SearchModule(RecordedModule, ABC):
             return None
         # differences of losses need float32, whatever the precision of the run
         no_cast = torch.autocast(self.device.type, enabled=False)
-        with no_cast, frozen_statistics(self.norms), self.architecture.drawing("arch"):
-            gradient, value = unrolled_gradient(
-                lambda: (share * loss(part) for part, share in self.gradients.parts(validation)),
-                lambda: (share * loss(part) for part, share in self.gradients.parts(training)),
-                self.weights,
-                list(self.architecture.parameters()),
-                self._optimizers[0].optimizer,
-                product,
-                reduce=self.gradients.mean_over_ranks,
-            )
-        self.apply_arch_gradient(gradient, reduced=True, loss=value)
+        with self.architecture.drawing("arch"):  # regularisers see the draw, too
+            with no_cast, frozen_statistics(self.norms):
+                gradient, value = unrolled_gradient(
+                    lambda: (share * loss(part) for part, share in self.gradients.parts(validation)),
+                    lambda: (share * loss(part) for part, share in self.gradients.parts(training)),
+                    self.weights,
+                    list(self.architecture.parameters()),
+                    self._optimizers[0].optimizer,
+                    product,
+                    reduce=self.gradients.mean_over_ranks,
+                )
+            self.apply_arch_gradient(gradient, reduced=True, loss=value)
         return self._log_loss("arch", value, validation)
 
     def apply_arch_gradient(
@@ -261,6 +263,8 @@ class SearchModule(RecordedModule, ABC):
         optimizer = self._optimizers[1].optimizer
         for parameter, value in zip(self.architecture.parameters(), gradient, strict=True):
             parameter.grad = value
+        if self.optim.arch_clip:
+            nn.utils.clip_grad_norm_(list(self.architecture.parameters()), self.optim.arch_clip)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 

@@ -72,7 +72,9 @@ def test_a_convolution_by_hand():
 def test_a_measure_must_be_known():
     space = NasBench201Space(init_channels=4, cells_per_stage=1)
     network = build_search_network(space, INPUTS, Reference())
-    with pytest.raises(ValueError, match="must be parameters or multiply_adds, not 'latency'"):
+    with pytest.raises(
+        ValueError, match="must be one of parameters, multiply_adds, operations, memory_access, not 'latency'"
+    ):
         candidate_costs(network, space, INPUTS, "latency")
 
 

@@ -264,7 +264,7 @@ def test_composition_with_the_loss():
             lambda: MaxNorm(Constant(1.0), temperature=0.0),
             r"MaxNorm\.temperature must be a positive number or null, not 0",
         ),
-        (lambda: ExpectedCost(measure="latency"), "ExpectedCost.measure must be parameters or multiply_adds"),
+        (lambda: ExpectedCost(measure="latency"), "ExpectedCost.measure must be one of parameters, multiply_adds, op"),
         (lambda: LogCost(measure=""), "LogCost.measure must be"),
         (lambda: ExpectedCost(reference=0.0), r"ExpectedCost\.reference must be above 1 or null, not 0\.0"),
         (lambda: CostFactor(reference=1.0), r"CostFactor\.reference must be above 1 or null, not 1\.0"),

@@ -11,10 +11,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from lit_nas.methods import DARTS, EntmaxDARTS
+from lit_nas.methods import DARTS, SNAS, EntmaxDARTS
 from lit_nas.perturbation import AdversarialSmoothing, RandomSmoothing
 from lit_nas.pruning import Pruning
-from lit_nas.regularizers import CostFactor, Entropy, ExpectedCost, LogCost, MaxNorm, Regularizer, ZeroOne
+from lit_nas.regularizers import (
+    CostFactor,
+    Entropy,
+    ExpectedCost,
+    LogCost,
+    MaxNorm,
+    Regularizer,
+    ResourceCost,
+    ZeroOne,
+)
 from lit_nas.relaxations import Entmax
 from lit_nas.schedules import Constant, Linear
 from lit_nas.search import SearchModule, SearchOptim
@@ -45,8 +54,11 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     "DARTS-staged": lambda: DARTS(INPUTS, STAGED),
     "EntmaxDARTS": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(8.0), Pruning(every="step")),
     "EntmaxDARTS-bilevel": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(6.0, start=1.0), optim=SearchOptim()),
+    "SNAS": lambda: SNAS(INPUTS, SPACE),
+    "SNAS-bilevel": lambda: SNAS(INPUTS, SPACE, optim=SearchOptim(regularizers=(ResourceCost(estimator="score"),))),
     "DARTS-nas-bench-201": lambda: DARTS(INPUTS, NAS_BENCH_201),
     "EntmaxDARTS-nas-bench-201": lambda: EntmaxDARTS(INPUTS, NAS_BENCH_201, Entmax(5.0), Pruning(every="step")),
+    "SNAS-nas-bench-201": lambda: SNAS(INPUTS, NAS_BENCH_201),
 }
 STAND_INS: dict[str, Callable[[], SearchModule]] = {
     "hard-gumbel": lambda: HardGumbel(INPUTS, SPACE),
@@ -54,7 +66,14 @@ STAND_INS: dict[str, Callable[[], SearchModule]] = {
     "hard-gumbel-single-level": lambda: HardGumbel(INPUTS, SPACE, per_cell=True, optim=SearchOptim(level="single")),
 }
 TINY = METHODS | STAND_INS
-REPRESENTATIVES = ("DARTS-first-order", "DARTS-second-order", "DARTS-nas-bench-201", "EntmaxDARTS", "hard-gumbel")
+REPRESENTATIVES = (
+    "DARTS-first-order",
+    "DARTS-second-order",
+    "DARTS-nas-bench-201",
+    "EntmaxDARTS",
+    "SNAS",
+    "hard-gumbel",
+)
 """One search of each method, order, space and kind of draw. Tests that take long run with these by default and with all
 others as `slow`; list a new method here, too."""
 
@@ -71,6 +90,7 @@ PARTS: tuple[Regularizer, ...] = (
     MaxNorm(Linear(0.1, 0.0)),
     ExpectedCost(Constant(0.1), "multiply_adds"),
     LogCost(),
+    ResourceCost(estimator="expected"),
 )
 """Every regulariser, one that multiplies the loss in the midst of them."""
 SMOOTHED = SearchOptim(regularizers=PARTS, perturbation=AdversarialSmoothing(Linear(0.03, 0.3), steps=2))

@@ -1,0 +1,57 @@
+"""SNAS: stochastic neural architecture search, samples of a concrete distribution and a resource constraint, one level.
+
+Paper: Xie, Zheng, Liu, Lin, ICLR 2019, https://arxiv.org/abs/1812.09926; code SNAS-Series/SNAS-Series, commits dea7943
+and 6b08bf9.
+What differs there: the code updates the architecture by plain SGD on one GPU and by Adam with weight decay on several,
+which is the default here; it lowers the temperature over 150 epochs whatever the length of the run, here over the run;
+it takes the logarithm of what an edge costs (`ResourceCost.form: log_of_edge`), where the default is the cost of the
+paper, which is linear in the sample. The strengths of the mild, moderate and aggressive constraint are not printed. A
+layer may resample (`relaxation.per_cell`), which neither does by default. Paths are not dropped during the search,
+where the code drops those of an edge with a probability of 0.3.
+"""
+
+from lit_nas.architecture import Architecture
+from lit_nas.derivation import ArgmaxPerEdge, Deriver
+from lit_nas.engine import Engine, Fused
+from lit_nas.networks import build_search_network
+from lit_nas.regularizers import ResourceCost
+from lit_nas.relaxations import GumbelSoftmax, Relaxation
+from lit_nas.schedules import Linear
+from lit_nas.search import ImageSearchModule, SearchBatch, SearchOptim
+from lit_nas.spaces import DartsSpace, SearchSpace
+from lit_nas.specs import ImageSpec
+
+__all__ = ("SNAS",)
+
+
+class SNAS(ImageSearchModule):
+    """Weights and architecture descend together along the gradient of the loss of a sample and of its cost.
+
+    Args:
+        spec: Images and labels; flows in from the data on the command line.
+        space: What is searched.
+        relaxation: How parameters become weights; the paper has soft samples, whose temperature falls.
+        optim: Both optimisers, and the resource constraint among `regularizers`.
+        deriver: How the architecture is made discrete: no limit on edges, and `none` removes them.
+        engine: What computes the cells.
+    """
+
+    paper_batch_size = 64
+
+    def __init__(
+        self,
+        spec: ImageSpec = ImageSpec(),
+        space: SearchSpace = DartsSpace(),
+        relaxation: Relaxation = GumbelSoftmax(Linear(1.0, 0.03, "epoch"), initial_mean=1.0, initial_deviation=0.01),
+        optim: SearchOptim = SearchOptim(level="single", arch_clip=10.0, regularizers=(ResourceCost(),)),
+        deriver: Deriver = ArgmaxPerEdge(keeps_empty_nodes=True),
+        engine: Engine = Fused(),
+    ) -> None:
+        super().__init__()
+        self.spec, self.optim, self.deriver = spec, optim, deriver
+        self.network = build_search_network(space, spec, engine)
+        self.architecture = Architecture(space, relaxation)
+
+    def training_step(self, batch: SearchBatch, batch_idx: int) -> None:
+        """One sample, one backward pass, and a step of both levels."""
+        self.step_levels(self.loss, batch)
