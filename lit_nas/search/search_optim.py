@@ -25,12 +25,14 @@ class SearchOptim:
     schedule: SchedulerCallable = SearchCosineLR
     """Learning rate of the weights over the epochs; that of the architecture is constant."""
     clip: float = 5.0
-    """Largest norm of the gradient of all weights together; 0 does not clip. The architecture is not clipped."""
+    """Largest norm of the gradient of all weights together; 0 does not clip."""
     level: Literal["bilevel", "alternating", "single"] = "bilevel"
     """On which data the architecture descends: on a part of its own (`bilevel`), on the batch of the weights, one step
     after the other (`alternating`), or along the gradient of the same loss at the same point (`single`)."""
     arch_from_epoch: int = 0
     """First epoch in which the architecture moves."""
+    arch_clip: float = 0.0
+    """Largest norm of the gradient of the whole architecture, regularisers included; 0 does not clip, as in DARTS."""
     accumulate: int = 1
     """Into how many parts each batch is cut, one after the other in memory; their gradients are averaged."""
     graphs: bool = False
@@ -47,7 +49,7 @@ class SearchOptim:
         self._check_parts()
         if self.accumulate < 1:
             raise ValueError(f"model.optim.accumulate must be at least 1, not {self.accumulate}.")
-        for name in ("clip", "arch_from_epoch"):
+        for name in ("clip", "arch_from_epoch", "arch_clip"):
             if not getattr(self, name) >= 0:  # nan is neither
                 raise ValueError(f"model.optim.{name} must not be negative, but is {getattr(self, name)}.")
         if self.level not in ("bilevel", "alternating", "single"):

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lit_nas.methods import DARTS, EntmaxDARTS
+from lit_nas.methods import DARTS, PDARTS, EntmaxDARTS
 from lit_nas.perturbation import AdversarialSmoothing, RandomSmoothing
 from lit_nas.pruning import Pruning
 from lit_nas.regularizers import CostFactor, Entropy, ExpectedCost, LogCost, MaxNorm, Regularizer, ZeroOne
@@ -45,6 +45,8 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     "DARTS-staged": lambda: DARTS(INPUTS, STAGED),
     "EntmaxDARTS": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(8.0), Pruning(every="step")),
     "EntmaxDARTS-bilevel": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(6.0, start=1.0), optim=SearchOptim()),
+    "PDARTS": lambda: PDARTS(INPUTS, SPACE, Linear(0.5, 0.1, "epoch"), keep=3, optim=SearchOptim(arch_clip=5.0)),
+    "PDARTS-nas-bench-201": lambda: PDARTS(INPUTS, NAS_BENCH_201, Linear(0.5, 0.1), keep=3, optim=SearchOptim()),
     "DARTS-nas-bench-201": lambda: DARTS(INPUTS, NAS_BENCH_201),
     "EntmaxDARTS-nas-bench-201": lambda: EntmaxDARTS(INPUTS, NAS_BENCH_201, Entmax(5.0), Pruning(every="step")),
 }
@@ -54,7 +56,14 @@ STAND_INS: dict[str, Callable[[], SearchModule]] = {
     "hard-gumbel-single-level": lambda: HardGumbel(INPUTS, SPACE, per_cell=True, optim=SearchOptim(level="single")),
 }
 TINY = METHODS | STAND_INS
-REPRESENTATIVES = ("DARTS-first-order", "DARTS-second-order", "DARTS-nas-bench-201", "EntmaxDARTS", "hard-gumbel")
+REPRESENTATIVES = (
+    "DARTS-first-order",
+    "DARTS-second-order",
+    "DARTS-nas-bench-201",
+    "EntmaxDARTS",
+    "PDARTS",
+    "hard-gumbel",
+)
 """One search of each method, order, space and kind of draw. Tests that take long run with these by default and with all
 others as `slow`; list a new method here, too."""
 
