@@ -7,8 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names once more, as type checkers want them
+    from lit_nas.callbacks import KeepStrongest as KeepStrongest
     from lit_nas.callbacks import Prune as Prune
     from lit_nas.callbacks import QueryTable as QueryTable
+    from lit_nas.callbacks import SkipDropout as SkipDropout
     from lit_nas.callbacks import default_callbacks as default_callbacks
     from lit_nas.data import CIFAR10DataModule as CIFAR10DataModule
     from lit_nas.data import CIFAR100DataModule as CIFAR100DataModule
@@ -19,6 +21,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.data import SVHNDataModule as SVHNDataModule
     from lit_nas.data import SyntheticDataModule as SyntheticDataModule
     from lit_nas.derivation import ArgmaxPerEdge as ArgmaxPerEdge
+    from lit_nas.derivation import LimitedSkips as LimitedSkips
     from lit_nas.derivation import TopEdges as TopEdges
     from lit_nas.edges import AuxiliarySkip as AuxiliarySkip
     from lit_nas.edges import MergedConvolutions as MergedConvolutions
@@ -32,7 +35,9 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.jobs import Job as Job
     from lit_nas.jobs import SearchThenRetrain as SearchThenRetrain
     from lit_nas.jobs import Stage as Stage
+    from lit_nas.jobs import StagedSearch as StagedSearch
     from lit_nas.methods import DARTS as DARTS
+    from lit_nas.methods import PDARTS as PDARTS
     from lit_nas.methods import SNAS as SNAS
     from lit_nas.methods import EntmaxDARTS as EntmaxDARTS
     from lit_nas.networks import register_space as register_space
@@ -64,6 +69,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.schedules import Delayed as Delayed
     from lit_nas.schedules import Exponential as Exponential
     from lit_nas.schedules import Linear as Linear
+    from lit_nas.schedules import LinearThenExponential as LinearThenExponential
     from lit_nas.schedules import Steps as Steps
     from lit_nas.search import SearchModule as SearchModule
     from lit_nas.search import SearchOptim as SearchOptim
@@ -76,7 +82,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
 __version__ = "0.1.0"
 
 _ROOMS = {
-    "callbacks": ("Prune", "QueryTable", "default_callbacks"),
+    "callbacks": ("KeepStrongest", "Prune", "QueryTable", "SkipDropout", "default_callbacks"),
     "data": (
         "CIFAR10DataModule",
         "CIFAR100DataModule",
@@ -87,12 +93,12 @@ _ROOMS = {
         "SVHNDataModule",
         "SyntheticDataModule",
     ),
-    "derivation": ("ArgmaxPerEdge", "TopEdges"),
+    "derivation": ("ArgmaxPerEdge", "LimitedSkips", "TopEdges"),
     "edges": ("AuxiliarySkip", "MergedConvolutions", "PartialChannels", "PlainEdges"),
     "engine": ("Fused", "Reference"),
     "genotype": ("Genotype", "load_genotype"),
-    "jobs": ("Group", "Job", "SearchThenRetrain", "Stage"),
-    "methods": ("DARTS", "SNAS", "EntmaxDARTS"),
+    "jobs": ("Group", "Job", "SearchThenRetrain", "Stage", "StagedSearch"),
+    "methods": ("DARTS", "PDARTS", "SNAS", "EntmaxDARTS"),
     "networks": ("register_space",),
     "operations": ("register_operation",),
     "perturbation": ("AdversarialSmoothing", "RandomSmoothing"),
@@ -104,7 +110,7 @@ _ROOMS = {
     "report.draw": ("draw_genotype",),
     "resume": ("RunLogger", "find_last"),
     "retrain": ("RetrainModule", "RetrainOptim"),
-    "schedules": ("Constant", "Cosine", "Delayed", "Exponential", "Linear", "Steps"),
+    "schedules": ("Constant", "Cosine", "Delayed", "Exponential", "Linear", "LinearThenExponential", "Steps"),
     "search": ("SearchModule", "SearchOptim"),
     "spaces": ("DartsSpace", "NasBench201Space"),
     "specs": ("ImageSpec", "TextSpec"),

@@ -7,7 +7,7 @@ each one computes on their device and waits for nothing; on a clock of numbers o
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from math import cos, floor, isfinite, pi
+from math import cos, exp, floor, isfinite, pi
 from typing import Literal
 
 import torch
@@ -15,7 +15,16 @@ from torch import Tensor
 
 from lit_nas.clock import Moment, Number, Time
 
-__all__ = ("Constant", "Cosine", "Delayed", "Exponential", "Linear", "Schedule", "Steps")
+__all__ = (
+    "Constant",
+    "Cosine",
+    "Delayed",
+    "Exponential",
+    "Linear",
+    "LinearThenExponential",
+    "Schedule",
+    "Steps",
+)
 
 
 class Schedule(ABC):
@@ -141,6 +150,37 @@ class Exponential(Schedule):
     def __call__(self, clock: Time) -> Number:
         """See `Schedule`."""
         return self.start * self.factor ** (_floor(clock.epoch) if self.every == "epoch" else clock.epoch)
+
+
+@dataclass(frozen=True)
+class LinearThenExponential(Schedule):
+    """Falls towards 0 in equal parts, and after some epochs from the start again, exponentially.
+
+    In epoch e of E it is start * (E - e - 1) / E before `epochs`, and start * exp(-decay * (e - epochs)) from then on.
+    So does the dropout of the authors' code of P-DARTS (Chen et al., 2019), whose first part ends when the architecture
+    begins to move.
+
+    Raises:
+        ValueError: if a number is not finite, or `epochs` negative.
+    """
+
+    start: float
+    """What both parts fall from."""
+    epochs: float = 10
+    """First epoch of the second part."""
+    decay: float = 0.2
+    """How fast the second part falls."""
+
+    def __post_init__(self) -> None:
+        _check(self, start=self.start, epochs=self.epochs, decay=self.decay)
+        if self.epochs < 0:
+            raise ValueError(f"LinearThenExponential.epochs must not be negative, but is {self.epochs}.")
+
+    def __call__(self, clock: Time) -> Number:
+        """See `Schedule`."""
+        epoch, total = _floor(clock.epoch), clock.total_epochs
+        first = self.start * (total - epoch - 1) / total
+        return _choose(epoch >= self.epochs, self.start * exp(-self.decay) ** (epoch - self.epochs), first)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Callbacks: what a run logs and writes."""
 
 from lit_nas.callbacks.defaults import default_callbacks
+from lit_nas.callbacks.keep_strongest import KeepStrongest
 from lit_nas.callbacks.log_alphas import LogAlphas
 from lit_nas.callbacks.log_learning_rates import LogLearningRates
 from lit_nas.callbacks.log_settings import LogSettings
@@ -10,6 +11,7 @@ from lit_nas.callbacks.prune import Prune
 from lit_nas.callbacks.query_table import QueryTable
 from lit_nas.callbacks.show_progress import ShowProgress, SummariseModel
 from lit_nas.callbacks.show_results import ShowResults
+from lit_nas.callbacks.skip_dropout import SkipDropout
 from lit_nas.callbacks.write_genotype import WriteGenotype
 from lit_nas.callbacks.write_predictions import WritePredictions
 from lit_nas.resume import KeepRandomState, SaveCheckpoints, StopOnSignal, find_last
@@ -17,6 +19,7 @@ from lit_nas.resume import KeepRandomState, SaveCheckpoints, StopOnSignal, find_
 __all__ = (
     "ExplainMemory",
     "KeepRandomState",
+    "KeepStrongest",
     "LogAlphas",
     "LogLearningRates",
     "LogSettings",
@@ -26,6 +29,7 @@ __all__ = (
     "SaveCheckpoints",
     "ShowProgress",
     "ShowResults",
+    "SkipDropout",
     "StopOnSignal",
     "SummariseModel",
     "WriteGenotype",

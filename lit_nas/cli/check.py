@@ -16,7 +16,8 @@ from lit_nas.cli.training import TrainingCLI
 from lit_nas.derivation import EmptyCellError, default_deriver
 from lit_nas.genotype import Genotype, load_genotype
 from lit_nas.internals import is_rank_zero
-from lit_nas.jobs import Order, Stage, is_finished
+from lit_nas.jobs import FileOf, Order, Stage, is_finished
+from lit_nas.jobs.stage import CANDIDATES
 from lit_nas.record.changes import results_differ
 from lit_nas.record.names import import_class
 from lit_nas.record.plain import Difference, default_arguments, differences
@@ -25,6 +26,9 @@ from lit_nas.retrain import RetrainModule
 from lit_nas.search import SearchModule
 
 __all__ = ("Checks",)
+
+SEARCHED = "model.space.candidates"
+"""The key that takes candidates themselves in the place of their file."""
 
 
 @dataclass
@@ -115,8 +119,8 @@ class Checks:
     def rehearse(self, stages: Sequence[Stage], redone: Sequence[str]) -> None:
         """Builds what is to run, so that a retraining is refused before its search if at all.
 
-        Where a search is still to run, its genotype is that of the search before its first step. What takes another
-        file of a stage that is still to run is left to its own start.
+        Where a search is still to run, its genotype is that of the search before its first step, and its candidates are
+        all that it begins with. What takes another file of a stage that is still to run is left to its own start.
 
         Args:
             stages: All that can be told.
@@ -124,7 +128,7 @@ class Checks:
         """
         folder = self.plan.folder
         pending = [stage for stage in stages if stage.name in redone or not is_finished(stage, folder)]
-        unfinished, found = {stage.name for stage in pending}, dict[str, str]()
+        unfinished, found = {stage.name for stage in pending}, dict[FileOf, str]()
         held_out = {
             stage.name: load_genotype(folder / stage.name / stage.result).meta.get("held_out")
             for stage in stages
@@ -133,14 +137,15 @@ class Checks:
         for stage in pending:
             arguments = list(self.resolve(stage)[0].arguments)
             missing = {key: file for key, file in stage.takes.items() if file.stage in unfinished}
-            if any(file.path != "genotype.json" or file.stage not in found for file in missing.values()):
+            if any(file not in found or (file.path == CANDIDATES and key != SEARCHED) for key, file in missing.items()):
                 continue
             for key, file in missing.items():
-                arguments += [f"--{key}", found[file.stage]]
+                arguments += [f"--{key}", found[file]]
             with _section(stage):
                 cli = TrainingCLI(arguments, run=False)
                 if stage.kind == "search":
-                    found[stage.name] = json.dumps(_any_genotype(cli.model).to_dict())
+                    found[FileOf(stage.name)] = json.dumps(_any_genotype(cli.model).to_dict())
+                    found[FileOf(stage.name, CANDIDATES)] = json.dumps(_all_candidates(cli.model))
                     held_out[stage.name] = getattr(cli.datamodule, "held_out", None)
                 else:
                     sources = {file.stage for key, file in stage.takes.items() if key == "model.genotype"}
@@ -177,6 +182,13 @@ def _refuse_other_kind(stage: Stage, found: type) -> None:
 
 def _dumped(cli: TrainingCLI) -> dict[str, Any]:
     return dict(yaml.safe_load(cli.parser.dump(cli.config, skip_none=False)))
+
+
+def _all_candidates(model: SearchModule) -> dict[str, list[tuple[str, ...]]]:
+    return {
+        name: [cell.names(edge) for edge in range(len(cell.edges))]
+        for name, cell in model.architecture.space.cells.items()
+    }
 
 
 def _any_genotype(model: SearchModule) -> Genotype:

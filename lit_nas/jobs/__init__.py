@@ -7,6 +7,7 @@ from lit_nas.jobs.job import Job
 from lit_nas.jobs.loop import advance, is_finished, look_ahead, members
 from lit_nas.jobs.search_then_retrain import SearchThenRetrain
 from lit_nas.jobs.stage import FileOf, Group, Stage, WeightsOf
+from lit_nas.jobs.staged_search import HandOver, LeftCandidates, StagedSearch
 from lit_nas.spaces import Candidates, EdgeCandidates, load_candidates
 
 __all__ = (
@@ -17,13 +18,16 @@ __all__ = (
     "FileOf",
     "Found",
     "Group",
+    "HandOver",
     "History",
     "InThisProcess",
     "Job",
+    "LeftCandidates",
     "Order",
     "Processes",
     "SearchThenRetrain",
     "Stage",
+    "StagedSearch",
     "WeightsOf",
     "advance",
     "is_finished",

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-__all__ = ("Active", "Draw", "Level", "Occasion", "active_columns", "generator_of")
+__all__ = ("Active", "Draw", "Level", "Occasion", "active_columns", "generator_of", "seed_of")
 
 Active = tuple[tuple[int, ...], ...]
 """For each of E edges the columns of the operations that are executed."""
@@ -55,5 +55,13 @@ def generator_of(*parts: Hashable) -> torch.Generator:
     Args:
         parts: Numbers, texts and None.
     """
-    digest = blake2b(repr(parts).encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+    return torch.Generator().manual_seed(seed_of(*parts))
+
+
+def seed_of(*parts: Hashable) -> int:
+    """A seed that follows from `parts`, on every machine and in every process.
+
+    Args:
+        parts: Numbers, texts and None.
+    """
+    return int.from_bytes(blake2b(repr(parts).encode(), digest_size=8).digest(), "big") >> 1

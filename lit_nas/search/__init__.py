@@ -3,5 +3,15 @@
 from lit_nas.search.image_search import ImageSearchModule
 from lit_nas.search.search_module import Loss, SearchBatch, SearchModule
 from lit_nas.search.search_optim import SearchOptim
+from lit_nas.search.skip_dropout import DroppedSkip, drop_skips, restore_skips
 
-__all__ = ("ImageSearchModule", "Loss", "SearchBatch", "SearchModule", "SearchOptim")
+__all__ = (
+    "DroppedSkip",
+    "ImageSearchModule",
+    "Loss",
+    "SearchBatch",
+    "SearchModule",
+    "SearchOptim",
+    "drop_skips",
+    "restore_skips",
+)

@@ -264,7 +264,7 @@ class SearchModule(RecordedModule, ABC):
         for parameter, value in zip(self.architecture.parameters(), gradient, strict=True):
             parameter.grad = value
         if self.optim.arch_clip:
-            nn.utils.clip_grad_norm_(list(self.architecture.parameters()), self.optim.arch_clip)
+            nn.utils.clip_grad_norm_(self.architecture.parameters(), self.optim.arch_clip)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 

@@ -9,6 +9,7 @@ from pytorch_lightning import Trainer
 from lit_nas.engine import Engine
 from lit_nas.internals import data_of
 from lit_nas.search.search_optim import SearchOptim
+from lit_nas.search.skip_dropout import DroppedSkip
 
 if TYPE_CHECKING:
     from lit_nas.search.search_module import SearchModule
@@ -90,6 +91,10 @@ def check_graphs(module: SearchModule) -> None:
     for unsupported, requirement in (
         (module.architecture.samples, "a relaxation that draws nothing: a graph replays the candidates of its capture"),
         (recomputes, "model.engine.checkpoint false, because recomputation reads random states on the host"),
+        (
+            any(isinstance(part, DroppedSkip) for part in module.network.modules()),
+            "no dropout after skip connections: a graph replays the masks of its capture",
+        ),
         (module.device.type != "cuda", f"a GPU, but runs on {module.device.type}"),
         (module.order != 1, "the first order: order 2 moves the weights within a step"),
         (module.trainer.world_size > 1, "one process"),

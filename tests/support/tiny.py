@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lit_nas.methods import DARTS, SNAS, EntmaxDARTS
+from lit_nas.methods import DARTS, PDARTS, SNAS, EntmaxDARTS
 from lit_nas.perturbation import AdversarialSmoothing, RandomSmoothing
 from lit_nas.pruning import Pruning
 from lit_nas.regularizers import (
@@ -56,6 +56,8 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     "EntmaxDARTS-bilevel": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(6.0, start=1.0), optim=SearchOptim()),
     "SNAS": lambda: SNAS(INPUTS, SPACE),
     "SNAS-bilevel": lambda: SNAS(INPUTS, SPACE, optim=SearchOptim(regularizers=(ResourceCost(estimator="score"),))),
+    "PDARTS": lambda: PDARTS(INPUTS, SPACE, Linear(0.5, 0.1, "epoch"), keep=3, optim=SearchOptim(arch_clip=5.0)),
+    "PDARTS-nas-bench-201": lambda: PDARTS(INPUTS, NAS_BENCH_201, Linear(0.5, 0.1), keep=3, optim=SearchOptim()),
     "DARTS-nas-bench-201": lambda: DARTS(INPUTS, NAS_BENCH_201),
     "EntmaxDARTS-nas-bench-201": lambda: EntmaxDARTS(INPUTS, NAS_BENCH_201, Entmax(5.0), Pruning(every="step")),
     "SNAS-nas-bench-201": lambda: SNAS(INPUTS, NAS_BENCH_201),
@@ -72,6 +74,7 @@ REPRESENTATIVES = (
     "DARTS-nas-bench-201",
     "EntmaxDARTS",
     "SNAS",
+    "PDARTS",
     "hard-gumbel",
 )
 """One search of each method, order, space and kind of draw. Tests that take long run with these by default and with all

@@ -1,0 +1,119 @@
+"""A job of several searches, each of which goes on with what the one before it has left, and one retraining."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lit_nas.jobs.history import Found, History
+from lit_nas.jobs.job import Job
+from lit_nas.jobs.stage import CANDIDATES, FileOf, Stage
+
+__all__ = ("HandOver", "LeftCandidates", "StagedSearch")
+
+SEARCHED = "model.space.candidates"
+
+
+class HandOver(ABC):
+    """What one search tells the next one; final subclasses are frozen dataclasses and give one of the two."""
+
+    def takes(self, before: str) -> Mapping[str, FileOf]:
+        """Keys of the next search that get files of the one before it; known beforehand.
+
+        Args:
+            before: Name of the search before.
+        """
+        return {}
+
+    @abstractmethod
+    def changes(self, before: Found) -> Mapping[str, Any]:
+        """Keys of the next search whose values follow from what the one before it has found.
+
+        Args:
+            before: What it has left.
+        """
+
+
+@dataclass(frozen=True)
+class LeftCandidates(HandOver):
+    """The next search has the candidates that the one before it has left on each edge, in its `candidates.json`.
+
+    What a search leaves is its own affair: `PDARTS` prunes all but `keep` candidates of each edge at its end, any other
+    search does with the callback `KeepStrongest`, and sparse search while it runs. Weights and architecture begin anew.
+    """
+
+    def takes(self, before: str) -> Mapping[str, FileOf]:
+        """The file."""
+        return {SEARCHED: FileOf(before, CANDIDATES)}
+
+    def changes(self, before: Found) -> Mapping[str, Any]:
+        """Nothing more."""
+        return {}
+
+
+@dataclass(frozen=True)
+class StagedSearch(Job):
+    """Searches stage by stage, from the section `search` with changes for each stage; retrains what the last one found.
+
+    Stages are called `stage1`, `stage2` and so on, and then `retrain`. P-DARTS has three of them, which grow in depth
+    while edges lose candidates; stages of another method differ in their numbers and in what is handed over.
+
+    Raises:
+        ValueError: if there is no stage, or one is no mapping of keys.
+    """
+
+    stages: tuple[Mapping[str, Any], ...]
+    """For each search its changes: dotted key -> value, as `{"model.space.num_cells": 11}`."""
+    hands_over: HandOver = LeftCandidates()
+    """What a search tells the next one."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.stages, (list, tuple)) or not self.stages:
+            raise ValueError(f"job.stages must be a list of one mapping of keys for each search, not {self.stages!r}.")
+        object.__setattr__(self, "stages", tuple(self.stages))  # lists come from YAML
+        for stage in self.stages:
+            if not isinstance(stage, Mapping) or not all(isinstance(key, str) for key in stage):
+                raise ValueError(
+                    "job.stages must hold mappings of dotted keys of the section `search`, such as "
+                    f"{{model.space.num_cells: 11}}, not {stage!r}."
+                )
+
+    def propose(self, history: History) -> Stage | None:
+        """The first stage that is not finished."""
+        return next((stage for stage in self._stages(history) if stage.name not in history), None)
+
+    def outline(self) -> tuple[Stage, ...]:
+        """All stages, but for what follows from what others find."""
+        return self._stages(History())
+
+    def _stages(self, history: History) -> tuple[Stage, ...]:
+        found, before = list[Stage](), ""
+        for number, own in enumerate(self.stages, 1):
+            changes, takes = dict(own), dict[str, FileOf]()
+            if before:
+                takes |= self.hands_over.takes(before)
+                changes |= self.hands_over.changes(history[before]) if before in history else {}
+            before = f"stage{number}"
+            found.append(Stage(before, "search", "search", changes, takes))
+        takes = {"model.genotype": FileOf(before)}
+        return *found, Stage("retrain", "retrain", "retrain", takes=takes, divides_as=before)
+
+    def results(self, history: History) -> dict[str, Any]:
+        """Genotype of the last search, scores, the cost of all searches together, and all of each stage."""
+        searches, retrain = history.stages[:-1], history["retrain"]
+        genotype = searches[-1].genotype
+        assert genotype is not None  # a search without one is not finished
+        return {
+            "genotype": genotype.to_dict(),
+            "test_accuracy": retrain.scores["test/accuracy"],
+            "test_loss": retrain.scores["test/loss"],
+            "search_seconds": sum(search.cost["seconds"] for search in searches),
+            "retrain_seconds": retrain.cost["seconds"],
+            **super().results(history),
+        }
+
+    def summary(self, results: Mapping[str, Any]) -> dict[str, str]:
+        """Accuracy, the time of each stage, and where the cell is."""
+        seconds = {name: f"{found['cost'].get('seconds', 0):.0f} s" for name, found in results["stages"].items()}
+        cell = f"stage{len(self.stages)}/genotype.json and its picture"
+        return {"test accuracy": f"{results['test_accuracy']:.4f}", **seconds, "cell": cell}

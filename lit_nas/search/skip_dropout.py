@@ -1,0 +1,135 @@
+"""Dropout after the skip connections of a search network, at a rate that changes over the search.
+
+Paper: Chen et al., "P-DARTS", ICCV 2019, https://arxiv.org/abs/1904.12760, section 3.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from lit_nas.architecture import Architecture
+from lit_nas.edges import Edge
+from lit_nas.relaxations.draw import seed_of
+from lit_nas.schedules import Schedule
+from lit_nas.spaces import CellSpace
+
+__all__ = ("DroppedSkip", "drop_skips", "restore_skips")
+
+SKIP = "skip_connect"
+
+
+class DroppedSkip(nn.Module):
+    """The identity, and while it is trained dropout of single elements: x * m / (1 - p), m from Bernoulli(1 - p).
+
+    The mask follows from the seed of the architecture, the step, what moves in it, the place in the network and the
+    process. So all passes of a step see one mask, under recomputation and on every engine, and a run that continues
+    sees those that it would have seen; the parts of an accumulated batch share it.
+
+    Args:
+        rate: p over the search, in [0, 1).
+        architecture: Knows seed and time.
+        place: Number of the skip connection in its network.
+    """
+
+    def __init__(self, rate: Schedule, architecture: Architecture, place: int) -> None:
+        super().__init__()
+        self.schedule, self.place = rate, place
+        # a part of the search, not of the network: its parameters must not be found below this module
+        self._owner = (architecture,)
+
+    @property
+    def rate(self) -> float:
+        """The present p."""
+        return float(self.schedule(self._owner[0].clock.moment()))
+
+    def mask(self, x: Tensor, keep: float) -> Tensor:
+        """Which elements stay, bool [B, C, H, W], with the layout of `x`.
+
+        Args:
+            x: [B, C, H, W].
+            keep: Chance of each.
+        """
+        (architecture,) = self._owner
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        rank = torch.distributed.get_rank() if distributed else 0
+        step = int(architecture.clock.moment().step)
+        seed = seed_of("skip dropout", architecture.host_seed, step, *architecture.drawn_for, self.place, rank)
+        # drawn in one layout and then laid out, so that it does not depend on the engine
+        drawn = torch.empty(x.shape, dtype=torch.bool, device=x.device)
+        drawn.bernoulli_(keep, generator=torch.Generator(x.device).manual_seed(seed))
+        channels_last = x.is_contiguous(memory_format=torch.channels_last)
+        return drawn.contiguous(memory_format=torch.channels_last) if channels_last else drawn
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, C, H, W].
+
+        Raises:
+            ValueError: if p is outside of [0, 1).
+        """
+        if not self.training or (rate := self.rate) == 0.0:
+            return x
+        if not 0.0 < rate < 1.0:
+            raise ValueError(f"The rate of dropout after skip connections must be in [0, 1), but is {rate:.4g}.")
+        return x * self.mask(x, 1.0 - rate) * (1.0 / (1.0 - rate))
+
+
+def drop_skips(network: nn.Module, architecture: Architecture, rate: Schedule | None) -> list[nn.Module]:
+    """Puts dropout after every skip connection of stride 1; one of stride 2 is a convolution and stays as it is.
+
+    Neither parameters nor names of a checkpoint change.
+
+    Args:
+        network: A search network.
+        architecture: That of the search.
+        rate: p over the search, in the place of any other; None takes the dropout out.
+
+    Returns:
+        What the skip connections were before, for `restore_skips`.
+
+    Raises:
+        ValueError: if a skip connection is not a module of its own.
+    """
+    places = list(_places(network))
+    before = [operations[SKIP] for operations in places]
+    for number, operations in enumerate(places):
+        operations[SKIP] = nn.Identity() if rate is None else DroppedSkip(rate, architecture, number)
+    return before
+
+
+def restore_skips(network: nn.Module, before: Sequence[nn.Module]) -> None:
+    """Puts the skip connections back.
+
+    Args:
+        network: The network.
+        before: What `drop_skips` has returned for it.
+    """
+    for operations, skip in zip(_places(network), before, strict=True):
+        operations[SKIP] = skip
+
+
+def _places(network: nn.Module) -> Iterator[nn.ModuleDict]:
+    """The candidates of each edge that has a skip connection of stride 1, in the order of the network."""
+    for name, cell in network.named_modules():
+        space = getattr(cell, "space", None)
+        if not isinstance(space, CellSpace):
+            continue
+        for index, edge in enumerate(cell.get_submodule("edges").children()):
+            if SKIP not in space.names(index) or space.stride(index) > 1:
+                continue
+            operations = _operations(edge)
+            if operations is None or type(operations[SKIP]) not in (nn.Identity, DroppedSkip):
+                raise ValueError(
+                    f"Dropout after skip connections needs them as modules of their own, but '{name}.edges.{index}' "
+                    f"({type(edge).__name__}) computes them in another way. Leave the dropout out, or choose other "
+                    "edges."
+                )
+            yield operations
+
+
+def _operations(edge: nn.Module) -> nn.ModuleDict | None:
+    fusible = edge.fusible if isinstance(edge, Edge) else None
+    found = getattr(edge, "operations", None) if fusible is None else fusible.operations
+    return found if isinstance(found, nn.ModuleDict) and SKIP in found else None
