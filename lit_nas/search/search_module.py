@@ -183,13 +183,13 @@ class SearchModule(RecordedModule, ABC):
         scale = self.gradients.scale()
         with self.architecture.drawing("both"):
             value = self.gradients.put("both", loss, batch, [*self.weights, *logits])
-        gradient = [torch.zeros_like(p) if p.grad is None else p.grad for p in logits]
-        for parameter in logits:  # nothing of this step may reach the next one, least of all an overflow
-            parameter.grad = None
-        value = self._log_loss("weights", value, batch)
-        unscaled = scale.unscale(self.gradients.mean_over_ranks(gradient))
-        optimizer.step()
-        self._apply_or_lower(unscaled, scale, value)
+            gradient = [torch.zeros_like(p) if p.grad is None else p.grad for p in logits]
+            for parameter in logits:  # nothing of this step may reach the next one, least of all an overflow
+                parameter.grad = None
+            value = self._log_loss("weights", value, batch)
+            unscaled = scale.unscale(self.gradients.mean_over_ranks(gradient))
+            optimizer.step()
+            self._apply_or_lower(unscaled, scale, value)
         return value
 
     def step_arch(self, loss: Loss, batch: Batch) -> Tensor | None:
@@ -207,8 +207,8 @@ class SearchModule(RecordedModule, ABC):
         scale, logits = self.gradients.scale(), list(self.architecture.parameters())
         with frozen(self.weights), frozen_statistics(self.norms), self.architecture.drawing("arch"):
             gradient, value = self.gradients.take("arch", loss, batch, logits, scale)
-        value = value / scale.value
-        self._apply_or_lower(scale.unscale(self.gradients.mean_over_ranks(gradient)), scale, value)
+            value = value / scale.value
+            self._apply_or_lower(scale.unscale(self.gradients.mean_over_ranks(gradient)), scale, value)
         return self._log_loss("arch", value, batch)
 
     def step_arch_unrolled(
@@ -239,13 +239,15 @@ class SearchModule(RecordedModule, ABC):
                 product,
                 reduce=self.gradients.mean_over_ranks,
             )
-        self.apply_arch_gradient(gradient, reduced=True, loss=value)
+            self.apply_arch_gradient(gradient, reduced=True, loss=value)
         return self._log_loss("arch", value, validation)
 
     def apply_arch_gradient(
         self, gradient: Iterable[Tensor], reduced: bool = False, loss: Tensor | None = None
     ) -> None:
         """Steps the architecture along a gradient that the method computed itself, and along that of the regularisers.
+
+        Within `architecture.drawing` the relaxation may say what of it moves (`Relaxation.expected` and `settle`).
 
         Args:
             gradient: One tensor a parameter of the architecture, in its order.
@@ -261,7 +263,8 @@ class SearchModule(RecordedModule, ABC):
         optimizer = self._optimizers[1].optimizer
         for parameter, value in zip(self.architecture.parameters(), gradient, strict=True):
             parameter.grad = value
-        optimizer.step()
+        with self.architecture.settling():
+            optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
     @property
