@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.methods import PDARTS as PDARTS
     from lit_nas.methods import SNAS as SNAS
     from lit_nas.methods import EntmaxDARTS as EntmaxDARTS
+    from lit_nas.methods import ProxylessNAS as ProxylessNAS
     from lit_nas.networks import register_space as register_space
     from lit_nas.operations import register_operation as register_operation
     from lit_nas.perturbation import AdversarialSmoothing as AdversarialSmoothing
@@ -54,6 +55,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.regularizers import MaxNorm as MaxNorm
     from lit_nas.regularizers import ResourceCost as ResourceCost
     from lit_nas.regularizers import ZeroOne as ZeroOne
+    from lit_nas.relaxations import BinaryGates as BinaryGates
     from lit_nas.relaxations import Entmax as Entmax
     from lit_nas.relaxations import GumbelSoftmax as GumbelSoftmax
     from lit_nas.relaxations import Sigmoid as Sigmoid
@@ -98,14 +100,14 @@ _ROOMS = {
     "engine": ("Fused", "Reference"),
     "genotype": ("Genotype", "load_genotype"),
     "jobs": ("Group", "Job", "SearchThenRetrain", "Stage", "StagedSearch"),
-    "methods": ("DARTS", "PDARTS", "SNAS", "EntmaxDARTS"),
+    "methods": ("DARTS", "PDARTS", "SNAS", "EntmaxDARTS", "ProxylessNAS"),
     "networks": ("register_space",),
     "operations": ("register_operation",),
     "perturbation": ("AdversarialSmoothing", "RandomSmoothing"),
     "pruning": ("Pruning",),
     "record.recorded_module": ("load_module", "read_checkpoint"),
     "regularizers": ("CostFactor", "Entropy", "ExpectedCost", "LogCost", "MaxNorm", "ResourceCost", "ZeroOne"),
-    "relaxations": ("Entmax", "GumbelSoftmax", "Sigmoid", "Softmax"),
+    "relaxations": ("Entmax", "GumbelSoftmax", "Sigmoid", "Softmax", "BinaryGates"),
     "report.describe": ("describe",),
     "report.draw": ("draw_genotype",),
     "resume": ("RunLogger", "find_last"),

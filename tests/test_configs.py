@@ -21,7 +21,9 @@ SYNTHETIC = ["--data", "SyntheticDataModule", "--data.num_images", "80", "--data
 SYNTHETIC += ["--data.augmentation.cutout", "4"]  # that of CIFAR is larger than these images
 TRAINER = ["--trainer.accelerator", "cpu", "--trainer.max_epochs", "1", "--trainer.enable_progress_bar", "false"]
 SMALL_SEARCH = ["--model.space.init_channels", "2", "--model.space.num_cells", "3", "--model.space.nodes", "2"]
+SMALL_SEARCH += ["--model.optim.arch_from_epoch", "0"]  # what is warmed up for longer than these runs last
 SMALL_NAS_BENCH_201 = ["--model.space.init_channels", "2", "--model.space.cells_per_stage", "1"]
+SMALL_NAS_BENCH_201 += ["--model.optim.arch_from_epoch", "0"]
 SMALL_RETRAINING = ["--model.init_channels", "4", "--model.num_cells", "3"]
 SMALL_BATCH = ["--data.batch_size", "4", "--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1"]
 

@@ -234,7 +234,7 @@ class Architecture(nn.Module):
     ) -> CellMixture:
         logits, mask = self.logits[name], self.mask(name)
         weights = _weigh(relaxation, logits, mask, self.clock, own)
-        active = self.active(name) if own is None else own.active
+        active, probed = (self.active(name), ()) if own is None else (own.active, own.probed)
         beside = None if self.beside is None else logits.new_ones(len(logits)) * self.beside(self.clock)
         if edges is not None:
             factors = self._edges(name, edges, drawn)
@@ -242,7 +242,7 @@ class Architecture(nn.Module):
             if drawn is not None:
                 executed = self._inbound(name).executed(drawn.active)
                 active = tuple(columns if edge in executed else () for edge, columns in enumerate(active))
-        return CellMixture(weights, active, beside)
+        return CellMixture(weights, active, beside, probed)
 
     def _inbound(self, name: str) -> InboundEdges:
         return cast(InboundEdges, self.inbound[name])
@@ -253,11 +253,37 @@ class Architecture(nn.Module):
         return inbound.gather(_weigh(relaxation, logits, has_candidate, self.clock, drawn))
 
     def expected(self) -> dict[str, Tensor]:
-        """Mixing weights without noise by cell type, each [E, O] on the device, with gradients to the parameters."""
-        return {
-            name: self.relaxation.probabilities(logits, self.mask(name), self.clock)
-            for name, logits in self.logits.items()
-        }
+        """Mixing weights without noise by cell type, each [E, O] on the device, with gradients to the parameters.
+
+        Within `drawing` they are what the relaxation expects of the step, see `Relaxation.expected`.
+        """
+        relaxation, found = self.relaxation, {}
+        for name, logits in self.logits.items():
+            mask, draw = self.mask(name), self._drawn(name)
+            found[name] = (
+                relaxation.probabilities(logits, mask, self.clock)
+                if draw is None
+                else relaxation.expected(logits, mask, self.clock, draw)
+            )
+        return found
+
+    @contextmanager
+    def settling(self) -> Iterator[None]:
+        """Gives the relaxation the last word on a step of the parameters that is taken within `drawing`."""
+        drawn = {name: draw for name in self.logits if (draw := self._drawn(name)) is not None}
+        before = {name: self.logits[name].detach().clone() for name in drawn}
+        yield
+        with torch.no_grad():
+            for name, draw in drawn.items():
+                logits = self.logits[name]
+                if (settled := self.relaxation.settle(before[name], logits, draw)) is not logits:
+                    logits.copy_(settled)
+
+    def _drawn(self, name: str) -> Draw | None:
+        """What the present step has drawn for all cells of a type; None where it has not, or each has its own."""
+        if self._draws is None or self.relaxation.per_cell:
+            return None
+        return self._draws.find("operations", self.relaxation, name, 0)
 
     def expected_edges(self) -> dict[str, Tensor]:
         """Weights of edges without noise by cell type, each [E], with gradients; empty where edges have none."""

@@ -21,6 +21,8 @@ class CellMixture:
     left out contributes nothing, whatever its weight, and an edge without a pair contributes nothing at all."""
     beside: Tensor | None = None
     """[E]: factor of what an edge computes beside its candidates (an auxiliary path, for example); None is 1."""
+    probed: Active = ()
+    """Candidates that are computed for the gradient by their weights alone, see `Draw.probed`; their weights are 0."""
 
 
 Mixture = Sequence[CellMixture]

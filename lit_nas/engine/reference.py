@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lit_nas.architecture import CellMixture
 from lit_nas.engine.engine import Engine, MixedCell, edges_of, empty_node
+from lit_nas.engine.probe import probe
 
 __all__ = ("Reference",)
 
@@ -27,5 +28,5 @@ class Reference(Engine):
                     beside = None if mixture.beside is None else mixture.beside[index]
                     for term in edges[index].terms(states[source], weights, beside):
                         node = term if node is None else node + term
-            states.append(empty_node(cell, states) if node is None else node)
+            states.append(empty_node(cell, states) if node is None else probe(cell, mixture, target, node, states))
         return states[inputs:]

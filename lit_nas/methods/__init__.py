@@ -3,6 +3,7 @@
 from lit_nas.methods.darts import DARTS
 from lit_nas.methods.entmax_darts import EntmaxDARTS
 from lit_nas.methods.p_darts import PDARTS
+from lit_nas.methods.proxylessnas import ProxylessNAS
 from lit_nas.methods.snas import SNAS
 
 __all__ = (
@@ -10,4 +11,5 @@ __all__ = (
     "PDARTS",
     "SNAS",
     "EntmaxDARTS",
+    "ProxylessNAS",
 )

@@ -8,21 +8,28 @@ from lit_nas.optim.paper_defaults import (
     DartsSGD,
     EpochDecayLR,
     OptimizerCallable,
+    ProxylessAdam,
+    ProxylessSGD,
     SchedulerCallable,
     SearchCosineLR,
     fit_to_run,
     is_spanning,
     make_part,
 )
+from lit_nas.optim.reinforce import Baseline, Reinforce, score_gradient
 from lit_nas.optim.unrolled import accumulate, check_unrollable, unrolled_gradient, virtual_step
 
 __all__ = (
+    "Baseline",
     "CosineLR",
     "DartsAdam",
     "DartsImageNetSGD",
     "DartsSGD",
     "EpochDecayLR",
     "OptimizerCallable",
+    "ProxylessAdam",
+    "ProxylessSGD",
+    "Reinforce",
     "SchedulerCallable",
     "SearchCosineLR",
     "accumulate",
@@ -33,6 +40,7 @@ __all__ = (
     "is_spanning",
     "make_part",
     "running_statistics",
+    "score_gradient",
     "unrolled_gradient",
     "virtual_step",
 )

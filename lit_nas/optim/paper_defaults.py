@@ -19,6 +19,8 @@ __all__ = (
     "DartsSGD",
     "EpochDecayLR",
     "OptimizerCallable",
+    "ProxylessAdam",
+    "ProxylessSGD",
     "SchedulerCallable",
     "SearchCosineLR",
     "fit_to_run",
@@ -77,6 +79,32 @@ class DartsAdam(Adam):
         betas: tuple[float, float] = (0.5, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-3,
+    ) -> None:
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+
+class ProxylessSGD(SGD):
+    """Weights in a search of ProxylessNAS (authors' code): lr 0.025, Nesterov momentum 0.9, weight decay 4e-5."""
+
+    def __init__(
+        self, params: Any, lr: float = 0.025, momentum: float = 0.9, weight_decay: float = 4e-5, nesterov: bool = True
+    ) -> None:
+        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
+
+
+class ProxylessAdam(Adam):
+    """Architecture of ProxylessNAS (authors' code): lr 1e-3, betas (0, 0.999), no weight decay.
+
+    Without momentum a candidate that is not drawn stays where it is.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.0, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
     ) -> None:
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 

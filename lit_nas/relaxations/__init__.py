@@ -1,5 +1,6 @@
 """Relaxations: small values that turn architecture parameters into mixing weights."""
 
+from lit_nas.relaxations.binary_gates import BinaryGates
 from lit_nas.relaxations.draw import Active, Draw, Level, Occasion
 from lit_nas.relaxations.entmax import Entmax
 from lit_nas.relaxations.gumbel_softmax import GumbelSoftmax
@@ -10,6 +11,7 @@ from lit_nas.relaxations.softmax import Softmax
 __all__ = (
     "Active",
     "Best",
+    "BinaryGates",
     "Draw",
     "Entmax",
     "GumbelSoftmax",

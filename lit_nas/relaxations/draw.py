@@ -38,6 +38,10 @@ class Draw:
     numbers: Tensor = field(default_factory=lambda: torch.empty(0))
     """[..., E, O]: what the relaxation makes weights of, such as noise; on the device by the time it does. Empty where
     it needs nothing."""
+    probed: Active = ()
+    """Candidates that take no part, but by whose weights the loss has a gradient: for each edge their columns, next to
+    at least one that is executed. They are computed in the backward pass, one after the other; nothing of them is kept,
+    and their own weights have no gradient. No rows mean that there are none."""
 
 
 def active_columns(mask: Tensor) -> Active:

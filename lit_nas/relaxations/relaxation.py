@@ -29,8 +29,9 @@ class Relaxation(ABC):
     - Gumbel-softmax with hard samples (GDAS): `draw` also keeps the one-hot argmax and executes it alone; `weights` has
       its value, and the gradient of the soft sample.
     - Binary gates (ProxylessNAS): `draw` looks at `occasion.level`. One path is drawn where the weights move, two where
-      the architecture does; the gate g is 1 for one of the two, and `weights` is g + q - q.detach(), with q the softmax
-      over both: then the gradient at the weight of each path is what the paper calls that of its gate.
+      the architecture does; the gate g is 1 for one of the two, the other one is `probed`, and `weights` is
+      g + q - q.detach(), with q the softmax over both: then the gradient at the weight of each path is what the paper
+      calls that of its gate. `expected` is q, and `settle` keeps what both have together. See `BinaryGates`.
     - Several samples a step (PARSEC): `with architecture.drawing(level, sample=k)` draws for each k; `draw` executes
       the child, `weights` are its ones, and the method computes its gradient from `probabilities` and the children.
     - Operation dropout (DropNAS): `draw` keeps a random part of each group of `occasion.names`, and `weights` is the
@@ -111,6 +112,30 @@ class Relaxation(ABC):
             ValueError: if it cannot be said.
         """
         raise ValueError(f"{type(self).__name__} cannot say how probable what it draws is.")
+
+    def expected(self, logits: Tensor, mask: Tensor, clock: Time, draw: Draw) -> Tensor:
+        """What regularisers take for the probabilities in a step of the architecture, with gradients to the logits.
+
+        Args:
+            logits: [E, O].
+            mask: bool [E, O], True where a candidate is active.
+            clock: Where the search is.
+            draw: That of the step, its numbers on the device of the logits.
+
+        Returns:
+            [E, O]; a method whose steps move drawn candidates alone gives the others 0.
+        """
+        return self.probabilities(logits, mask, clock)
+
+    def settle(self, before: Tensor, after: Tensor, draw: Draw) -> Tensor:
+        """What the parameters become after a step of theirs, without gradients; as they are, unless a method says more.
+
+        Args:
+            before: They before the step, [E, O].
+            after: They behind it, [E, O].
+            draw: That of the step, its numbers on the device of the parameters.
+        """
+        return after
 
     def initial(self, mask: Tensor) -> Tensor:
         """Start values of the parameters, [E, O]: normal with standard deviation 1e-3, as in DARTS.

@@ -96,14 +96,19 @@ class Regularisation:
             architecture.expected(),
             masks,
             architecture.clock,
-            self._table,
+            self.table,
             architecture.expected_edges(),
             architecture.rivals(),
             architecture,
             architecture.log_densities,
         )
 
-    def _table(self, measure: Measure) -> CostTable:
+    def table(self, measure: Measure) -> CostTable:
+        """What the candidates of the search cost, on its device; looked up once.
+
+        Args:
+            measure: What is counted.
+        """
         module = self._module
         if measure not in self._tables:
             table = candidate_costs(module.network, module.architecture.space, module.spec, measure)

@@ -249,6 +249,8 @@ class SearchModule(RecordedModule, ABC):
     ) -> None:
         """Steps the architecture along a gradient that the method computed itself, and along that of the regularisers.
 
+        Within `architecture.drawing` the relaxation may say what of it moves (`Relaxation.expected` and `settle`).
+
         Args:
             gradient: One tensor a parameter of the architecture, in its order.
             reduced: Whether it is the mean over processes already.
@@ -265,7 +267,8 @@ class SearchModule(RecordedModule, ABC):
             parameter.grad = value
         if self.optim.arch_clip:
             nn.utils.clip_grad_norm_(self.architecture.parameters(), self.optim.arch_clip)
-        optimizer.step()
+        with self.architecture.settling():
+            optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
     @property

@@ -154,7 +154,8 @@ def test_every_architecture_parameter_gets_a_finite_gradient(name):
     for step in range(20 if module.architecture.skips else 1):  # until each edge has drawn what has a gradient
         module.architecture.clock.step.fill_(step)
         module.architecture.forget()
-        module.loss(pair(0)).backward()
+        with module.architecture.drawing("both" if module.optim.level == "single" else "arch"):
+            module.loss(pair(0)).backward()
     for key, parameter in module.architecture.named_parameters():
         assert parameter.grad is not None, key
         assert parameter.grad.isfinite().all(), key

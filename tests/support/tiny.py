@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lit_nas.methods import DARTS, PDARTS, SNAS, EntmaxDARTS
+from lit_nas.methods import DARTS, PDARTS, SNAS, EntmaxDARTS, ProxylessNAS
+from lit_nas.optim import ProxylessAdam, ProxylessSGD, Reinforce
 from lit_nas.perturbation import AdversarialSmoothing, RandomSmoothing
 from lit_nas.pruning import Pruning
 from lit_nas.regularizers import (
@@ -46,6 +47,8 @@ STAGED = DartsSpace(
 # with running statistics, which the test of two processes needs: statistics of half a batch are other ones
 NAS_BENCH_201 = NasBench201Space(init_channels=2, cells_per_stage=1, track_running_stats=True)
 
+PROXYLESS = SearchOptim(weights=ProxylessSGD, arch=ProxylessAdam, clip=0.0)
+
 METHODS: dict[str, Callable[[], SearchModule]] = {
     "DARTS-first-order": lambda: DARTS(INPUTS, SPACE),
     "DARTS-second-order": lambda: DARTS(INPUTS, SPACE, order=2),
@@ -61,6 +64,12 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     "DARTS-nas-bench-201": lambda: DARTS(INPUTS, NAS_BENCH_201),
     "EntmaxDARTS-nas-bench-201": lambda: EntmaxDARTS(INPUTS, NAS_BENCH_201, Entmax(5.0), Pruning(every="step")),
     "SNAS-nas-bench-201": lambda: SNAS(INPUTS, NAS_BENCH_201),
+    "ProxylessNAS": lambda: ProxylessNAS(INPUTS, SPACE, arch_every=1),
+    "ProxylessNAS-all-paths": lambda: ProxylessNAS(INPUTS, SPACE, paths="all", arch_every=2),
+    "ProxylessNAS-single-level": lambda: ProxylessNAS(
+        INPUTS, SPACE, arch_every=1, optim=replace(PROXYLESS, level="single")
+    ),
+    "ProxylessNAS-nas-bench-201": lambda: ProxylessNAS(INPUTS, NAS_BENCH_201, arch_every=1),
 }
 STAND_INS: dict[str, Callable[[], SearchModule]] = {
     "hard-gumbel": lambda: HardGumbel(INPUTS, SPACE),
@@ -75,6 +84,7 @@ REPRESENTATIVES = (
     "EntmaxDARTS",
     "SNAS",
     "PDARTS",
+    "ProxylessNAS",
     "hard-gumbel",
 )
 """One search of each method, order, space and kind of draw. Tests that take long run with these by default and with all
@@ -99,6 +109,12 @@ PARTS: tuple[Regularizer, ...] = (
 SMOOTHED = SearchOptim(regularizers=PARTS, perturbation=AdversarialSmoothing(Linear(0.03, 0.3), steps=2))
 
 VARIANTS: dict[str, Callable[[], SearchModule]] = {
+    "ProxylessNAS-reinforce": lambda: ProxylessNAS(
+        INPUTS, SPACE, "reinforce", arch_every=1, reinforce=Reinforce(3, 0.5, "parameters", 500.0)
+    ),
+    "ProxylessNAS-with-cost": lambda: ProxylessNAS(
+        INPUTS, SPACE, arch_every=1, optim=replace(PROXYLESS, regularizers=(CostFactor(), ExpectedCost()), accumulate=2)
+    ),
     "smoothed": lambda: DARTS(INPUTS, SPACE, optim=SMOOTHED),
     "smoothed-at-random": lambda: DARTS(INPUTS, SPACE, optim=replace(SMOOTHED, perturbation=RandomSmoothing())),
     "regularised-second-order": lambda: DARTS(INPUTS, SPACE, 2, optim=SearchOptim(regularizers=PARTS)),

@@ -18,6 +18,7 @@ from lit_nas.engine.fused.plan import Front, Group, Plan
 from lit_nas.engine.fused.planning import find_plan
 from lit_nas.engine.fused.source import Source
 from lit_nas.engine.fused.statistics import BatchStatistics, make_room, update_running
+from lit_nas.engine.probe import probe
 
 __all__ = ("Fused",)
 
@@ -60,7 +61,7 @@ class Fused(Engine):
         plan = find_plan(cell, mixture.active, *self._batched(cell, states[0]))
         layout = torch.channels_last if self._channels_last else torch.contiguous_format
         states = [state.contiguous(memory_format=layout) for state in states]
-        nodes, statistics = Nodes(), []
+        nodes, statistics = Nodes(lambda target, node: probe(cell, mixture, target, node, states)), []
         shared = _Shared(plan, _weights(plan), self._channels_last, self.compile)
         inputs = iter(self._inputs(plan, mixture.weights, states[0]))
         for moment in plan.moments:

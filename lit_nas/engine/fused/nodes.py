@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from lit_nas.engine.fused.candidates import add, unchanged_buffers
@@ -15,9 +17,13 @@ class Nodes:
 
     Edges with an equal `join` are joined once per node instead of once per edge: a join is linear in both arguments, so
     it may trade places with the sum over edges.
+
+    Args:
+        finish: (number of a node, sum of its terms) -> what the node is.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, finish: Callable[[int, Tensor], Tensor]) -> None:
+        self._finish = finish
         self._mixed: dict[tuple[int, Join | None], Tensor] = {}
         self._beside: dict[tuple[int, Join], Tensor] = {}
         self._own: dict[int, Tensor] = {}
@@ -39,7 +45,8 @@ class Nodes:
     def value(self, target: int) -> Tensor | None:
         """The sum of all terms of a node, which is complete, or None if there is none."""
         if target not in self._known:
-            self._known[target] = self._sum(target)
+            total = self._sum(target)
+            self._known[target] = None if total is None else self._finish(target, total)
         return self._known[target]
 
     def _sum(self, target: int) -> Tensor | None:

@@ -1,0 +1,149 @@
+"""ProxylessNAS: one path of the search network at a time, by binary gates or by REINFORCE.
+
+Paper: Cai, Zhu, Han, ICLR 2019, https://arxiv.org/abs/1812.00332. Read with the authors' code
+(mit-han-lab/proxylessnas, 80c1c37, `search/nas_manager.py`), whose order of steps this is. Latency joins as a
+regulariser (`ExpectedCost`, `CostFactor`), or as a part of the reward.
+Differs from the code: validation normalises by running statistics, not by those of the batch; an edge that draws no
+connection moves like the others (see `BinaryGates`); the learning rate changes after each epoch, not after each step;
+with `reinforce` the architecture moves every n-th step, too, where the code spreads 300 steps over an epoch (n = 16
+with batches of 256 on ImageNet). In the cells of DARTS and NAS-Bench-201, which the paper does not search, cells of a
+type share their gates, and derivation is that of the space.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lit_nas.architecture import Architecture
+from lit_nas.batches import by_role
+from lit_nas.derivation import Deriver, default_deriver
+from lit_nas.engine import Engine, Fused
+from lit_nas.image_batches import ImageBatch
+from lit_nas.networks import build_search_network
+from lit_nas.optim import Baseline, ProxylessAdam, ProxylessSGD, Reinforce, frozen_statistics, score_gradient
+from lit_nas.relaxations import BinaryGates
+from lit_nas.search import ImageSearchModule, SearchBatch, SearchOptim
+from lit_nas.spaces import DartsSpace, SearchSpace
+from lit_nas.specs import ImageSpec
+
+__all__ = ("ProxylessNAS",)
+
+
+class ProxylessNAS(ImageSearchModule):
+    """The weights of one drawn path descend; now and then the gates of a few paths tell where the architecture goes.
+
+    Args:
+        spec: Images and labels; flows in from the data on the command line.
+        space: What is searched.
+        gradient: Where the architecture's gradient comes from: the binary gates, or the rewards of drawn networks.
+        paths: Whose gates an architecture step knows: those of two drawn candidates (the paper), or of all of them (the
+            default of the authors' code), computed one after the other. For `gates` alone.
+        arch_every: The architecture moves after every n-th step of an epoch, or after the last one of a shorter epoch.
+        reinforce: How drawn networks are rewarded. For `reinforce` alone.
+        optim: Both optimisers; the paper does not clip. Before epoch `arch_from_epoch` the weights warm up.
+        deriver: How the architecture is made discrete; None is the rule of the space (`default_deriver`).
+        engine: What computes the cells.
+    """
+
+    paper_batch_size = 64
+
+    def __init__(
+        self,
+        spec: ImageSpec = ImageSpec(),
+        space: SearchSpace = DartsSpace(),
+        gradient: Literal["gates", "reinforce"] = "gates",
+        paths: Literal["two", "all"] = "two",
+        arch_every: int = 5,
+        reinforce: Reinforce = Reinforce(),
+        optim: SearchOptim = SearchOptim(weights=ProxylessSGD, arch=ProxylessAdam, clip=0.0),
+        deriver: Deriver | None = None,
+        engine: Engine = Fused(),
+    ) -> None:
+        super().__init__()
+        self._check_choice(gradient, paths, arch_every, reinforce, optim)
+        self.spec, self.optim, self.arch_every, self.reinforce = spec, optim, arch_every, reinforce
+        self.network = build_search_network(space, spec, engine)
+        gates = BinaryGates(paths if gradient == "gates" else "one")
+        self.architecture = Architecture(space, gates, evaluation="best")
+        self.baseline = Baseline(reinforce.decay) if gradient == "reinforce" else None
+        self.deriver = default_deriver(space) if deriver is None else deriver
+
+    def training_step(self, batch: SearchBatch, batch_idx: int) -> None:
+        """Weights first; after every n-th of these steps the architecture, with new gates."""
+        parts, level = by_role(batch), self.optim.level
+        due = (batch_idx + 1) % min(self.arch_every, self.trainer.num_training_batches) == 0
+        if due and level == "single":
+            self.step_both(self.loss, parts["weights"])
+            return
+        self.step_weights(self.loss, parts["weights"])
+        if due and self.arch_moves:
+            data = parts["arch" if level == "bilevel" else "weights"]
+            if self.baseline is None:
+                self.step_arch(self.loss, data)
+            else:
+                self.step_by_rewards(data, self.baseline)
+
+    @torch.no_grad()
+    def step_by_rewards(self, batch: ImageBatch, baseline: Baseline) -> None:
+        """One step of the architecture along the mean of (reward - baseline) * gradient of log p(network).
+
+        Args:
+            batch: All networks are scored on it, by the statistics of the batch.
+            baseline: What rewards are compared with; moves.
+        """
+        rewards, children = [], []
+        for sample in range(self.reinforce.samples):
+            with frozen_statistics(self.norms), self.architecture.drawing("arch", sample):
+                child = {
+                    position.cell: cell.weights
+                    for position, cell in zip(self.architecture.space.layout, self.architecture(), strict=True)
+                }
+                rewards.append(self.reinforce.reward(self._accuracy(batch), self._cost(child)))
+                children.append(child)
+        (values,) = self.gradients.mean_over_ranks([torch.stack(rewards)])
+        gradient = score_gradient(baseline(values), children, self.architecture.expected())
+        self.apply_arch_gradient(gradient, reduced=True)
+        self._log_loss("arch", -values.mean(), batch)
+
+    def on_fit_start(self) -> None:
+        """Looks costs up before a step needs them."""
+        super().on_fit_start()
+        if self.reinforce.measure is not None:
+            self.regularisation.table(self.reinforce.measure)
+
+    def _accuracy(self, batch: ImageBatch) -> Tensor:
+        parts = self.gradients.parts(batch)
+        right = [share * (self(images).argmax(-1) == labels).float().mean() for (images, labels), share in parts]
+        return torch.stack(right).sum()
+
+    def _cost(self, child: dict[str, Tensor]) -> Tensor | None:
+        if self.reinforce.measure is None:
+            return None
+        table = self.regularisation.table(self.reinforce.measure)
+        return table.fixed + torch.stack([(cost * child[name]).sum() for name, cost in table.by_type.items()]).sum()
+
+    @staticmethod
+    def _check_choice(gradient: str, paths: str, arch_every: int, reinforce: Reinforce, optim: SearchOptim) -> None:
+        if gradient not in ("gates", "reinforce"):
+            raise ValueError(f"model.gradient must be gates or reinforce, not {gradient!r}.")
+        if paths not in ("two", "all"):
+            raise ValueError(f"model.paths must be two or all, not {paths!r}.")
+        if arch_every < 1:
+            raise ValueError(f"model.arch_every must be at least 1, not {arch_every}.")
+        if gradient == "gates" and reinforce != Reinforce():
+            raise ValueError("model.reinforce rewards networks, but model.gradient is gates: set it to reinforce.")
+        if gradient == "gates":
+            return
+        if paths != "two":
+            raise ValueError(f"model.paths is {paths}, but reinforce draws one path: leave model.paths out.")
+        if optim.level == "single":
+            raise ValueError(
+                "Rewards have no gradient that both levels could share: set model.optim.level to bilevel or "
+                "alternating."
+            )
+        if factors := [type(part).__name__ for part in optim.regularizers if part.takes_loss]:
+            raise ValueError(
+                f"{factors[0]} multiplies a loss, but model.gradient reinforce has none: choose ExpectedCost, or "
+                "model.reinforce.measure."
+            )

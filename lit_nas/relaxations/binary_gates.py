@@ -1,0 +1,95 @@
+"""Binary gates: one path is computed, and what its gate would change moves the architecture.
+
+Paper: Cai, Zhu, Han, ICLR 2019, https://arxiv.org/abs/1812.00332 (ProxylessNAS, section 3.2). Read with the authors'
+code (mit-han-lab/proxylessnas, 80c1c37, `search/modules/mix_op.py`).
+Differs from it: where a candidate without a path (`none`) is drawn, the edge moves like any other, while the code
+leaves it out of this step, and of the expected cost of this step with it.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lit_nas.clock import Moment, Time
+from lit_nas.relaxations.draw import Draw, Occasion, active_columns
+from lit_nas.relaxations.relaxation import Relaxation, one_of_each
+from lit_nas.relaxations.softmax import softmax_of_active
+
+__all__ = ("BinaryGates",)
+
+
+@dataclass(frozen=True)
+class BinaryGates(Relaxation):
+    """A gate on each edge lets one candidate pass, candidate o with probability p_o = softmax(logits)_o.
+
+    The gradient by the logits takes that by the gates for that by the probabilities: with G_o the gradient of the loss
+    by the gate of candidate o, that by logit i is q_i * (G_i - sum of q_o * G_o), with q the probabilities of the
+    candidates whose gates are known. One path is held in memory for it, however many candidates there are: the others
+    are probed.
+
+    Cells of a type share their gates, as they share their logits.
+
+    Raises:
+        ValueError: if the paths are unknown.
+    """
+
+    paths: Literal["two", "all", "one"] = "two"
+    """Which gates a step of the architecture knows. `two` draws two candidates without replacement, and one of these as
+    the path; these two move against each other, and no other probability does (the paper's way). `all` knows those of
+    all candidates, which are computed one after the other (the default of the authors' code, `full_v2`). `one` knows
+    the path alone and has no gradient: for methods that learn from what a path is worth."""
+
+    def __post_init__(self) -> None:
+        if self.paths not in ("two", "all", "one"):
+            raise ValueError(f"BinaryGates.paths must be two, all or one, not {self.paths!r}.")
+
+    @property
+    def samples(self) -> bool:
+        """Always."""
+        return True
+
+    def probabilities(self, logits: Tensor, mask: Tensor, clock: Time) -> Tensor:
+        """How probable each candidate is to be the path; [E, O] -> [E, O]."""
+        return softmax_of_active(logits, mask)
+
+    def draw(self, logits: Tensor, mask: Tensor, clock: Moment, occasion: Occasion) -> Draw:
+        """The path of each edge, and the candidates whose gates are known: numbers [2, E, O] of zeros and ones.
+
+        Where the weights move, only the gate of the path is known.
+        """
+        paths = "one" if occasion.level == "weights" else self.paths
+        # the largest entries of logits with Gumbel noise are a draw without replacement
+        order = logits + _gumbel(logits, occasion.generator)
+        gates = first = one_of_each(order, mask).numbers.bool()
+        if paths == "two":
+            known = first | one_of_each(order, mask & ~first).numbers.bool()
+            gates = one_of_each(logits + _gumbel(logits, occasion.generator), known).numbers.bool()
+        else:
+            known = mask if paths == "all" else first
+        numbers = torch.stack([gates, known]).to(logits.dtype)
+        return Draw(active_columns(gates), numbers, active_columns(known & ~gates))
+
+    def weights(self, logits: Tensor, mask: Tensor, clock: Time, draw: Draw) -> Tensor:
+        """The gates, with the gradient of q; [E, O] -> [E, O]."""
+        gates, known = draw.numbers
+        q = softmax_of_active(logits, known.bool())
+        return gates + (q - q.detach())
+
+    def expected(self, logits: Tensor, mask: Tensor, clock: Time, draw: Draw) -> Tensor:
+        """The probabilities; with two paths those of both alone, which sum to 1; [E, O] -> [E, O]."""
+        return softmax_of_active(logits, draw.numbers[1].bool() if self.paths == "two" else mask)
+
+    def settle(self, before: Tensor, after: Tensor, draw: Draw) -> Tensor:
+        """With two paths, moves both so that they are as probable together as before; [E, O] -> [E, O]."""
+        if self.paths != "two":
+            return after
+        known = draw.numbers[1].bool()
+        exclusive = ~known & known.any(-1, keepdim=True)  # a row without candidates stays finite
+        old, new = (x.masked_fill(exclusive, float("-inf")).logsumexp(-1, keepdim=True) for x in (before, after))
+        return after - (new - old) * known
+
+
+def _gumbel(like: Tensor, generator: torch.Generator) -> Tensor:
+    return -torch.empty_like(like).exponential_(generator=generator).log()
