@@ -33,9 +33,11 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.jobs import SearchThenRetrain as SearchThenRetrain
     from lit_nas.jobs import Stage as Stage
     from lit_nas.methods import DARTS as DARTS
+    from lit_nas.methods import DropNAS as DropNAS
     from lit_nas.methods import EntmaxDARTS as EntmaxDARTS
     from lit_nas.networks import register_space as register_space
     from lit_nas.operations import register_operation as register_operation
+    from lit_nas.optim import PartialDecay as PartialDecay
     from lit_nas.perturbation import AdversarialSmoothing as AdversarialSmoothing
     from lit_nas.perturbation import RandomSmoothing as RandomSmoothing
     from lit_nas.pruning import Pruning as Pruning
@@ -48,6 +50,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.regularizers import MaxNorm as MaxNorm
     from lit_nas.regularizers import ZeroOne as ZeroOne
     from lit_nas.relaxations import Entmax as Entmax
+    from lit_nas.relaxations import GroupedDropout as GroupedDropout
     from lit_nas.relaxations import GumbelSoftmax as GumbelSoftmax
     from lit_nas.relaxations import Sigmoid as Sigmoid
     from lit_nas.relaxations import Softmax as Softmax
@@ -90,14 +93,15 @@ _ROOMS = {
     "engine": ("Fused", "Reference"),
     "genotype": ("Genotype", "load_genotype"),
     "jobs": ("Group", "Job", "SearchThenRetrain", "Stage"),
-    "methods": ("DARTS", "EntmaxDARTS"),
+    "methods": ("DARTS", "DropNAS", "EntmaxDARTS"),
     "networks": ("register_space",),
     "operations": ("register_operation",),
+    "optim": ("PartialDecay",),
     "perturbation": ("AdversarialSmoothing", "RandomSmoothing"),
     "pruning": ("Pruning",),
     "record.recorded_module": ("load_module", "read_checkpoint"),
     "regularizers": ("CostFactor", "Entropy", "ExpectedCost", "LogCost", "MaxNorm", "ZeroOne"),
-    "relaxations": ("Entmax", "GumbelSoftmax", "Sigmoid", "Softmax"),
+    "relaxations": ("Entmax", "GroupedDropout", "GumbelSoftmax", "Sigmoid", "Softmax"),
     "report.describe": ("describe",),
     "report.draw": ("draw_genotype",),
     "resume": ("RunLogger", "find_last"),

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from lit_nas.derivation.deriver import EmptyCellError
 from lit_nas.genotype import CellGenotype, Edge
+from lit_nas.operations import original
 from lit_nas.spaces import CellSpace
 
 __all__ = ("reachable_cell",)
@@ -33,7 +34,7 @@ def reachable_cell(
             if target == node and edge in chosen and source in reached
         ]  # fmt: skip
         inbound.sort(key=lambda edge: -rows[edge][chosen[edge]])  # stable, and rows are sorted by predecessor
-        edges += (Edge(cell.operations[chosen[edge]], *cell.edges[edge]) for edge in inbound[:limit])
+        edges += (Edge(original(cell.operations[chosen[edge]]), *cell.edges[edge]) for edge in inbound[:limit])
         if inbound:
             reached.add(node)
     concat = tuple(node for node in cell.concat if node in reached)

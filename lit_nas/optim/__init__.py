@@ -6,6 +6,9 @@ from lit_nas.optim.paper_defaults import (
     DartsAdam,
     DartsImageNetSGD,
     DartsSGD,
+    DropNASAdam,
+    DropNASCosineLR,
+    DropNASSGD,
     EpochDecayLR,
     OptimizerCallable,
     SchedulerCallable,
@@ -14,6 +17,7 @@ from lit_nas.optim.paper_defaults import (
     is_spanning,
     make_part,
 )
+from lit_nas.optim.partial_decay import PartialDecay
 from lit_nas.optim.unrolled import accumulate, check_unrollable, unrolled_gradient, virtual_step
 
 __all__ = (
@@ -21,8 +25,12 @@ __all__ = (
     "DartsAdam",
     "DartsImageNetSGD",
     "DartsSGD",
+    "DropNASAdam",
+    "DropNASCosineLR",
+    "DropNASSGD",
     "EpochDecayLR",
     "OptimizerCallable",
+    "PartialDecay",
     "SchedulerCallable",
     "SearchCosineLR",
     "accumulate",

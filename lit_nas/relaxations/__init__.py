@@ -2,6 +2,7 @@
 
 from lit_nas.relaxations.draw import Active, Draw, Level, Occasion
 from lit_nas.relaxations.entmax import Entmax
+from lit_nas.relaxations.grouped_dropout import GroupedDropout
 from lit_nas.relaxations.gumbel_softmax import GumbelSoftmax
 from lit_nas.relaxations.relaxation import Best, Mean, Relaxation
 from lit_nas.relaxations.sigmoid import Sigmoid
@@ -12,6 +13,7 @@ __all__ = (
     "Best",
     "Draw",
     "Entmax",
+    "GroupedDropout",
     "GumbelSoftmax",
     "Level",
     "Mean",

@@ -34,7 +34,7 @@ class Relaxation(ABC):
     - Several samples a step (PARSEC): `with architecture.drawing(level, sample=k)` draws for each k; `draw` executes
       the child, `weights` are its ones, and the method computes its gradient from `probabilities` and the children.
     - Operation dropout (DropNAS): `draw` keeps a random part of each group of `occasion.names`, and `weights` is the
-      softmax over those.
+      softmax over those; `settled` lets the others keep their probabilities. See `GroupedDropout`.
     - Parameters on a simplex (GAEA): `initial` is uniform over the mask, `probabilities` are the parameters themselves,
       and the optimiser keeps them on the simplex. With `draw` of their logarithms they are sampled, too.
     """
@@ -52,6 +52,11 @@ class Relaxation(ABC):
     @property
     def per_cell(self) -> bool:
         """Whether each cell has a draw of its own; otherwise cells of a type share one."""
+        return False
+
+    @property
+    def settles(self) -> bool:
+        """Whether parameters are `settled` after a step of their optimiser."""
         return False
 
     competes = True
@@ -94,6 +99,21 @@ class Relaxation(ABC):
             [E, O]; entries of candidates that are not executed do not matter.
         """
         return self.probabilities(logits, mask, clock)
+
+    def settled(self, before: Tensor, after: Tensor, mask: Tensor, draw: Draw) -> Tensor:
+        """What parameters become after a step of their optimiser; must not wait for the device.
+
+        Args:
+            before: Parameters before the step, [E, O].
+            after: Parameters as the optimiser leaves them, [E, O].
+            mask: bool [E, O], True where a candidate is active.
+            draw: What was drawn for the step, its numbers on the device of the parameters; all active candidates
+                where nothing is drawn.
+
+        Returns:
+            [E, O].
+        """
+        return after
 
     def initial(self, mask: Tensor) -> Tensor:
         """Start values of the parameters, [E, O]: normal with standard deviation 1e-3, as in DARTS.

@@ -147,7 +147,7 @@ class SearchModule(RecordedModule, ABC):
         with frozen(self.architecture.parameters()), drawn, self.perturbed.during(loss, batch):
             value = self.gradients.put("weights", loss, batch, self.weights)
         value = self._log_loss("weights", value, batch)
-        optimizer.step()
+        self._update_weights(optimizer)
         return value
 
     def step_levels(self, loss: Loss, batch: SearchBatch) -> None:
@@ -183,13 +183,13 @@ class SearchModule(RecordedModule, ABC):
         scale = self.gradients.scale()
         with self.architecture.drawing("both"):
             value = self.gradients.put("both", loss, batch, [*self.weights, *logits])
-        gradient = [torch.zeros_like(p) if p.grad is None else p.grad for p in logits]
-        for parameter in logits:  # nothing of this step may reach the next one, least of all an overflow
-            parameter.grad = None
-        value = self._log_loss("weights", value, batch)
-        unscaled = scale.unscale(self.gradients.mean_over_ranks(gradient))
-        optimizer.step()
-        self._apply_or_lower(unscaled, scale, value)
+            gradient = [torch.zeros_like(p) if p.grad is None else p.grad for p in logits]
+            for parameter in logits:  # nothing of this step may reach the next one, least of all an overflow
+                parameter.grad = None
+            value = self._log_loss("weights", value, batch)
+            unscaled = scale.unscale(self.gradients.mean_over_ranks(gradient))
+            self._update_weights(optimizer)
+            self._apply_or_lower(unscaled, scale, value)
         return value
 
     def step_arch(self, loss: Loss, batch: Batch) -> Tensor | None:
@@ -205,10 +205,11 @@ class SearchModule(RecordedModule, ABC):
         if not self.arch_moves:
             return None
         scale, logits = self.gradients.scale(), list(self.architecture.parameters())
-        with frozen(self.weights), frozen_statistics(self.norms), self.architecture.drawing("arch"):
-            gradient, value = self.gradients.take("arch", loss, batch, logits, scale)
-        value = value / scale.value
-        self._apply_or_lower(scale.unscale(self.gradients.mean_over_ranks(gradient)), scale, value)
+        with self.architecture.drawing("arch"):
+            with frozen(self.weights), frozen_statistics(self.norms):
+                gradient, value = self.gradients.take("arch", loss, batch, logits, scale)
+            value = value / scale.value
+            self._apply_or_lower(scale.unscale(self.gradients.mean_over_ranks(gradient)), scale, value)
         return self._log_loss("arch", value, batch)
 
     def step_arch_unrolled(
@@ -229,17 +230,18 @@ class SearchModule(RecordedModule, ABC):
             return None
         # differences of losses need float32, whatever the precision of the run
         no_cast = torch.autocast(self.device.type, enabled=False)
-        with no_cast, frozen_statistics(self.norms), self.architecture.drawing("arch"):
-            gradient, value = unrolled_gradient(
-                lambda: (share * loss(part) for part, share in self.gradients.parts(validation)),
-                lambda: (share * loss(part) for part, share in self.gradients.parts(training)),
-                self.weights,
-                list(self.architecture.parameters()),
-                self._optimizers[0].optimizer,
-                product,
-                reduce=self.gradients.mean_over_ranks,
-            )
-        self.apply_arch_gradient(gradient, reduced=True, loss=value)
+        with self.architecture.drawing("arch"):
+            with no_cast, frozen_statistics(self.norms):
+                gradient, value = unrolled_gradient(
+                    lambda: (share * loss(part) for part, share in self.gradients.parts(validation)),
+                    lambda: (share * loss(part) for part, share in self.gradients.parts(training)),
+                    self.weights,
+                    list(self.architecture.parameters()),
+                    self._optimizers[0].optimizer,
+                    product,
+                    reduce=self.gradients.mean_over_ranks,
+                )
+            self.apply_arch_gradient(gradient, reduced=True, loss=value)
         return self._log_loss("arch", value, validation)
 
     def apply_arch_gradient(
@@ -257,12 +259,17 @@ class SearchModule(RecordedModule, ABC):
         self._terms = {f"arch/{name}": value for name, value in values.items()}
         if values and self._logs:
             self.log_now(self._terms)
-        # the raw optimiser, so that `global_step` counts steps of the weights only
-        optimizer = self._optimizers[1].optimizer
-        for parameter, value in zip(self.architecture.parameters(), gradient, strict=True):
-            parameter.grad = value
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        with self.architecture.settling():
+            if (decay := self.optim.decay) is None:
+                self._update_arch(gradient)
+                return
+            parameters, executed = list(self.architecture.parameters()), self.architecture.executed()
+            if decay.own_step:
+                self._update_arch(gradient)
+                self._update_arch(decay.of_architecture(parameters, executed))
+            else:
+                own = decay.of_architecture(parameters, executed)
+                self._update_arch([each + of for each, of in zip(gradient, own, strict=True)])
 
     @property
     def arch_moves(self) -> bool:
@@ -279,7 +286,7 @@ class SearchModule(RecordedModule, ABC):
         masks = {name: architecture.mask(name).cpu() for name in architecture.space.cells}
         rule = default_deriver(architecture.space) if self.deriver is None else self.deriver
         try:
-            genotype = rule(architecture.space, architecture.importance(), masks)
+            genotype = rule(architecture.space, architecture.compared(rule.compares), masks)
         except EmptyCellError as error:
             advice = (
                 "Search again with milder pruning (a smaller threshold or alpha, a later from_epoch, or guard: true): "
@@ -400,9 +407,11 @@ class SearchModule(RecordedModule, ABC):
         self._batch = batch_idx
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Clips the weights, whose gradients are unscaled here."""
-        if self.optim.clip and optimizer is self.trainer.optimizers[0]:
-            nn.utils.clip_grad_norm_(self.weights, self.optim.clip)
+        """Clips the weights, whose gradients are unscaled here, and adds their decay behind it."""
+        if optimizer is self.trainer.optimizers[0]:
+            self._clip()
+            if self.optim.decay is not None and not self.optim.decay.own_step:
+                self.optim.decay.join(self.weights)
 
     def on_train_epoch_end(self) -> None:
         """Logs the means of the epoch and moves the learning rate."""
@@ -442,6 +451,26 @@ class SearchModule(RecordedModule, ABC):
     def norms(self) -> list[nn.Module]:
         """All BatchNorms of the network."""
         return [module for module in self.network.modules() if isinstance(module, BatchNormKind)]
+
+    def _clip(self) -> None:
+        if self.optim.clip:
+            nn.utils.clip_grad_norm_(self.weights, self.optim.clip)
+
+    def _update_weights(self, optimizer: LightningOptimizer) -> None:
+        """Steps the weights along their gradients, and along those of a decay that has a step of its own."""
+        optimizer.step()
+        if (decay := self.optim.decay) is not None and decay.own_step:
+            decay.replace(self.weights)
+            self._clip()
+            optimizer.optimizer.step()  # the raw one, so that `global_step` counts batches
+
+    def _update_arch(self, gradient: Iterable[Tensor]) -> None:
+        # the raw optimiser, so that `global_step` counts steps of the weights only
+        optimizer = self._optimizers[1].optimizer
+        for parameter, value in zip(self.architecture.parameters(), gradient, strict=True):
+            parameter.grad = value
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
 
     def _apply_or_lower(self, gradient: list[Tensor] | None, scale: LossScale, loss: Tensor) -> None:
         """Updates the architecture, or lowers the scale if its gradient has overflowed, as it does in a long run."""

@@ -11,11 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from lit_nas.methods import DARTS, EntmaxDARTS
+from lit_nas.methods import DARTS, DropNAS, EntmaxDARTS
+from lit_nas.optim import PartialDecay
 from lit_nas.perturbation import AdversarialSmoothing, RandomSmoothing
 from lit_nas.pruning import Pruning
 from lit_nas.regularizers import CostFactor, Entropy, ExpectedCost, LogCost, MaxNorm, Regularizer, ZeroOne
-from lit_nas.relaxations import Entmax
+from lit_nas.relaxations import Entmax, GroupedDropout
 from lit_nas.schedules import Constant, Linear
 from lit_nas.search import SearchModule, SearchOptim
 from lit_nas.spaces import DartsSpace, NasBench201Space
@@ -36,6 +37,7 @@ STAGED = DartsSpace(
 )  # fmt: skip
 # with running statistics, which the test of two processes needs: statistics of half a batch are other ones
 NAS_BENCH_201 = NasBench201Space(init_channels=2, cells_per_stage=1, track_running_stats=True)
+DROPOUT = GroupedDropout(Constant(0.3), Constant(0.2))
 
 METHODS: dict[str, Callable[[], SearchModule]] = {
     "DARTS-first-order": lambda: DARTS(INPUTS, SPACE),
@@ -43,6 +45,9 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     "DARTS-second-order-exact": lambda: DARTS(INPUTS, SPACE, order=2, product="exact"),
     "DARTS-alternating": lambda: DARTS(INPUTS, SPACE, optim=SearchOptim(level="alternating")),
     "DARTS-staged": lambda: DARTS(INPUTS, STAGED),
+    "DropNAS": lambda: DropNAS(INPUTS, SPACE, DROPOUT),
+    "DropNAS-bilevel": lambda: DropNAS(INPUTS, SPACE, DROPOUT, optim=SearchOptim(decay=PartialDecay(own_step=True))),
+    "DropNAS-nas-bench-201": lambda: DropNAS(INPUTS, NAS_BENCH_201, DROPOUT),
     "EntmaxDARTS": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(8.0), Pruning(every="step")),
     "EntmaxDARTS-bilevel": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(6.0, start=1.0), optim=SearchOptim()),
     "DARTS-nas-bench-201": lambda: DARTS(INPUTS, NAS_BENCH_201),
@@ -54,7 +59,15 @@ STAND_INS: dict[str, Callable[[], SearchModule]] = {
     "hard-gumbel-single-level": lambda: HardGumbel(INPUTS, SPACE, per_cell=True, optim=SearchOptim(level="single")),
 }
 TINY = METHODS | STAND_INS
-REPRESENTATIVES = ("DARTS-first-order", "DARTS-second-order", "DARTS-nas-bench-201", "EntmaxDARTS", "hard-gumbel")
+REPRESENTATIVES = (
+    "DARTS-first-order",
+    "DARTS-second-order",
+    "DARTS-nas-bench-201",
+    "DropNAS",
+    "DropNAS-nas-bench-201",
+    "EntmaxDARTS",
+    "hard-gumbel",
+)
 """One search of each method, order, space and kind of draw. Tests that take long run with these by default and with all
 others as `slow`; list a new method here, too."""
 
