@@ -39,10 +39,12 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.methods import DARTS as DARTS
     from lit_nas.methods import PDARTS as PDARTS
     from lit_nas.methods import SNAS as SNAS
+    from lit_nas.methods import DropNAS as DropNAS
     from lit_nas.methods import EntmaxDARTS as EntmaxDARTS
     from lit_nas.methods import ProxylessNAS as ProxylessNAS
     from lit_nas.networks import register_space as register_space
     from lit_nas.operations import register_operation as register_operation
+    from lit_nas.optim import PartialDecay as PartialDecay
     from lit_nas.perturbation import AdversarialSmoothing as AdversarialSmoothing
     from lit_nas.perturbation import RandomSmoothing as RandomSmoothing
     from lit_nas.pruning import Pruning as Pruning
@@ -57,6 +59,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.regularizers import ZeroOne as ZeroOne
     from lit_nas.relaxations import BinaryGates as BinaryGates
     from lit_nas.relaxations import Entmax as Entmax
+    from lit_nas.relaxations import GroupedDropout as GroupedDropout
     from lit_nas.relaxations import GumbelSoftmax as GumbelSoftmax
     from lit_nas.relaxations import Sigmoid as Sigmoid
     from lit_nas.relaxations import Softmax as Softmax
@@ -100,14 +103,15 @@ _ROOMS = {
     "engine": ("Fused", "Reference"),
     "genotype": ("Genotype", "load_genotype"),
     "jobs": ("Group", "Job", "SearchThenRetrain", "Stage", "StagedSearch"),
-    "methods": ("DARTS", "PDARTS", "SNAS", "EntmaxDARTS", "ProxylessNAS"),
+    "methods": ("DARTS", "PDARTS", "SNAS", "DropNAS", "EntmaxDARTS", "ProxylessNAS"),
     "networks": ("register_space",),
     "operations": ("register_operation",),
+    "optim": ("PartialDecay",),
     "perturbation": ("AdversarialSmoothing", "RandomSmoothing"),
     "pruning": ("Pruning",),
     "record.recorded_module": ("load_module", "read_checkpoint"),
     "regularizers": ("CostFactor", "Entropy", "ExpectedCost", "LogCost", "MaxNorm", "ResourceCost", "ZeroOne"),
-    "relaxations": ("Entmax", "GumbelSoftmax", "Sigmoid", "Softmax", "BinaryGates"),
+    "relaxations": ("BinaryGates", "Entmax", "GroupedDropout", "GumbelSoftmax", "Sigmoid", "Softmax"),
     "report.describe": ("describe",),
     "report.draw": ("draw_genotype",),
     "resume": ("RunLogger", "find_last"),

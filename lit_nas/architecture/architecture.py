@@ -176,6 +176,43 @@ class Architecture(nn.Module):
         finally:
             self._change = before
 
+    @contextmanager
+    def settling(self) -> Iterator[None]:
+        """Within, an optimiser steps the parameters; after it the relaxation settles them.
+
+        Raises:
+            RuntimeError: outside of `drawing`, if the relaxation must know what the step has drawn.
+        """
+        relaxation = self.relaxation
+        if not relaxation.settles:
+            yield
+            return
+        if self._draws is None:
+            raise RuntimeError(f"{type(relaxation).__name__} settles what a step has drawn: step within `drawing`.")
+        before = {name: logits.detach().clone() for name, logits in self.logits.items()}
+        draws = {
+            name: self._draws.find("operations", relaxation, name, number)
+            for number, name in enumerate(self._positions)
+        }
+        yield
+        with torch.no_grad():
+            for name, logits in self.logits.items():
+                draw = draws[name] or Draw(self.active(name))
+                logits.copy_(relaxation.settled(before[name], logits, self.mask(name), draw))
+
+    @torch.no_grad()
+    def executed(self) -> list[Tensor]:
+        """For each parameter which of its entries take part in the present step, bool and of its shape."""
+        found = {name: self.mask(name) for name in self.cells}
+        if self.samples:
+            rows = {name: torch.zeros(mask.shape, dtype=torch.bool) for name, mask in found.items()}
+            for name, cell in zip(self._positions, self(), strict=True):
+                for row, columns in zip(rows[name], cell.active, strict=True):
+                    row[list(columns)] = True
+            found = {name: row.to(found[name].device, non_blocking=True) for name, row in rows.items()}
+        edges = [] if self.edge_relaxation is None else [found[name].any(-1) for name in self.edge_logits]
+        return [*(found[name] for name in self.logits), *edges]
+
     def forward(self) -> Mixture:
         """The mixture of one forward pass, with gradients to the parameters.
 
@@ -267,18 +304,6 @@ class Architecture(nn.Module):
             )
         return found
 
-    @contextmanager
-    def settling(self) -> Iterator[None]:
-        """Gives the relaxation the last word on a step of the parameters that is taken within `drawing`."""
-        drawn = {name: draw for name in self.logits if (draw := self._drawn(name)) is not None}
-        before = {name: self.logits[name].detach().clone() for name in drawn}
-        yield
-        with torch.no_grad():
-            for name, draw in drawn.items():
-                logits = self.logits[name]
-                if (settled := self.relaxation.settle(before[name], logits, draw)) is not logits:
-                    logits.copy_(settled)
-
     def _drawn(self, name: str) -> Draw | None:
         """What the present step has drawn for all cells of a type; None where it has not, or each has its own."""
         if self._draws is None or self.relaxation.per_cell:
@@ -315,6 +340,24 @@ class Architecture(nn.Module):
             name: InboundEdges(cell).gather(relaxation.probabilities(*host["edges", name], now))
             for name, cell in self.cells.items()
         }
+
+    def compared(self, by: Literal["importance", "logits"]) -> dict[str, Tensor]:
+        """What a deriver is handed, by cell type, each [E, O] float64 on the CPU.
+
+        Args:
+            by: `importance`, or the parameters themselves.
+
+        Raises:
+            ValueError: for parameters of operations where edges have weights, which would not count.
+        """
+        if by == "importance":
+            return self.importance()
+        if self.edge_relaxation is not None:
+            raise ValueError(
+                "A deriver by logits ignores the weights of edges, which this method learns: set model.deriver.by to "
+                "probability."
+            )
+        return {name: self.logits[name].detach().double().cpu() for name in self.cells}
 
     def importance(self) -> dict[str, Tensor]:
         """What derivation compares, by cell type, each [E, O]: probabilities times the weights of their edges."""

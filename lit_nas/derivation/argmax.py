@@ -8,6 +8,7 @@ from torch import Tensor
 from lit_nas.derivation.deriver import Deriver, Masks, check_excluded, choices, probability_rows
 from lit_nas.derivation.reachable import reachable_cell
 from lit_nas.genotype import CellGenotype, Edge, Genotype
+from lit_nas.operations import original
 from lit_nas.spaces import CellSpace, SearchSpace
 
 __all__ = ("ArgmaxPerEdge",)
@@ -49,7 +50,7 @@ class ArgmaxPerEdge(Deriver):
         best = {edge: max(columns, key=rows[edge].__getitem__) for edge, columns in enumerate(allowed) if columns}
         if cell.keeps_none:
             names = (cell.operations[best[edge]] if edge in best else "none" for edge in range(len(cell.edges)))
-            edges = (Edge(name, *edge) for name, edge in zip(names, cell.edges, strict=True))
+            edges = (Edge(original(name), *edge) for name, edge in zip(names, cell.edges, strict=True))
             return CellGenotype(tuple(edges), cell.concat, cell.num_inputs)
         connected = {edge: column for edge, column in best.items() if cell.operations[column] != "none"}
         return reachable_cell(cell, rows, connected, keeps_empty=self.keeps_empty_nodes)

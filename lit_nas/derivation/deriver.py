@@ -3,11 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from math import isfinite
+from typing import Literal
 
 from torch import Tensor
 
 from lit_nas.genotype import Genotype
-from lit_nas.operations import check_operations
+from lit_nas.operations import check_operations, original
 from lit_nas.spaces import CellSpace, SearchSpace
 
 __all__ = ("Deriver", "EmptyCellError", "Masks", "check_excluded", "choices", "probability_rows")
@@ -23,13 +24,18 @@ class EmptyCellError(ValueError):
 class Deriver(ABC):
     """Makes an architecture discrete. A pure function; final subclasses are frozen dataclasses."""
 
+    @property
+    def compares(self) -> Literal["importance", "logits"]:
+        """What it is handed: probabilities times weights of edges, or the parameters themselves."""
+        return "importance"
+
     @abstractmethod
     def __call__(self, space: SearchSpace, probabilities: Mapping[str, Tensor], masks: Masks | None = None) -> Genotype:
         """The discrete cells.
 
         Args:
             space: What was searched.
-            probabilities: Cell type -> [E, O].
+            probabilities: Cell type -> what it `compares`, [E, O].
             masks: Active candidates; a pruned one is never chosen, whatever its probability. None means that nothing
                 has been pruned.
 
@@ -63,7 +69,7 @@ def choices(cell: CellSpace, exclude: tuple[str, ...], masks: Masks | None) -> l
     Raises:
         ValueError: if the deriver excludes all operations of the cell, or the mask does not fit it.
     """
-    columns = [column for column, name in enumerate(cell.operations) if name not in exclude]
+    columns = [column for column, name in enumerate(cell.operations) if not {name, original(name)} & set(exclude)]
     if not columns:
         raise ValueError(
             f"The deriver excludes {list(exclude)}, so that no operation of cell '{cell.name}' is left: it has "

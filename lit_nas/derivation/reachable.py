@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from lit_nas.derivation.deriver import EmptyCellError
 from lit_nas.genotype import CellGenotype, Edge
+from lit_nas.operations import original
 from lit_nas.spaces import CellSpace
 
 __all__ = ("reachable_cell",)
@@ -38,7 +39,7 @@ def reachable_cell(
             if target == node and edge in chosen and source in reached
         ]  # fmt: skip
         inbound.sort(key=lambda edge: -rows[edge][chosen[edge]])  # stable, and rows are sorted by predecessor
-        edges += (Edge(cell.operations[chosen[edge]], *cell.edges[edge]) for edge in inbound[:limit])
+        edges += (Edge(original(cell.operations[chosen[edge]]), *cell.edges[edge]) for edge in inbound[:limit])
         if keeps_empty and chosen and not inbound:
             edges.append(Edge("none", 0, node))
         if inbound or (keeps_empty and chosen):

@@ -5,6 +5,7 @@ Paper: Liu, Simonyan, Yang, ICLR 2019, https://arxiv.org/abs/1806.09055, section
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
@@ -20,23 +21,34 @@ __all__ = ("TopEdges",)
 class TopEdges(Deriver):
     """Keeps the strongest edges of each node, and on each the strongest operation.
 
-    The strength of an edge is the probability of its best operation. Ties go to the lower predecessor and to the
-    lower operation index. All nodes are concatenated, except for those that pruning has left without an edge.
+    The strength of an edge is the probability of its best operation, or its parameter. Ties go to the lower predecessor
+    and to the lower operation index. All nodes are concatenated, except for those that pruning has left without an
+    edge.
 
     Raises:
-        ValueError: if `k` is below 1 or an excluded operation is unknown.
+        ValueError: if `k` is below 1, an excluded operation is unknown, or `by` is.
     """
 
     k: int = 2
     """Edges of a node; a node with fewer predecessors keeps all."""
     exclude: tuple[str, ...] = ("none",)
     """Operations that are never chosen."""
+    by: Literal["probability", "logit"] = "probability"
+    """What edges are compared by. Parameters (`logit`, as in the code of DropNAS) choose the same operation of an edge,
+    but rank edges without regard to what else competes on each of them."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "exclude", tuple(self.exclude))  # lists come from YAML
         if self.k < 1:
             raise ValueError(f"TopEdges.k (model.deriver.k) must be at least 1, not {self.k}.")
         check_excluded(self.exclude, "TopEdges")
+        if self.by not in ("probability", "logit"):
+            raise ValueError(f"TopEdges.by (model.deriver.by) must be probability or logit, not {self.by!r}.")
+
+    @property
+    def compares(self) -> Literal["importance", "logits"]:
+        """See `Deriver`."""
+        return "logits" if self.by == "logit" else "importance"
 
     def __call__(self, space: SearchSpace, probabilities: Mapping[str, Tensor], masks: Masks | None = None) -> Genotype:
         """See `Deriver`."""

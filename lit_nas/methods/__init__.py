@@ -1,6 +1,7 @@
 """Methods: one file, one final class each. Tests and documentation walk over `__all__`."""
 
 from lit_nas.methods.darts import DARTS
+from lit_nas.methods.dropnas import DropNAS
 from lit_nas.methods.entmax_darts import EntmaxDARTS
 from lit_nas.methods.p_darts import PDARTS
 from lit_nas.methods.proxylessnas import ProxylessNAS
@@ -10,6 +11,7 @@ __all__ = (
     "DARTS",
     "PDARTS",
     "SNAS",
+    "DropNAS",
     "EntmaxDARTS",
     "ProxylessNAS",
 )

@@ -4,6 +4,7 @@ Paper: Liu, Simonyan, Yang, ICLR 2019, https://arxiv.org/abs/1806.09055, appendi
 Differs from the authors' code (quark0/darts): the auxiliary head takes maps of any size from 2x2 on.
 """
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -84,6 +85,7 @@ class FixedCell(nn.Module):
         channels: C of its nodes.
         reduced: Whether the last cell was a reduction cell.
         reduction: Whether this one is: edges that leave its inputs have stride 2.
+        pool_norm: Whether BatchNorm follows each pooling.
     """
 
     def __init__(
@@ -94,13 +96,15 @@ class FixedCell(nn.Module):
         channels: int,
         reduced: bool,
         reduction: bool,
+        pool_norm: bool = False,
     ) -> None:
         super().__init__()
         self.genotype = genotype
         self.inputs = CellInputs(channels_before, channels_last, channels, reduced, EVALUATION.affine)
+        style = replace(EVALUATION, pool_norm=pool_norm)
         strides = (2 if reduction and edge.source < genotype.inputs else 1 for edge in genotype.edges)
         self.operations = nn.ModuleList(
-            build_operation(edge.operation, channels, stride, EVALUATION)
+            build_operation(edge.operation, channels, stride, style)
             for edge, stride in zip(genotype.edges, strides, strict=True)
         )
 
@@ -171,6 +175,7 @@ class EvaluationNetwork(nn.Module):
         num_cells: Depth.
         auxiliary: Whether there is an auxiliary head.
         stem: `cifar` for small images, `imagenet` for large ones.
+        pool_norm: Whether an affine BatchNorm follows each pooling.
 
     Raises:
         ValueError: if the genotype or the images do not fit.
@@ -184,6 +189,7 @@ class EvaluationNetwork(nn.Module):
         num_cells: int = 20,
         auxiliary: bool = True,
         stem: Literal["cifar", "imagenet"] = "cifar",
+        pool_norm: bool = False,
     ) -> None:
         super().__init__()
         _check(genotype, init_channels, num_cells, stem)
@@ -200,7 +206,7 @@ class EvaluationNetwork(nn.Module):
             reduction = kind == "reduce"
             channels, halvings = channels * (1 + reduction), halvings + reduction
             cell = genotype.cells[kind]
-            self.cells.append(FixedCell(cell, before, last, channels, reduced, reduction))
+            self.cells.append(FixedCell(cell, before, last, channels, reduced, reduction, pool_norm))
             before, last, reduced = last, len(cell.concat) * channels, reduction
             if auxiliary and index == self.auxiliary_place:
                 size = (spec.height >> halvings, spec.width >> halvings)

@@ -30,11 +30,13 @@ class CIFARNetwork(RetrainNetwork):
     """C of the first cell."""
     num_cells: int = 20
     """Depth in cells."""
+    pool_norm: bool = False
+    """Whether an affine BatchNorm follows each pooling, as in DropNAS."""
 
     def build(self, genotype: Genotype, spec: ImageSpec, auxiliary: bool = False) -> nn.Module:
         """See `RetrainNetwork`."""
         _check_depth(self.num_cells)
-        return EvaluationNetwork(genotype, spec, self.init_channels, self.num_cells, auxiliary, "cifar")
+        return EvaluationNetwork(genotype, spec, self.init_channels, self.num_cells, auxiliary, "cifar", self.pool_norm)
 
 
 @dataclass(frozen=True)

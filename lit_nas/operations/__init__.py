@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lit_nas.operations.check import check_operations
+from lit_nas.operations.copies import COPIES, original
 from lit_nas.operations.style import EVALUATION, SEARCH, OperationStyle
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from lit_nas.operations.synchronised import SynchronisedBatchNorm, part_norms, synchronise_norms
 
 __all__ = (
+    "COPIES",
     "EVALUATION",
     "OPERATIONS",
     "SEARCH",
@@ -46,6 +48,7 @@ __all__ = (
     "build_operation",
     "check_operations",
     "drop_path",
+    "original",
     "part_norms",
     "pointwise",
     "register_operation",

@@ -17,13 +17,14 @@ class _Pool(nn.Module, ABC):
         channels: C.
         kernel_size: Odd side of the window.
         stride: Step of the window.
-        norm: Whether BatchNorm without affine parameters follows.
+        norm: Whether BatchNorm follows.
+        affine: Whether that is affine.
     """
 
-    def __init__(self, channels: int, kernel_size: int, stride: int, norm: bool) -> None:
+    def __init__(self, channels: int, kernel_size: int, stride: int, norm: bool, affine: bool = False) -> None:
         super().__init__()
         self.kernel_size, self.stride = kernel_size, stride
-        self.norm = BatchNorm(channels, affine=False) if norm else nn.Identity()
+        self.norm = BatchNorm(channels, affine) if norm else nn.Identity()
 
     @abstractmethod
     def pool(self, x: Tensor) -> Tensor:

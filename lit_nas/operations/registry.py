@@ -41,7 +41,7 @@ def _skip(before: int, after: int, stride: int, style: OperationStyle) -> nn.Mod
 
 def _pool(name: str, kind: type[MaxPool] | type[AvgPool], size: int) -> OperationFactory:
     def build(before: int, after: int, stride: int, style: OperationStyle) -> nn.Module:
-        return kind(_same_channels(name, before, after), size, stride, style.pool_norm)
+        return kind(_same_channels(name, before, after), size, stride, style.pool_norm, style.affine)
 
     return build
 
@@ -69,6 +69,8 @@ OPERATIONS: dict[str, OperationFactory] = {
     "avg_pool_5x5": _pool("avg_pool_5x5", AvgPool, 5),
     "nor_conv_1x1": _nor_conv(1),
     "nor_conv_3x3": _nor_conv(3),
+    "skip_connect_2": _skip,
+    "skip_connect_3": _skip,
 }
 """By name, what makes the module [B, C, H, W] -> [B, C', H / stride, W / stride]."""
 

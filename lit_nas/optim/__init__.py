@@ -6,6 +6,9 @@ from lit_nas.optim.paper_defaults import (
     DartsAdam,
     DartsImageNetSGD,
     DartsSGD,
+    DropNASAdam,
+    DropNASCosineLR,
+    DropNASSGD,
     EpochDecayLR,
     OptimizerCallable,
     ProxylessAdam,
@@ -16,6 +19,7 @@ from lit_nas.optim.paper_defaults import (
     is_spanning,
     make_part,
 )
+from lit_nas.optim.partial_decay import PartialDecay
 from lit_nas.optim.reinforce import Baseline, Reinforce, score_gradient
 from lit_nas.optim.unrolled import accumulate, check_unrollable, unrolled_gradient, virtual_step
 
@@ -25,8 +29,12 @@ __all__ = (
     "DartsAdam",
     "DartsImageNetSGD",
     "DartsSGD",
+    "DropNASAdam",
+    "DropNASCosineLR",
+    "DropNASSGD",
     "EpochDecayLR",
     "OptimizerCallable",
+    "PartialDecay",
     "ProxylessAdam",
     "ProxylessSGD",
     "Reinforce",

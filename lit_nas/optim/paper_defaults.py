@@ -17,6 +17,9 @@ __all__ = (
     "DartsAdam",
     "DartsImageNetSGD",
     "DartsSGD",
+    "DropNASAdam",
+    "DropNASCosineLR",
+    "DropNASSGD",
     "EpochDecayLR",
     "OptimizerCallable",
     "ProxylessAdam",
@@ -118,6 +121,29 @@ class DartsImageNetSGD(SGD):
         super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
 
 
+class DropNASSGD(SGD):
+    """Weights in a search of DropNAS: lr 0.0375, momentum 0.9; their decay is a `PartialDecay`."""
+
+    def __init__(
+        self, params: Any, lr: float = 0.0375, momentum: float = 0.9, weight_decay: float = 0.0, nesterov: bool = False
+    ) -> None:
+        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
+
+
+class DropNASAdam(Adam):
+    """Architecture in a search of DropNAS: lr 3e-4, betas (0.5, 0.999); its decay is a `PartialDecay`."""
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 3e-4,
+        betas: tuple[float, float] = (0.5, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+
 class CosineLR(LRScheduler):
     """Half a cosine from the optimiser's lr to `lr_min` over the whole run, in closed form (Loshchilov, Hutter, 2017).
 
@@ -141,6 +167,13 @@ class SearchCosineLR(CosineLR):
     """Cosine of a search (DARTS, appendix A.1): down to 0.001."""
 
     def __init__(self, optimizer: Optimizer, lr_min: float = 1e-3, epochs: int | None = None) -> None:
+        super().__init__(optimizer, lr_min, epochs)
+
+
+class DropNASCosineLR(CosineLR):
+    """Cosine of a search of DropNAS: down to 0.0015."""
+
+    def __init__(self, optimizer: Optimizer, lr_min: float = 1.5e-3, epochs: int | None = None) -> None:
         super().__init__(optimizer, lr_min, epochs)
 
 

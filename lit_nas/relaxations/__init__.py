@@ -3,6 +3,7 @@
 from lit_nas.relaxations.binary_gates import BinaryGates
 from lit_nas.relaxations.draw import Active, Draw, Level, Occasion
 from lit_nas.relaxations.entmax import Entmax
+from lit_nas.relaxations.grouped_dropout import GroupedDropout
 from lit_nas.relaxations.gumbel_softmax import GumbelSoftmax
 from lit_nas.relaxations.relaxation import Best, Mean, Relaxation
 from lit_nas.relaxations.sigmoid import Sigmoid
@@ -14,6 +15,7 @@ __all__ = (
     "BinaryGates",
     "Draw",
     "Entmax",
+    "GroupedDropout",
     "GumbelSoftmax",
     "Level",
     "Mean",

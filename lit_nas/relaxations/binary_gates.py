@@ -50,6 +50,11 @@ class BinaryGates(Relaxation):
         """Always."""
         return True
 
+    @property
+    def settles(self) -> bool:
+        """With two paths."""
+        return self.paths == "two"
+
     def probabilities(self, logits: Tensor, mask: Tensor, clock: Time) -> Tensor:
         """How probable each candidate is to be the path; [E, O] -> [E, O]."""
         return softmax_of_active(logits, mask)
@@ -81,10 +86,8 @@ class BinaryGates(Relaxation):
         """The probabilities; with two paths those of both alone, which sum to 1; [E, O] -> [E, O]."""
         return softmax_of_active(logits, draw.numbers[1].bool() if self.paths == "two" else mask)
 
-    def settle(self, before: Tensor, after: Tensor, draw: Draw) -> Tensor:
-        """With two paths, moves both so that they are as probable together as before; [E, O] -> [E, O]."""
-        if self.paths != "two":
-            return after
+    def settled(self, before: Tensor, after: Tensor, mask: Tensor, draw: Draw) -> Tensor:
+        """Parameters with which both paths are as probable together as before, [E, O]."""
         known = draw.numbers[1].bool()
         exclusive = ~known & known.any(-1, keepdim=True)  # a row without candidates stays finite
         old, new = (x.masked_fill(exclusive, float("-inf")).logsumexp(-1, keepdim=True) for x in (before, after))

@@ -31,11 +31,11 @@ class Relaxation(ABC):
     - Binary gates (ProxylessNAS): `draw` looks at `occasion.level`. One path is drawn where the weights move, two where
       the architecture does; the gate g is 1 for one of the two, the other one is `probed`, and `weights` is
       g + q - q.detach(), with q the softmax over both: then the gradient at the weight of each path is what the paper
-      calls that of its gate. `expected` is q, and `settle` keeps what both have together. See `BinaryGates`.
+      calls that of its gate. `expected` is q, and `settled` keeps what both have together. See `BinaryGates`.
     - Several samples a step (PARSEC): `with architecture.drawing(level, sample=k)` draws for each k; `draw` executes
       the child, `weights` are its ones, and the method computes its gradient from `probabilities` and the children.
     - Operation dropout (DropNAS): `draw` keeps a random part of each group of `occasion.names`, and `weights` is the
-      softmax over those.
+      softmax over those; `settled` lets the others keep their probabilities. See `GroupedDropout`.
     - Parameters on a simplex (GAEA): `initial` is uniform over the mask, `probabilities` are the parameters themselves,
       and the optimiser keeps them on the simplex. With `draw` of their logarithms they are sampled, too.
     """
@@ -53,6 +53,11 @@ class Relaxation(ABC):
     @property
     def per_cell(self) -> bool:
         """Whether each cell has a draw of its own; otherwise cells of a type share one."""
+        return False
+
+    @property
+    def settles(self) -> bool:
+        """Whether parameters are `settled` after a step of their optimiser."""
         return False
 
     competes = True
@@ -127,13 +132,18 @@ class Relaxation(ABC):
         """
         return self.probabilities(logits, mask, clock)
 
-    def settle(self, before: Tensor, after: Tensor, draw: Draw) -> Tensor:
-        """What the parameters become after a step of theirs, without gradients; as they are, unless a method says more.
+    def settled(self, before: Tensor, after: Tensor, mask: Tensor, draw: Draw) -> Tensor:
+        """What parameters become after a step of their optimiser; must not wait for the device.
 
         Args:
-            before: They before the step, [E, O].
-            after: They behind it, [E, O].
-            draw: That of the step, its numbers on the device of the parameters.
+            before: Parameters before the step, [E, O].
+            after: Parameters as the optimiser leaves them, [E, O].
+            mask: bool [E, O], True where a candidate is active.
+            draw: What was drawn for the step, its numbers on the device of the parameters; all active candidates
+                where nothing is drawn.
+
+        Returns:
+            [E, O].
         """
         return after
 

@@ -147,7 +147,7 @@ class SearchModule(RecordedModule, ABC):
         with frozen(self.architecture.parameters()), drawn, self.perturbed.during(loss, batch):
             value = self.gradients.put("weights", loss, batch, self.weights)
         value = self._log_loss("weights", value, batch)
-        optimizer.step()
+        self._update_weights(optimizer)
         return value
 
     def step_levels(self, loss: Loss, batch: SearchBatch) -> None:
@@ -188,7 +188,7 @@ class SearchModule(RecordedModule, ABC):
                 parameter.grad = None
             value = self._log_loss("weights", value, batch)
             unscaled = scale.unscale(self.gradients.mean_over_ranks(gradient))
-            optimizer.step()
+            self._update_weights(optimizer)
             self._apply_or_lower(unscaled, scale, value)
         return value
 
@@ -249,7 +249,7 @@ class SearchModule(RecordedModule, ABC):
     ) -> None:
         """Steps the architecture along a gradient that the method computed itself, and along that of the regularisers.
 
-        Within `architecture.drawing` the relaxation may say what of it moves (`Relaxation.expected` and `settle`).
+        Within `architecture.drawing` the relaxation may say what of it moves (`Relaxation.expected` and `settled`).
 
         Args:
             gradient: One tensor a parameter of the architecture, in its order.
@@ -261,15 +261,17 @@ class SearchModule(RecordedModule, ABC):
         self._terms = {f"arch/{name}": value for name, value in values.items()}
         if values and self._logs:
             self.log_now(self._terms)
-        # the raw optimiser, so that `global_step` counts steps of the weights only
-        optimizer = self._optimizers[1].optimizer
-        for parameter, value in zip(self.architecture.parameters(), gradient, strict=True):
-            parameter.grad = value
-        if self.optim.arch_clip:
-            nn.utils.clip_grad_norm_(self.architecture.parameters(), self.optim.arch_clip)
         with self.architecture.settling():
-            optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+            if (decay := self.optim.decay) is None:
+                self._update_arch(gradient)
+                return
+            parameters, executed = list(self.architecture.parameters()), self.architecture.executed()
+            if decay.own_step:
+                self._update_arch(gradient)
+                self._update_arch(decay.of_architecture(parameters, executed))
+            else:
+                own = decay.of_architecture(parameters, executed)
+                self._update_arch([each + of for each, of in zip(gradient, own, strict=True)])
 
     @property
     def arch_moves(self) -> bool:
@@ -286,7 +288,7 @@ class SearchModule(RecordedModule, ABC):
         masks = {name: architecture.mask(name).cpu() for name in architecture.space.cells}
         rule = default_deriver(architecture.space) if self.deriver is None else self.deriver
         try:
-            genotype = rule(architecture.space, architecture.importance(), masks)
+            genotype = rule(architecture.space, architecture.compared(rule.compares), masks)
         except EmptyCellError as error:
             advice = (
                 "Search again with milder pruning (a smaller threshold or alpha, a later from_epoch, or guard: true): "
@@ -407,9 +409,11 @@ class SearchModule(RecordedModule, ABC):
         self._batch = batch_idx
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Clips the weights, whose gradients are unscaled here."""
-        if self.optim.clip and optimizer is self.trainer.optimizers[0]:
-            nn.utils.clip_grad_norm_(self.weights, self.optim.clip)
+        """Clips the weights, whose gradients are unscaled here, and adds their decay behind it."""
+        if optimizer is self.trainer.optimizers[0]:
+            self._clip()
+            if self.optim.decay is not None and not self.optim.decay.own_step:
+                self.optim.decay.join(self.weights)
 
     def on_train_epoch_end(self) -> None:
         """Logs the means of the epoch and moves the learning rate."""
@@ -449,6 +453,28 @@ class SearchModule(RecordedModule, ABC):
     def norms(self) -> list[nn.Module]:
         """All BatchNorms of the network."""
         return [module for module in self.network.modules() if isinstance(module, BatchNormKind)]
+
+    def _clip(self) -> None:
+        if self.optim.clip:
+            nn.utils.clip_grad_norm_(self.weights, self.optim.clip)
+
+    def _update_weights(self, optimizer: LightningOptimizer) -> None:
+        """Steps the weights along their gradients, and along those of a decay that has a step of its own."""
+        optimizer.step()
+        if (decay := self.optim.decay) is not None and decay.own_step:
+            decay.replace(self.weights)
+            self._clip()
+            optimizer.optimizer.step()  # the raw one, so that `global_step` counts batches
+
+    def _update_arch(self, gradient: Iterable[Tensor]) -> None:
+        # the raw optimiser, so that `global_step` counts steps of the weights only
+        optimizer = self._optimizers[1].optimizer
+        for parameter, value in zip(self.architecture.parameters(), gradient, strict=True):
+            parameter.grad = value
+        if self.optim.arch_clip:
+            nn.utils.clip_grad_norm_(self.architecture.parameters(), self.optim.arch_clip)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
 
     def _apply_or_lower(self, gradient: list[Tensor] | None, scale: LossScale, loss: Tensor) -> None:
         """Updates the architecture, or lowers the scale if its gradient has overflowed, as it does in a long run."""

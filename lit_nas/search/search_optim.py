@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from lit_nas.optim import DartsAdam, DartsSGD, OptimizerCallable, SchedulerCallable, SearchCosineLR
+from lit_nas.optim import (
+    DartsAdam,
+    DartsSGD,
+    OptimizerCallable,
+    PartialDecay,
+    SchedulerCallable,
+    SearchCosineLR,
+)
 from lit_nas.perturbation import Perturbation
 from lit_nas.regularizers import Regularizer
 
@@ -44,6 +51,8 @@ class SearchOptim:
     perturbation: Perturbation | None = None
     """What disturbs the mixing weights while the weights take their step; None trains them at those of the
     architecture."""
+    decay: PartialDecay | None = None
+    """Decay of the weights and parameters that a step uses, beside that of the optimisers; None has no other."""
 
     def __post_init__(self) -> None:
         self._check_parts()

@@ -71,6 +71,11 @@ def check_run(module: SearchModule) -> None:
             f"model.optim.arch_from_epoch is {optim.arch_from_epoch}, but the run ends after "
             f"trainer.max_epochs {trainer.max_epochs}: the architecture would never move."
         )
+    if optim.decay is not None and module.order == 2:
+        raise ValueError(
+            "model.optim.decay does not enter the virtual step of the second order: set model.order to 1, or set "
+            "weight_decay of model.optim.weights and leave model.optim.decay out."
+        )
     size = getattr(data, "batch_size", None)
     if isinstance(size, int) and optim.accumulate > size:
         raise ValueError(

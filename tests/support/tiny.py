@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lit_nas.methods import DARTS, PDARTS, SNAS, EntmaxDARTS, ProxylessNAS
-from lit_nas.optim import ProxylessAdam, ProxylessSGD, Reinforce
+from lit_nas.methods import DARTS, PDARTS, SNAS, DropNAS, EntmaxDARTS, ProxylessNAS
+from lit_nas.optim import PartialDecay, ProxylessAdam, ProxylessSGD, Reinforce
 from lit_nas.perturbation import AdversarialSmoothing, RandomSmoothing
 from lit_nas.pruning import Pruning
 from lit_nas.regularizers import (
@@ -25,7 +25,7 @@ from lit_nas.regularizers import (
     ResourceCost,
     ZeroOne,
 )
-from lit_nas.relaxations import Entmax
+from lit_nas.relaxations import Entmax, GroupedDropout
 from lit_nas.schedules import Constant, Linear
 from lit_nas.search import SearchModule, SearchOptim
 from lit_nas.spaces import DartsSpace, NasBench201Space
@@ -46,6 +46,7 @@ STAGED = DartsSpace(
 )  # fmt: skip
 # with running statistics, which the test of two processes needs: statistics of half a batch are other ones
 NAS_BENCH_201 = NasBench201Space(init_channels=2, cells_per_stage=1, track_running_stats=True)
+DROPOUT = GroupedDropout(Constant(0.3), Constant(0.2))
 
 PROXYLESS = SearchOptim(weights=ProxylessSGD, arch=ProxylessAdam, clip=0.0)
 
@@ -55,6 +56,9 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     "DARTS-second-order-exact": lambda: DARTS(INPUTS, SPACE, order=2, product="exact"),
     "DARTS-alternating": lambda: DARTS(INPUTS, SPACE, optim=SearchOptim(level="alternating")),
     "DARTS-staged": lambda: DARTS(INPUTS, STAGED),
+    "DropNAS": lambda: DropNAS(INPUTS, SPACE, DROPOUT),
+    "DropNAS-bilevel": lambda: DropNAS(INPUTS, SPACE, DROPOUT, optim=SearchOptim(decay=PartialDecay(own_step=True))),
+    "DropNAS-nas-bench-201": lambda: DropNAS(INPUTS, NAS_BENCH_201, DROPOUT),
     "EntmaxDARTS": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(8.0), Pruning(every="step")),
     "EntmaxDARTS-bilevel": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(6.0, start=1.0), optim=SearchOptim()),
     "SNAS": lambda: SNAS(INPUTS, SPACE),
@@ -85,6 +89,8 @@ REPRESENTATIVES = (
     "SNAS",
     "PDARTS",
     "ProxylessNAS",
+    "DropNAS",
+    "DropNAS-nas-bench-201",
     "hard-gumbel",
 )
 """One search of each method, order, space and kind of draw. Tests that take long run with these by default and with all

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lit_nas.engine.fused.depthwise import depthwise, from_subgrids
 from lit_nas.engine.fused.plan import Alone, Bundle, Front, Group
 from lit_nas.engine.fused.source import Source
 from lit_nas.engine.fused.statistics import BatchStatistics, Moments, normalise, without_bias
 from lit_nas.internals import is_view
 from lit_nas.operations import AvgPool, DilatedConv, FactorizedReduce, MaxPool, ReLUConvBN, SeparableConv, pointwise
+from lit_nas.operations.depthwise import depthwise, from_subgrids
 
 __all__ = ("Run", "add", "unchanged_buffers", "weighted_sums")
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lit_nas.engine.fused.compiled import compiled
-from lit_nas.engine.fused.depthwise import to_subgrids
 from lit_nas.operations import AvgPool, MaxPool
+from lit_nas.operations.depthwise import to_subgrids
 
 __all__ = ("Source",)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lit_nas.engine.fused.depthwise import depthwise, from_subgrids, to_subgrids
+from lit_nas.operations.depthwise import depthwise, from_subgrids, to_subgrids
 
 
 @pytest.mark.parametrize("size", [3, 5, 7])
