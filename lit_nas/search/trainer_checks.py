@@ -11,7 +11,7 @@ from lit_nas.internals import data_of
 from lit_nas.search.search_optim import SearchOptim
 
 if TYPE_CHECKING:
-    from lit_nas.search.search_module import SearchModule
+    from lit_nas.search.lifecycle import SearchLifecycle
 
 __all__ = ("PRECISIONS", "check_graphs", "check_run", "check_trainer")
 
@@ -48,7 +48,7 @@ def check_trainer(trainer: Trainer, optim: SearchOptim) -> None:
         )
 
 
-def check_run(module: SearchModule) -> None:
+def check_run(module: SearchLifecycle) -> None:
     """Refuses a run or data that a search cannot do with.
 
     Raises:
@@ -79,7 +79,7 @@ def check_run(module: SearchModule) -> None:
         )
 
 
-def check_graphs(module: SearchModule) -> None:
+def check_graphs(module: SearchLifecycle) -> None:
     """Refuses to capture gradients in CUDA graphs where they would compute something else.
 
     Raises:
