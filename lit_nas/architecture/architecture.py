@@ -11,7 +11,7 @@ from lit_nas.architecture.draws import Draws, on_host
 from lit_nas.architecture.inbound_edges import InboundEdges
 from lit_nas.architecture.mixture import CellMixture, Mixture
 from lit_nas.clock import Clock
-from lit_nas.relaxations import Active, Best, Draw, Level, Mean, Relaxation
+from lit_nas.relaxations import Active, Best, Draw, Mean, Relaxation, Updates
 from lit_nas.relaxations.draw import active_columns
 from lit_nas.schedules import Schedule
 from lit_nas.spaces import SearchSpace
@@ -27,8 +27,8 @@ class Architecture(nn.Module):
     pruned, stay in the tensor and are masked. Where edges are
     weighted, too, their parameters are `edge_logits[c]` of shape [E], normalised over the edges that lead to a node.
 
-    What a relaxation draws follows from the seed, the step, the level, the cell type (or the cell, where each has a
-    draw of its own) and the number of the sample. So it is the same on all processes, in all parts of an accumulated
+    What a relaxation draws follows from the seed, the step, what it updates, the cell type (or the cell, where each has
+    a draw of its own) and the number of the sample. So it is the same on all processes, in all parts of an accumulated
     batch, in all passes of a second-order step, under recomputation, and when a run continues.
 
     Args:
@@ -145,14 +145,14 @@ class Architecture(nn.Module):
         return self.relaxation.skips or (self.edge_relaxation is not None and self.edge_relaxation.skips)
 
     @contextmanager
-    def drawing(self, level: Level, sample: int = 0) -> Iterator[None]:
+    def drawing(self, updates: Updates, sample: int = 0) -> Iterator[None]:
         """All forward passes within see one draw, which knows the parameters as they are when it is first needed.
 
         Args:
-            level: What moves in this step.
+            updates: What this step updates.
             sample: Number of the draw, where a step has several.
         """
-        before, self._draws = self._draws, Draws(self, level, sample)
+        before, self._draws = self._draws, Draws(self, updates, sample)
         try:
             yield
         finally:

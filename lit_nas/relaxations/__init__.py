@@ -1,6 +1,6 @@
 """Relaxations: small values that turn architecture parameters into mixing weights."""
 
-from lit_nas.relaxations.draw import Active, Draw, Level, Occasion
+from lit_nas.relaxations.draw import Active, Draw, Occasion, Updates
 from lit_nas.relaxations.entmax import Entmax
 from lit_nas.relaxations.gumbel_softmax import GumbelSoftmax
 from lit_nas.relaxations.relaxation import Best, Mean, Relaxation
@@ -13,10 +13,10 @@ __all__ = (
     "Draw",
     "Entmax",
     "GumbelSoftmax",
-    "Level",
     "Mean",
     "Occasion",
     "Relaxation",
     "Sigmoid",
     "Softmax",
+    "Updates",
 )
