@@ -12,10 +12,11 @@ from torch.utils.checkpoint import checkpoint
 
 from lit_nas.architecture import CellMixture
 from lit_nas.engine.engine import Engine, MixedCell, empty_node
-from lit_nas.engine.fused.candidates import Run, Weights, weighted_sums
+from lit_nas.engine.fused.candidates import weighted_sums
 from lit_nas.engine.fused.nodes import Asides, Nodes
 from lit_nas.engine.fused.plan import Front, Group, Plan
 from lit_nas.engine.fused.planning import find_plan
+from lit_nas.engine.fused.run import Run, Weights
 from lit_nas.engine.fused.source import Source
 from lit_nas.engine.fused.statistics import BatchStatistics, make_room, update_running
 

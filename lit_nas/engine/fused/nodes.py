@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from lit_nas.engine.fused.candidates import add, unchanged_buffers
 from lit_nas.engine.fused.plan import Join, Own, Path, Wave
+from lit_nas.engine.fused.run import add, unchanged_buffers
 
 __all__ = ("Asides", "Nodes")
 
