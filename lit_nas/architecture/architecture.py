@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from lit_nas.architecture.draws import Draws, on_host
 from lit_nas.architecture.inbound_edges import InboundEdges
-from lit_nas.architecture.mixture import CellMixture, Mixture
+from lit_nas.architecture.mixing import edge_weights, inbound_edges, mix_cells
+from lit_nas.architecture.mixture import Mixture
 from lit_nas.clock import Clock
-from lit_nas.relaxations import Active, Best, Draw, Level, Mean, Relaxation
+from lit_nas.relaxations import Active, Best, Draw, Mean, Relaxation, Updates
 from lit_nas.relaxations.draw import active_columns
 from lit_nas.schedules import Schedule
 from lit_nas.spaces import SearchSpace
@@ -27,8 +28,8 @@ class Architecture(nn.Module):
     pruned, stay in the tensor and are masked. Where edges are
     weighted, too, their parameters are `edge_logits[c]` of shape [E], normalised over the edges that lead to a node.
 
-    What a relaxation draws follows from the seed, the step, the level, the cell type (or the cell, where each has a
-    draw of its own) and the number of the sample. So it is the same on all processes, in all parts of an accumulated
+    What a relaxation draws follows from the seed, the step, what it updates, the cell type (or the cell, where each has
+    a draw of its own) and the number of the sample. So it is the same on all processes, in all parts of an accumulated
     batch, in all passes of a second-order step, under recomputation, and when a run continues.
 
     Args:
@@ -60,7 +61,7 @@ class Architecture(nn.Module):
         self.space, self.relaxation, self.edge_relaxation = space, relaxation, edge_relaxation
         self.beside, self.evaluation = beside, evaluation
         self.cells = space.cells  # properties of spaces, which make them anew
-        self._positions = tuple(position.cell for position in space.layout)
+        self.positions = tuple(position.cell for position in space.layout)
         self.logits = nn.ParameterDict()
         for name, cell in self.cells.items():
             mask = torch.zeros(len(cell.edges), len(cell.operations), dtype=torch.bool)
@@ -145,23 +146,23 @@ class Architecture(nn.Module):
         return self.relaxation.skips or (self.edge_relaxation is not None and self.edge_relaxation.skips)
 
     @contextmanager
-    def drawing(self, level: Level, sample: int = 0) -> Iterator[None]:
+    def drawing(self, updates: Updates, sample: int = 0) -> Iterator[None]:
         """All forward passes within see one draw, which knows the parameters as they are when it is first needed.
 
         Args:
-            level: What moves in this step.
+            updates: What this step updates.
             sample: Number of the draw, where a step has several.
         """
-        before, self._draws = self._draws, Draws(self, level, sample)
+        before, self._draws = self._draws, Draws(self, updates, sample)
         try:
             yield
         finally:
             self._draws = before
 
     @property
-    def drawn_for(self) -> tuple[Level, int]:
+    def drawn_for(self) -> tuple[Updates, int]:
         """What moves in the present step and the number of its draw, see `drawing`; outside of one, the weights."""
-        return ("weights", 0) if self._draws is None else (self._draws.level, self._draws.sample)
+        return ("weights", 0) if self._draws is None else (self._draws.updates, self._draws.sample)
 
     @contextmanager
     def changed(self, change: Callable[[Mixture], Mixture]) -> Iterator[None]:
@@ -191,8 +192,7 @@ class Architecture(nn.Module):
             raise RuntimeError(f"{type(relaxation).__name__} settles what a step has drawn: step within `drawing`.")
         before = {name: logits.detach().clone() for name, logits in self.logits.items()}
         draws = {
-            name: self._draws.find("operations", relaxation, name, number)
-            for number, name in enumerate(self._positions)
+            name: self._draws.find("operations", relaxation, name, number) for number, name in enumerate(self.positions)
         }
         yield
         with torch.no_grad():
@@ -206,7 +206,7 @@ class Architecture(nn.Module):
         found = {name: self.mask(name) for name in self.cells}
         if self.samples:
             rows = {name: torch.zeros(mask.shape, dtype=torch.bool) for name, mask in found.items()}
-            for name, cell in zip(self._positions, self(), strict=True):
+            for name, cell in zip(self.positions, self(), strict=True):
                 for row, columns in zip(rows[name], cell.active, strict=True):
                     row[list(columns)] = True
             found = {name: row.to(found[name].device, non_blocking=True) for name, row in rows.items()}
@@ -221,30 +221,16 @@ class Architecture(nn.Module):
         """
         own, edges = self.relaxation, self.edge_relaxation
         if self.training:
-            mixture = self._mixture(own, edges, self._draws)
+            mixture = mix_cells(self, own, edges, self._draws)
             return mixture if self._change is None else self._change(mixture)
         own = Best(own) if self.evaluation == "best" else Mean(own)
         if edges is not None:  # edges are chosen only where they are drawn
             edges = Best(edges) if self.evaluation == "best" and edges.samples else Mean(edges)
-        return self._mixture(own, edges)
+        return mix_cells(self, own, edges)
 
     def mix(self, relaxation: Relaxation) -> Mixture:
         """The mixture by the probabilities of another relaxation than the own one, for one forward pass."""
-        return self._mixture(Mean(relaxation), None if self.edge_relaxation is None else Mean(self.edge_relaxation))
-
-    def _mixture(self, relaxation: Relaxation, edges: Relaxation | None, draws: Draws | None = None) -> Mixture:
-        draws = Draws(self, "weights") if draws is None else draws
-        per_cell = relaxation.per_cell or (edges is not None and edges.per_cell)
-        found: dict[tuple[str, int | None], CellMixture] = {}
-        cells = []
-        for number, name in enumerate(self._positions):
-            key = name, number if per_cell else None
-            if key not in found:
-                own = draws.find("operations", relaxation, name, number)
-                drawn = None if edges is None else draws.find("edges", edges, name, number)
-                found[key] = self._cell(name, relaxation, own, edges, drawn)
-            cells.append(found[key])
-        return tuple(cells)
+        return mix_cells(self, Mean(relaxation), None if self.edge_relaxation is None else Mean(self.edge_relaxation))
 
     def log_densities(self) -> tuple[Tensor, ...]:
         """How probable what was drawn for each cell of the network is, see `Relaxation.log_density`.
@@ -256,38 +242,15 @@ class Architecture(nn.Module):
         """
         draws = Draws(self, "weights") if self._draws is None else self._draws
         found: dict[tuple[str, int | None], Tensor] = {}
-        for number, name in enumerate(self._positions):
+        for number, name in enumerate(self.positions):
             if (key := (name, number if self.relaxation.per_cell else None)) not in found:
                 drawn = draws.find("operations", self.relaxation, name, number)
                 if drawn is None:
                     raise ValueError(f"{type(self.relaxation).__name__} draws nothing, so that nothing has a density.")
                 found[key] = self.relaxation.log_density(self.logits[name], self.mask(name), self.clock, drawn)
         return tuple(
-            found[name, number if self.relaxation.per_cell else None] for number, name in enumerate(self._positions)
+            found[name, number if self.relaxation.per_cell else None] for number, name in enumerate(self.positions)
         )
-
-    def _cell(
-        self, name: str, relaxation: Relaxation, own: Draw | None, edges: Relaxation | None, drawn: Draw | None
-    ) -> CellMixture:
-        logits, mask = self.logits[name], self.mask(name)
-        weights = _weigh(relaxation, logits, mask, self.clock, own)
-        active, probed = (self.active(name), ()) if own is None else (own.active, own.probed)
-        beside = None if self.beside is None else logits.new_ones(len(logits)) * self.beside(self.clock)
-        if edges is not None:
-            factors = self._edges(name, edges, drawn)
-            weights, beside = weights * factors.unsqueeze(-1), factors if beside is None else beside * factors
-            if drawn is not None:
-                executed = self._inbound(name).executed(drawn.active)
-                active = tuple(columns if edge in executed else () for edge, columns in enumerate(active))
-        return CellMixture(weights, active, beside, probed)
-
-    def _inbound(self, name: str) -> InboundEdges:
-        return cast(InboundEdges, self.inbound[name])
-
-    def _edges(self, name: str, relaxation: Relaxation, drawn: Draw | None) -> Tensor:
-        inbound = self._inbound(name)
-        logits, has_candidate = inbound.spread(self.edge_logits[name], self.mask(name))
-        return inbound.gather(_weigh(relaxation, logits, has_candidate, self.clock, drawn))
 
     def expected(self) -> dict[str, Tensor]:
         """Mixing weights without noise by cell type, each [E, O] on the device, with gradients to the parameters.
@@ -314,13 +277,13 @@ class Architecture(nn.Module):
         """Weights of edges without noise by cell type, each [E], with gradients; empty where edges have none."""
         if self.edge_relaxation is None:
             return {}
-        return {name: self._edges(name, self.edge_relaxation, None) for name in self.cells}
+        return {name: edge_weights(self, name, self.edge_relaxation) for name in self.cells}
 
     def rivals(self) -> dict[str, Tensor]:
         """How many edges with a candidate share a node with each, int64 [E] by cell type; empty like the weights."""
         if self.edge_relaxation is None:
             return {}
-        return {name: self._inbound(name).rivals(self.mask(name)) for name in self.cells}
+        return {name: inbound_edges(self, name).rivals(self.mask(name)) for name in self.cells}
 
     # -- probabilities -----------------------------------------------------------------------------------------------
 
@@ -363,9 +326,3 @@ class Architecture(nn.Module):
         """What derivation compares, by cell type, each [E, O]: probabilities times the weights of their edges."""
         tables, edges = self.probabilities(), self.edge_probabilities()
         return {name: table * edges[name].unsqueeze(-1) if edges else table for name, table in tables.items()}
-
-
-def _weigh(relaxation: Relaxation, logits: Tensor, mask: Tensor, clock: Clock, draw: Draw | None) -> Tensor:
-    if draw is None:
-        return relaxation.probabilities(logits, mask, clock)
-    return relaxation.weights(logits, mask, clock, draw)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lit_nas.architecture.inbound_edges import InboundEdges
-from lit_nas.relaxations import Draw, Level, Occasion, Relaxation
+from lit_nas.relaxations import Draw, Occasion, Relaxation, Updates
 from lit_nas.relaxations.draw import generator_of
 
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ class Draws:
 
     Args:
         architecture: Whose parameters they depend on, read at the first draw.
-        level: What moves in the step.
+        updates: What the step updates.
         sample: Number of the draw, where a step has several.
     """
 
-    def __init__(self, architecture: Architecture, level: Level, sample: int = 0) -> None:
-        self._architecture, self.level, self.sample = architecture, level, sample
+    def __init__(self, architecture: Architecture, updates: Updates, sample: int = 0) -> None:
+        self._architecture, self.updates, self.sample = architecture, updates, sample
         self._made: dict[Hashable, Draw] = {}
 
     def find(self, kind: Kind, relaxation: Relaxation, cell: str, number: int) -> Draw | None:
@@ -55,8 +55,8 @@ class Draws:
     def _draw(self, relaxation: Relaxation, kind: Kind, cell: str, number: int | None) -> Draw:
         architecture, logits = self._architecture, self._architecture.logits[cell]
         now, names = architecture.clock.moment(), architecture.cells[cell].operations
-        parts = architecture.host_seed, int(now.step), self.level, self.sample, kind, cell, number
-        occasion = Occasion(names if kind == "operations" else (), self.level, generator_of(*parts))
+        parts = architecture.host_seed, int(now.step), self.updates, self.sample, kind, cell, number
+        occasion = Occasion(names if kind == "operations" else (), self.updates, generator_of(*parts))
         draw = relaxation.draw(*self._host[kind, cell], now, occasion)
         return replace(draw, numbers=draw.numbers.to(logits.dtype).to(logits.device, non_blocking=True))
 

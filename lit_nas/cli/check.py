@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pytorch_lightning import Trainer
 
-from lit_nas.cli.job import Plan
+from lit_nas.cli.job import JobPlan
 from lit_nas.cli.training import TrainingCLI
 from lit_nas.derivation import EmptyCellError, default_deriver
 from lit_nas.genotype import Genotype, load_genotype
@@ -35,7 +35,7 @@ SEARCHED = "model.space.candidates"
 class Checks:
     """Resolves stages, each once, and refuses what cannot work."""
 
-    plan: Plan
+    plan: JobPlan
     command: Sequence[str]
     """What `lit-nas` was given."""
     _resolved: dict[str, tuple[Stage, Order, dict[str, Any]]] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from lit_nas.cli.parts import chosen, described
 from lit_nas.jobs import Executor, Job, Processes, SearchThenRetrain
 from lit_nas.record.plain import differences
 
-__all__ = ("EPILOG", "Plan", "plan")
+__all__ = ("EPILOG", "JobPlan", "plan_job")
 
 SHARED = ("data", "trainer")
 TOP = ("folder", "seed_everything", "job", "executor", *SHARED)
@@ -29,7 +29,7 @@ for all. Within a file the section of a stage wins over the shared ones. `job` n
 
 
 @dataclass(frozen=True)
-class Plan:
+class JobPlan:
     """A job with its configuration."""
 
     job: Job
@@ -99,7 +99,7 @@ class Plan:
             path.unlink(missing_ok=True)
 
 
-def plan(paths: Sequence[Path], words: Sequence[str], folder: Path | None, seed: int | None) -> Plan:
+def plan_job(paths: Sequence[Path], words: Sequence[str], folder: Path | None, seed: int | None) -> JobPlan:
     """Reads the configuration of a job.
 
     Args:
@@ -127,7 +127,7 @@ def plan(paths: Sequence[Path], words: Sequence[str], folder: Path | None, seed:
     for name in job.sections:
         if not any(name in layer for layer in layers):
             raise ValueError(f"The configuration has no section `{name}`. {EPILOG}")
-    return Plan(job, executor, folder, seed, tuple(layers), overrides)
+    return JobPlan(job, executor, folder, seed, tuple(layers), overrides)
 
 
 def _last(layers: Sequence[Mapping[str, Any]], key: str, default: Any = None) -> Any:

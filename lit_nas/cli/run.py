@@ -16,7 +16,7 @@ import lit_nas
 from lit_nas.atomic_write import write_text
 from lit_nas.cli.check import Checks
 from lit_nas.cli.explain import explained
-from lit_nas.cli.job import EPILOG, Plan, plan
+from lit_nas.cli.job import EPILOG, JobPlan, plan_job
 from lit_nas.cli.screen import conclude_job, heading, resume_command
 from lit_nas.cli.stage import fit_stage
 from lit_nas.internals import is_rank_zero
@@ -55,7 +55,7 @@ def run(args: Sequence[str]) -> None:
     )
     given, words = parser.parse_known_args(args)
 
-    job = plan(given.config, words, given.folder, given.seed_everything)
+    job = plan_job(given.config, words, given.folder, given.seed_everything)
     checks, proposals = Checks(job, ["run", *args]), look_ahead(job.job, job.folder, given.redo)
     stages = [stage for proposal in proposals for stage in proposal]
     configs = {stage.name: checks.resolve(stage)[1] for stage in stages}
@@ -103,7 +103,7 @@ def _redone(checks: Checks, proposals: Sequence[Sequence[Stage]], first: str | N
     return [*([first] if is_finished(stage, folder) or checks.changed(stage) else []), *behind]
 
 
-def _set_aside(job: Plan, stages: Sequence[str]) -> None:
+def _set_aside(job: JobPlan, stages: Sequence[str]) -> None:
     """Gives the folders of stages that are done again other names: `retrain` becomes `retrain-1`."""
     results = job.folder / "results.json"
     for name in stages:
@@ -119,7 +119,7 @@ def _set_aside(job: Plan, stages: Sequence[str]) -> None:
         sys.stdout.write(f"The old {folder} is kept as {aside}.\n")
 
 
-def _execute(job: Plan, checks: Checks) -> None:
+def _execute(job: JobPlan, checks: Checks) -> None:
     def announce(stage: Stage, before: bool) -> None:
         name = "retrain and test" if stage.name == "retrain" else stage.name
         heading(f"{name}: {'finished before' if before else job.folder / stage.name}")
@@ -140,7 +140,7 @@ def _execute(job: Plan, checks: Checks) -> None:
         conclude_job(_summary(job, results))
 
 
-def _summary(job: Plan, results: dict[str, Any]) -> str:
+def _summary(job: JobPlan, results: dict[str, Any]) -> str:
     lines = {**job.job.summary(results), "folder": str(job.folder), "results": "results.json"}
     if (job.folder / "search" / "genotype.json").exists():
         lines["cell"] = "search/genotype.json and its picture"

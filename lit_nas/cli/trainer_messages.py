@@ -10,7 +10,7 @@ from pytorch_lightning import Trainer
 
 from lit_nas.cli.pattern import Pattern, translate
 
-__all__ = ("TRAINER", "call_by_key", "check_trainer", "translate_trainer")
+__all__ = ("TRAINER", "call_by_key", "check_trainer_keys", "translate_trainer")
 
 _LEAST = {
     "check_val_every_n_epoch": 1, "log_every_n_steps": 0, "num_nodes": 1, "val_check_interval": 1e-9, "max_epochs": -1,
@@ -18,7 +18,7 @@ _LEAST = {
 }  # fmt: skip
 
 
-def check_trainer(given: Mapping[str, Any]) -> None:
+def check_trainer_keys(given: Mapping[str, Any]) -> None:
     """Refuses what Lightning takes and fails on later, or refuses without naming the key.
 
     Args:

@@ -32,7 +32,7 @@ from lit_nas.cli.explain import explained
 from lit_nas.cli.quiet import quiet
 from lit_nas.cli.run_config import SaveRunConfig
 from lit_nas.cli.screen import ConcludeFit, resume_command
-from lit_nas.cli.trainer_messages import check_trainer
+from lit_nas.cli.trainer_messages import check_trainer_keys
 from lit_nas.internals import is_trial
 from lit_nas.record.names import import_class
 from lit_nas.record.recorded_module import RecordedModule, read_checkpoint
@@ -168,7 +168,7 @@ class TrainingCLI(LightningCLI):
         if self.parse_only:
             return
         trainer = vars(self._get(self.config, "trainer"))
-        check_trainer(trainer)
+        check_trainer_keys(trainer)
         with explained(trainer):
             super().instantiate_classes()
 

@@ -34,7 +34,7 @@ class Fusible:
 
 
 class Edge(nn.Module, ABC):
-    """The candidates of one edge.
+    """The candidates of one edge, a module; what is chosen of it in the end is a `lit_nas.genotype.Edge`.
 
     Engines ask for its `terms`, so hooks belong on the candidates. A class with terms of its own runs as it is on every
     engine, unless it says what is `fusible` as well.

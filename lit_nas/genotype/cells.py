@@ -7,7 +7,7 @@ __all__ = ("CellGenotype", "Edge")
 
 
 class Edge(NamedTuple):
-    """One chosen operation of a cell."""
+    """One chosen operation of a cell; the module that mixes candidates during a search is `lit_nas.edges.Edge`."""
 
     operation: str
     source: int

@@ -104,7 +104,7 @@ class ProxylessNAS(ImageSearchModule):
         (values,) = self.gradients.mean_over_ranks([torch.stack(rewards)])
         gradient = score_gradient(baseline(values), children, self.architecture.expected())
         self.apply_arch_gradient(gradient, reduced=True)
-        self._log_loss("arch", -values.mean(), batch)
+        self.note_loss("arch", -values.mean(), batch)
 
     def on_fit_start(self) -> None:
         """Looks costs up before a step needs them."""

@@ -1,7 +1,7 @@
 """Relaxations: small values that turn architecture parameters into mixing weights."""
 
 from lit_nas.relaxations.binary_gates import BinaryGates
-from lit_nas.relaxations.draw import Active, Draw, Level, Occasion
+from lit_nas.relaxations.draw import Active, Draw, Occasion, Updates
 from lit_nas.relaxations.entmax import Entmax
 from lit_nas.relaxations.grouped_dropout import GroupedDropout
 from lit_nas.relaxations.gumbel_softmax import GumbelSoftmax
@@ -17,10 +17,10 @@ __all__ = (
     "Entmax",
     "GroupedDropout",
     "GumbelSoftmax",
-    "Level",
     "Mean",
     "Occasion",
     "Relaxation",
     "Sigmoid",
     "Softmax",
+    "Updates",
 )

@@ -64,7 +64,7 @@ class BinaryGates(Relaxation):
 
         Where the weights move, only the gate of the path is known.
         """
-        paths = "one" if occasion.level == "weights" else self.paths
+        paths = "one" if occasion.updates == "weights" else self.paths
         # the largest entries of logits with Gumbel noise are a draw without replacement
         order = logits + _gumbel(logits, occasion.generator)
         gates = first = one_of_each(order, mask).numbers.bool()

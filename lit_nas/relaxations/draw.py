@@ -8,12 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-__all__ = ("Active", "Draw", "Level", "Occasion", "active_columns", "generator_of", "seed_of")
+__all__ = ("Active", "Draw", "Occasion", "Updates", "active_columns", "generator_of", "seed_of")
 
 Active = tuple[tuple[int, ...], ...]
 """For each of E edges the columns of the operations that are executed."""
-Level = Literal["weights", "arch", "both"]
-"""What moves in a step."""
+Updates = Literal["weights", "arch", "both"]
+"""What a step updates: one of the two levels of a search, or both."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Occasion:
 
     names: tuple[str, ...]
     """What the columns are: the names of the operations; empty where they are the edges that lead to a node."""
-    level: Level
-    """What moves in this step, because a method may execute more where the architecture moves."""
+    updates: Updates
+    """What this step updates, because a method may execute more where it is the architecture."""
     generator: torch.Generator
     """On the CPU, seeded for this draw: the only source of chance."""
 

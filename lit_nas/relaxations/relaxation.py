@@ -18,7 +18,7 @@ class Relaxation(ABC):
 
     A relaxation gives two things. `probabilities` are free of noise; logs, derivation, tables, pruning, checkpoints and
     evaluation see them, and a deterministic relaxation defines nothing else. One that samples has `samples` True and
-    says what a step computes, in two parts: `draw` runs on the host, once for each step and level, and tells which
+    says what a step computes, in two parts: `draw` runs on the host, once for each update of a level, and tells which
     candidates are executed; `weights` runs in each forward pass and is differentiable. The rows are edges and the
     columns operations; where edges are weighted, the rows are nodes and the columns the edges that lead to them.
 
@@ -28,11 +28,11 @@ class Relaxation(ABC):
       softmax of logits and noise; `per_cell` gives each cell noise of its own. See `GumbelSoftmax`.
     - Gumbel-softmax with hard samples (GDAS): `draw` also keeps the one-hot argmax and executes it alone; `weights` has
       its value, and the gradient of the soft sample.
-    - Binary gates (ProxylessNAS): `draw` looks at `occasion.level`. One path is drawn where the weights move, two where
-      the architecture does; the gate g is 1 for one of the two, the other one is `probed`, and `weights` is
+    - Binary gates (ProxylessNAS): `draw` looks at `occasion.updates`. One path is drawn where the weights are updated,
+      two where the architecture is; the gate g is 1 for one of the two, the other one is `probed`, and `weights` is
       g + q - q.detach(), with q the softmax over both: then the gradient at the weight of each path is what the paper
       calls that of its gate. `expected` is q, and `settled` keeps what both have together. See `BinaryGates`.
-    - Several samples a step (PARSEC): `with architecture.drawing(level, sample=k)` draws for each k; `draw` executes
+    - Several samples a step (PARSEC): `with architecture.drawing(updates, sample=k)` draws for each k; `draw` executes
       the child, `weights` are its ones, and the method computes its gradient from `probabilities` and the children.
     - Operation dropout (DropNAS): `draw` keeps a random part of each group of `occasion.names`, and `weights` is the
       softmax over those; `settled` lets the others keep their probabilities. See `GroupedDropout`.

@@ -13,7 +13,7 @@ from lit_nas.precision import widest_float
 from lit_nas.regularizers import ArchitectureView, Regularizer
 
 if TYPE_CHECKING:
-    from lit_nas.search.search_module import SearchModule
+    from lit_nas.search.lifecycle import SearchLifecycle
 
 __all__ = ("Regularisation",)
 
@@ -28,7 +28,7 @@ class Regularisation:
         module: Whose settings, architecture and network they are.
     """
 
-    def __init__(self, module: SearchModule) -> None:
+    def __init__(self, module: SearchLifecycle) -> None:
         self._module = module
         self._tables: dict[str, CostTable] = {}
 

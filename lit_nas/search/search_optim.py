@@ -34,8 +34,9 @@ class SearchOptim:
     clip: float = 5.0
     """Largest norm of the gradient of all weights together; 0 does not clip."""
     level: Literal["bilevel", "alternating", "single"] = "bilevel"
-    """On which data the architecture descends: on a part of its own (`bilevel`), on the batch of the weights, one step
-    after the other (`alternating`), or along the gradient of the same loss at the same point (`single`)."""
+    """How the two levels, weights and architecture, are coupled: the architecture has training data of its own
+    (`bilevel`), it takes the batch of the weights and is updated before them (`alternating`), or both are updated along
+    the gradient of one loss at one point (`single`)."""
     arch_from_epoch: int = 0
     """First epoch in which the architecture moves."""
     accumulate: int = 1

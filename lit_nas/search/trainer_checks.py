@@ -12,7 +12,7 @@ from lit_nas.search.search_optim import SearchOptim
 from lit_nas.search.skip_dropout import DroppedSkip
 
 if TYPE_CHECKING:
-    from lit_nas.search.search_module import SearchModule
+    from lit_nas.search.lifecycle import SearchLifecycle
 
 __all__ = ("PRECISIONS", "check_graphs", "check_run", "check_trainer")
 
@@ -49,7 +49,7 @@ def check_trainer(trainer: Trainer, optim: SearchOptim) -> None:
         )
 
 
-def check_run(module: SearchModule) -> None:
+def check_run(module: SearchLifecycle) -> None:
     """Refuses a run or data that a search cannot do with.
 
     Raises:
@@ -85,7 +85,7 @@ def check_run(module: SearchModule) -> None:
         )
 
 
-def check_graphs(module: SearchModule) -> None:
+def check_graphs(module: SearchLifecycle) -> None:
     """Refuses to capture gradients in CUDA graphs where they would compute something else.
 
     Raises:

@@ -11,7 +11,6 @@ from lit_nas.engine import Fused, Reference
 from lit_nas.networks import build_search_network
 from lit_nas.precision import _widest
 from lit_nas.relaxations import Softmax
-from lit_nas.search.health import Health
 from tests.support.meta_device import autocast_anywhere
 from tests.support.tiny import INPUTS, STAGED, TINY
 
@@ -39,7 +38,7 @@ def test_a_device_without_float64_is_enough(name):
         images = torch.empty(4, INPUTS.channels, INPUTS.height, INPUTS.width, device="meta")
         loss = module.loss((images, torch.zeros(4, dtype=torch.int64, device="meta")))
         torch.autograd.grad(loss, list(module.architecture.parameters()))
-        Health().watch([loss], 0)
+        module.health.watch([loss], 0)
     _widest.cache_clear()
     assert {value.dtype for value in module.architecture.clock.buffers()} == {torch.float32}
 

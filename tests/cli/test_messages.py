@@ -7,7 +7,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from lit_nas.cli.explain import explain, explained
 from lit_nas.cli.parser_messages import PARSER, translate_parser
-from lit_nas.cli.trainer_messages import TRAINER, check_trainer, translate_trainer
+from lit_nas.cli.trainer_messages import TRAINER, check_trainer_keys, translate_trainer
 
 IN_ARCH = """\
 Parser key "model":
@@ -85,13 +85,15 @@ def test_what_is_not_of_the_user_passes_as_it_is():
 )
 def test_values_that_lightning_would_fail_on_later(given, message):
     with pytest.raises(ValueError, match=message):
-        check_trainer(given)
+        check_trainer_keys(given)
 
 
 def test_good_values_pass(tmp_path):
-    check_trainer({"val_check_interval": 0.5, "limit_train_batches": 1.0, "limit_val_batches": 0, "precision": None})
-    check_trainer({"limit_train_batches": 2.0})  # as the parser may read `2`
-    check_trainer({"max_epochs": -1, "default_root_dir": str(tmp_path / "a" / "b"), "precision": "bf16-mixed"})
+    check_trainer_keys(
+        {"val_check_interval": 0.5, "limit_train_batches": 1.0, "limit_val_batches": 0, "precision": None}
+    )
+    check_trainer_keys({"limit_train_batches": 2.0})  # as the parser may read `2`
+    check_trainer_keys({"max_epochs": -1, "default_root_dir": str(tmp_path / "a" / "b"), "precision": "bf16-mixed"})
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"trainer.default_root_dir is '.*', but '.*file' is a file"):
-        check_trainer({"default_root_dir": str(tmp_path / "file" / "run")})
+        check_trainer_keys({"default_root_dir": str(tmp_path / "file" / "run")})

@@ -17,7 +17,7 @@ from lit_nas.record.recorded_module import load_module
 from lit_nas.regularizers import CostFactor, Entropy, ExpectedCost, LogCost, MaxNorm, ZeroOne
 from lit_nas.relaxations import Sigmoid
 from lit_nas.schedules import Constant
-from lit_nas.search import SearchOptim, gradients, search_module
+from lit_nas.search import SearchOptim, gradients, lifecycle
 from tests.methods.test_contract import changed, loader, snapshot
 from tests.search.test_cuda_graphs import Eager
 from tests.search.test_search_module import FrozenNorms, double_loss, fit, float16
@@ -166,7 +166,7 @@ def test_the_scale_of_float16_does_not_reach_them(level):
 @pytest.mark.parametrize("name", ["DARTS-first-order", "EntmaxDARTS"])
 def test_replayed_gradients_are_regularised_all_the_same(name, monkeypatch):
     monkeypatch.setattr(gradients, "CapturedGradient", Eager)
-    monkeypatch.setattr(search_module, "check_graphs", lambda module: None)
+    monkeypatch.setattr(lifecycle, "check_graphs", lambda module: None)
     plain, graphs = TINY[name](), TINY[name]()
     graphs.load_state_dict(plain.state_dict())
     for module in (plain, graphs):

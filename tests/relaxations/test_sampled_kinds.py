@@ -24,7 +24,7 @@ class Gates(Relaxation):
         return softmax_of_active(logits, mask)
 
     def draw(self, logits, mask, clock, occasion):
-        p, count = softmax_of_active(logits, mask), 1 if occasion.level == "weights" else 2
+        p, count = softmax_of_active(logits, mask), 1 if occasion.updates == "weights" else 2
         paths = torch.multinomial(p, count, generator=occasion.generator)
         chosen = F.one_hot(paths, logits.shape[1]).sum(1).bool()
         q = softmax_of_active(logits, chosen)

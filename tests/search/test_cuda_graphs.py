@@ -11,7 +11,7 @@ from pytorch_lightning import Callback, Trainer
 
 from lit_nas.engine import Fused
 from lit_nas.methods import DARTS
-from lit_nas.search import SearchOptim, gradients, search_module
+from lit_nas.search import SearchOptim, gradients, lifecycle
 from lit_nas.search.cuda_graphs import CapturedGradient
 from tests.methods.test_contract import loader, snapshot
 from tests.support.tiny import INPUTS, SPACE, TINY
@@ -63,7 +63,7 @@ def with_graphs(module):
 @FIRST_ORDER
 def test_replayed_gradients_take_the_same_steps(name, monkeypatch):
     monkeypatch.setattr(gradients, "CapturedGradient", Eager)
-    monkeypatch.setattr(search_module, "check_graphs", lambda module: None)
+    monkeypatch.setattr(lifecycle, "check_graphs", lambda module: None)
     monkeypatch.setattr(Eager, "captures", 0)
     plain, graphs = TINY[name](), with_graphs(TINY[name]())
     graphs.load_state_dict(plain.state_dict())
@@ -89,7 +89,7 @@ def captures(monkeypatch):
         yield
 
     stream = SimpleNamespace(wait_stream=lambda other: None)
-    monkeypatch.setattr(search_module, "check_graphs", lambda module: None)
+    monkeypatch.setattr(lifecycle, "check_graphs", lambda module: None)
     monkeypatch.setattr(torch.random, "fork_rng", lambda devices: nullcontext())
     for name, value in {
         "CUDAGraph": lambda: SimpleNamespace(replay=lambda: None), "Stream": lambda: stream, "graph": graph,

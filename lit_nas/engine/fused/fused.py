@@ -12,10 +12,11 @@ from torch.utils.checkpoint import checkpoint
 
 from lit_nas.architecture import CellMixture
 from lit_nas.engine.engine import Engine, MixedCell, empty_node
-from lit_nas.engine.fused.candidates import Run, Weights, weighted_sums
+from lit_nas.engine.fused.candidates import weighted_sums
 from lit_nas.engine.fused.nodes import Asides, Nodes
 from lit_nas.engine.fused.plan import Front, Group, Plan
 from lit_nas.engine.fused.planning import find_plan
+from lit_nas.engine.fused.run import Run, Weights
 from lit_nas.engine.fused.source import Source
 from lit_nas.engine.fused.statistics import BatchStatistics, make_room, update_running
 from lit_nas.engine.probe import probe
@@ -64,12 +65,12 @@ class Fused(Engine):
         nodes, statistics = Nodes(lambda target, node: probe(cell, mixture, target, node, states)), []
         shared = _Shared(plan, _weights(plan), self._channels_last, self.compile)
         inputs = iter(self._inputs(plan, mixture.weights, states[0]))
-        for moment in plan.moments:
-            while len(states) <= moment.sources[-1]:
+        for wave in plan.waves:
+            while len(states) <= wave.sources[-1]:
                 node = nodes.value(len(states))
                 node = empty_node(cell, states) if node is None else node
                 states.append(node.contiguous(memory_format=layout))  # a node with one term is a part of a wide map
-            for front in moment.fronts:
+            for front in wave.fronts:
                 room, factors, scales = next(inputs)
                 leaves = _Leaves(front, shared, room)
                 for targets, term in self._run(leaves, factors, scales, *(states[source] for source in front.sources)):
@@ -77,11 +78,9 @@ class Fused(Engine):
                     for target, part in zip(targets, parts, strict=True):
                         nodes.add_mixed(target, part, front.join)
                 statistics.append(leaves.runs[0])
-            if moment.asides:
-                values = self._run(
-                    Asides(moment), mixture.weights, mixture.beside, *(states[s] for s in moment.sources)
-                )
-                for aside, value in zip(moment.asides, values, strict=True):
+            if wave.asides:
+                values = self._run(Asides(wave), mixture.weights, mixture.beside, *(states[s] for s in wave.sources))
+                for aside, value in zip(wave.asides, values, strict=True):
                     nodes.add_aside(aside, value)
         update_running(statistics)
         values = [nodes.value(target) for target in cell.space.targets]

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from lit_nas.engine.fused.candidates import add, unchanged_buffers
-from lit_nas.engine.fused.plan import Join, Moment, Own, Path
+from lit_nas.engine.fused.plan import Join, Own, Path, Wave
+from lit_nas.engine.fused.run import add, unchanged_buffers
 
 __all__ = ("Asides", "Nodes")
 
@@ -59,14 +59,14 @@ class Nodes:
 
 
 class Asides:
-    """Runs what leaves a moment as its own code says; `checkpoint` calls it a second time.
+    """Runs what leaves a wave as its own code says; `checkpoint` calls it a second time.
 
     Args:
-        moment: The edges and paths.
+        wave: The edges and paths.
     """
 
-    def __init__(self, moment: Moment) -> None:
-        self.moment, self.again = moment, False
+    def __init__(self, wave: Wave) -> None:
+        self.wave, self.again = wave, False
 
     def __call__(self, weights: Tensor, beside: Tensor | None, *states: Tensor) -> list[Tensor]:
         """The values of all edges that are not fused, and then of all paths, times their factors.
@@ -74,16 +74,16 @@ class Asides:
         Args:
             weights: Mixing weights of the cell, [E, O].
             beside: Factors of paths and the like, [E]; None is 1.
-            states: Those of the moment.
+            states: Those of the wave.
         """
         found, again, self.again = [], self.again, True
-        for own in self.moment.own:
+        for own in self.wave.own:
             active = {name: weights[own.index, column] for column, name in own.columns}
             factor = None if beside is None else beside[own.index]
             with unchanged_buffers(own.edge, again):
                 found.append(own.edge(states[own.source], active, factor))
         values: dict[object, Tensor] = {}
-        for path in self.moment.paths:
+        for path in self.wave.paths:
             key = path.source, path.run
             if key not in values:
                 module = path.run if isinstance(path.run, nn.Module) else nn.Identity()

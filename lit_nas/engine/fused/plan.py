@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lit_nas.engine.fused.known import Facts
 from lit_nas.operations import AvgPool, BatchNorm, MaxPool
 
-__all__ = ("Alone", "Bundle", "Front", "Group", "Moment", "Own", "Path", "Plan")
+__all__ = ("Alone", "Bundle", "Front", "Group", "Own", "Path", "Plan", "Wave")
 
 Join = Callable[[Tensor, Tensor], Tensor]
 
@@ -151,7 +151,7 @@ class Own:
     index: int
     """Row of the edge."""
     source: int
-    """Place of its state within the moment."""
+    """Place of its state within the wave."""
     target: int
     """The node that it leads to."""
     edge: nn.Module
@@ -167,7 +167,7 @@ class Path:
     index: int
     """Row of the edge."""
     source: int
-    """Place of its state within the moment."""
+    """Place of its state within the wave."""
     target: int
     """The node that it leads to."""
     run: Callable[[Tensor], Tensor]
@@ -177,7 +177,7 @@ class Path:
 
 
 @dataclass(frozen=True, eq=False)
-class Moment:
+class Wave:
     """States that are complete at the same time, with all edges that leave them."""
 
     sources: tuple[int, ...]
@@ -197,14 +197,14 @@ class Moment:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The moments of a cell in the order of its states."""
+    """The waves of a cell in the order of its states."""
 
-    moments: tuple[Moment, ...]
+    waves: tuple[Wave, ...]
 
     @cached_property
     def fronts(self) -> tuple[Front, ...]:
-        """Of all moments."""
-        return tuple(front for moment in self.moments for front in moment.fronts)
+        """Of all waves."""
+        return tuple(front for wave in self.waves for front in wave.fronts)
 
     @cached_property
     def edges(self) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from lit_nas.architecture import Active
 from lit_nas.engine.engine import MixedCell
 from lit_nas.engine.fused.known import MODE, Candidate, CellModules, Facts, look
-from lit_nas.engine.fused.plan import Alone, Bundle, Front, Group, Join, Moment, Own, Path, Plan
+from lit_nas.engine.fused.plan import Alone, Bundle, Front, Group, Join, Own, Path, Plan, Wave
 from lit_nas.operations import BatchNorm
 from lit_nas.spaces import CellSpace
 
@@ -96,13 +96,11 @@ def find_plan(cell: MixedCell, active: Active, batched: tuple[bool, ...], joined
     if modes not in watch.plans:
         while len(watch.plans) >= KEPT:
             del watch.plans[next(iter(watch.plans))]
-        watch.plans[modes] = Plan(tuple(_moments(cell, known, active, batched, joined)))
+        watch.plans[modes] = Plan(tuple(_waves(cell, known, active, batched, joined)))
     return watch.plans[modes]
 
 
-def _moments(
-    cell: MixedCell, known: _Cell, active: Active, together: tuple[bool, ...], joined: bool
-) -> Iterator[Moment]:
+def _waves(cell: MixedCell, known: _Cell, active: Active, together: tuple[bool, ...], joined: bool) -> Iterator[Wave]:
     space, names = cell.space, cell.space.operations
     for sources in _complete(space, joined and all(together)):
         leaving = [
@@ -126,7 +124,7 @@ def _moments(
             fronts = (
                 _front(space, known, active, edges, together, joined, *kind) for kind, edges in kinds.items()
             )  # fmt: skip
-            yield Moment(sources, tuple(fronts), tuple(own), tuple(paths))
+            yield Wave(sources, tuple(fronts), tuple(own), tuple(paths))
 
 
 def _complete(space: CellSpace, joined: bool) -> list[tuple[int, ...]]:

@@ -1,0 +1,58 @@
+"""What a search has found: the discrete cells of its architecture, and where they come from."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from lit_nas.derivation import EmptyCellError, default_deriver
+from lit_nas.genotype import Genotype
+from lit_nas.internals import data_of, is_attached
+from lit_nas.record.plain import commit
+
+if TYPE_CHECKING:
+    from lit_nas.search.lifecycle import SearchLifecycle
+
+__all__ = ("found_genotype",)
+
+
+def found_genotype(module: SearchLifecycle) -> Genotype:
+    """The discrete cells that the architecture of a search stands for now.
+
+    Args:
+        module: The search.
+
+    Raises:
+        EmptyCellError: if no operation of a cell is left, with advice.
+    """
+    architecture = module.architecture
+    masks = {name: architecture.mask(name).cpu() for name in architecture.space.cells}
+    rule = default_deriver(architecture.space) if module.deriver is None else module.deriver
+    try:
+        genotype = rule(architecture.space, architecture.compared(rule.compares), masks)
+    except EmptyCellError as error:
+        advice = (
+            "Search again with milder pruning (a smaller threshold or alpha, a later from_epoch, or guard: true): "
+            "what has been pruned does not come back."
+            if architecture.pruned
+            else "Search on, or keep `none` from being chosen (model.deriver.exclude: [none])."
+        )
+        raise EmptyCellError(f"{error} {advice}") from error
+    genotype = genotype.with_meta(method=type(module).__name__, rule=repr(rule))
+    return _with_run(genotype, module) if is_attached(module) else genotype
+
+
+def _with_run(genotype: Genotype, module: SearchLifecycle) -> Genotype:
+    """Adds what is known of the run."""
+    trainer = module.trainer
+    seed, accuracy = os.environ.get("PL_GLOBAL_SEED"), trainer.callback_metrics.get("val/accuracy")
+    genotype = genotype.with_meta(
+        seed=None if seed is None else int(seed),
+        epoch=min(module.current_epoch, (trainer.max_epochs or 1) - 1),
+        commit=commit(),
+        validation_accuracy=None if accuracy is None else float(accuracy),
+    )
+    if (held_out := getattr(data_of(trainer), "held_out", None)) is not None:
+        # a retraining must not test on what the search trained on
+        genotype = genotype.with_meta(held_out=held_out)
+    return genotype
