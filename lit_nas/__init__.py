@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.jobs import SearchThenRetrain as SearchThenRetrain
     from lit_nas.jobs import Stage as Stage
     from lit_nas.methods import DARTS as DARTS
+    from lit_nas.methods import PCDARTS as PCDARTS
     from lit_nas.methods import EntmaxDARTS as EntmaxDARTS
     from lit_nas.networks import register_space as register_space
     from lit_nas.operations import register_operation as register_operation
@@ -90,7 +91,7 @@ _ROOMS = {
     "engine": ("Fused", "Reference"),
     "genotype": ("Genotype", "load_genotype"),
     "jobs": ("Group", "Job", "SearchThenRetrain", "Stage"),
-    "methods": ("DARTS", "EntmaxDARTS"),
+    "methods": ("DARTS", "PCDARTS", "EntmaxDARTS"),
     "networks": ("register_space",),
     "operations": ("register_operation",),
     "perturbation": ("AdversarialSmoothing", "RandomSmoothing"),

@@ -2,8 +2,10 @@
 
 from lit_nas.methods.darts import DARTS
 from lit_nas.methods.entmax_darts import EntmaxDARTS
+from lit_nas.methods.pc_darts import PCDARTS
 
 __all__ = (
     "DARTS",
+    "PCDARTS",
     "EntmaxDARTS",
 )

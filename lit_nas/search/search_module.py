@@ -150,18 +150,22 @@ class SearchModule(RecordedModule, ABC):
         optimizer.step()
         return value
 
-    def step_levels(self, loss: Loss, batch: SearchBatch) -> None:
+    def step_levels(self, loss: Loss, batch: SearchBatch, weights_first: bool = False) -> None:
         """One step of both levels by the first order, on the data and in the way that `optim.level` says.
 
         Args:
             loss: Mean loss of a batch.
             batch: The batch of each role; a bare batch is that of the weights.
+            weights_first: Whether the weights move before the architecture, where each has a step of its own.
         """
         parts = by_role(batch)
         if self.optim.level == "single":
             self.step_both(loss, parts["weights"])
-        else:
-            self.step_arch(loss, parts["arch" if self.optim.level == "bilevel" else "weights"])
+            return
+        if weights_first:
+            self.step_weights(loss, parts["weights"])
+        self.step_arch(loss, parts["arch" if self.optim.level == "bilevel" else "weights"])
+        if not weights_first:
             self.step_weights(loss, parts["weights"])
 
     def step_both(self, loss: Loss, batch: Batch) -> Tensor:
@@ -261,6 +265,8 @@ class SearchModule(RecordedModule, ABC):
         optimizer = self._optimizers[1].optimizer
         for parameter, value in zip(self.architecture.parameters(), gradient, strict=True):
             parameter.grad = value
+        if self.optim.arch_clip:
+            nn.utils.clip_grad_norm_(list(self.architecture.parameters()), self.optim.arch_clip)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
@@ -344,7 +350,7 @@ class SearchModule(RecordedModule, ABC):
         if self.order == 2:
             check_unrollable(weights)
         schedule = make_part(self.optim.schedule, weights, "model.optim.schedule")
-        schedule = fit_to_run(schedule, self.trainer.max_epochs)
+        schedule = fit_to_run(schedule, self._schedule_length)
         arch = make_part(self.optim.arch, self.architecture.named_parameters(), "model.optim.arch")
         return [{"optimizer": weights, "lr_scheduler": schedule}, {"optimizer": arch}]
 
@@ -397,6 +403,9 @@ class SearchModule(RecordedModule, ABC):
         step = self.current_epoch * batches + batch_idx if isfinite(batches) else loop.total_batch_idx
         self._step = int(step)
         self.architecture.clock.set(step, self.current_epoch + batch_idx / batches)
+        if self.optim.schedule_every == "step" and self._step:
+            # before a step, because callbacks save a checkpoint behind it before this module is asked
+            cast(LRScheduler, self.lr_schedulers()).step()
         self._batch = batch_idx
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
@@ -413,7 +422,8 @@ class SearchModule(RecordedModule, ABC):
             self.log_now(self._terms)
         for metric in moved.values():
             metric.reset()
-        cast(LRScheduler, self.lr_schedulers()).step()  # one, see `configure_optimizers`
+        if self.optim.schedule_every == "epoch":
+            cast(LRScheduler, self.lr_schedulers()).step()  # one, see `configure_optimizers`
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the record; a search that is not finite any more is not saved."""
@@ -426,6 +436,19 @@ class SearchModule(RecordedModule, ABC):
         return {"genotype": None if genotype is None else genotype.to_dict()}
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    @property
+    def _schedule_length(self) -> int | None:
+        """How often the schedule of the weights moves in the run."""
+        if self.optim.schedule_every == "epoch":
+            return self.trainer.max_epochs
+        steps = self.trainer.estimated_stepping_batches
+        if not isfinite(steps):
+            raise ValueError(
+                "model.optim.schedule_every is step, but the data do not say how many batches they have: set "
+                "trainer.limit_train_batches, or schedule_every to epoch."
+            )
+        return int(steps)
 
     @property
     def _optimizers(self) -> list[LightningOptimizer]:

@@ -23,9 +23,11 @@ class SearchOptim:
     arch: OptimizerCallable = DartsAdam
     """Optimiser of the architecture."""
     schedule: SchedulerCallable = SearchCosineLR
-    """Learning rate of the weights over the epochs; that of the architecture is constant."""
+    """Learning rate of the weights; that of the architecture is constant."""
+    schedule_every: Literal["epoch", "step"] = "epoch"
+    """How often the schedule moves; where it moves at every step, it counts steps."""
     clip: float = 5.0
-    """Largest norm of the gradient of all weights together; 0 does not clip. The architecture is not clipped."""
+    """Largest norm of the gradient of all weights together; 0 does not clip."""
     level: Literal["bilevel", "alternating", "single"] = "bilevel"
     """On which data the architecture descends: on a part of its own (`bilevel`), on the batch of the weights, one step
     after the other (`alternating`), or along the gradient of the same loss at the same point (`single`)."""
@@ -39,6 +41,8 @@ class SearchOptim:
     regularizers: tuple[Regularizer, ...] = ()
     """Terms of the architecture's loss, in this order, each with a schedule of its strength; the weights descend on the
     loss without them."""
+    arch_clip: float = 0.0
+    """Largest norm of the gradient of all architecture parameters together, regularisers included; 0 does not clip."""
     perturbation: Perturbation | None = None
     """What disturbs the mixing weights while the weights take their step; None trains them at those of the
     architecture."""
@@ -47,11 +51,13 @@ class SearchOptim:
         self._check_parts()
         if self.accumulate < 1:
             raise ValueError(f"model.optim.accumulate must be at least 1, not {self.accumulate}.")
-        for name in ("clip", "arch_from_epoch"):
+        for name in ("clip", "arch_clip", "arch_from_epoch"):
             if not getattr(self, name) >= 0:  # nan is neither
                 raise ValueError(f"model.optim.{name} must not be negative, but is {getattr(self, name)}.")
         if self.level not in ("bilevel", "alternating", "single"):
             raise ValueError(f"model.optim.level must be bilevel, alternating or single, not {self.level!r}.")
+        if self.schedule_every not in ("epoch", "step"):
+            raise ValueError(f"model.optim.schedule_every must be epoch or step, not {self.schedule_every!r}.")
         if self.graphs and self.accumulate > 1:
             raise ValueError("model.optim.graphs replays whole batches: leave model.optim.accumulate at 1.")
 

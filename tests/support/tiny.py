@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lit_nas.methods import DARTS, EntmaxDARTS
+from lit_nas.edges import PartialChannels
+from lit_nas.methods import DARTS, PCDARTS, EntmaxDARTS
 from lit_nas.perturbation import AdversarialSmoothing, RandomSmoothing
 from lit_nas.pruning import Pruning
 from lit_nas.regularizers import CostFactor, Entropy, ExpectedCost, LogCost, MaxNorm, Regularizer, ZeroOne
@@ -45,7 +46,9 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     "DARTS-staged": lambda: DARTS(INPUTS, STAGED),
     "EntmaxDARTS": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(8.0), Pruning(every="step")),
     "EntmaxDARTS-bilevel": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(6.0, start=1.0), optim=SearchOptim()),
+    "PCDARTS": lambda: PCDARTS(INPUTS, SPACE, edges=PartialChannels(2), optim=SearchOptim()),
     "DARTS-nas-bench-201": lambda: DARTS(INPUTS, NAS_BENCH_201),
+    "PCDARTS-nas-bench-201": lambda: PCDARTS(INPUTS, NAS_BENCH_201, edges=PartialChannels(2), optim=SearchOptim()),
     "EntmaxDARTS-nas-bench-201": lambda: EntmaxDARTS(INPUTS, NAS_BENCH_201, Entmax(5.0), Pruning(every="step")),
 }
 STAND_INS: dict[str, Callable[[], SearchModule]] = {
@@ -54,7 +57,14 @@ STAND_INS: dict[str, Callable[[], SearchModule]] = {
     "hard-gumbel-single-level": lambda: HardGumbel(INPUTS, SPACE, per_cell=True, optim=SearchOptim(level="single")),
 }
 TINY = METHODS | STAND_INS
-REPRESENTATIVES = ("DARTS-first-order", "DARTS-second-order", "DARTS-nas-bench-201", "EntmaxDARTS", "hard-gumbel")
+REPRESENTATIVES = (
+    "DARTS-first-order",
+    "DARTS-second-order",
+    "DARTS-nas-bench-201",
+    "EntmaxDARTS",
+    "PCDARTS",
+    "hard-gumbel",
+)
 """One search of each method, order, space and kind of draw. Tests that take long run with these by default and with all
 others as `slow`; list a new method here, too."""
 
@@ -76,6 +86,7 @@ PARTS: tuple[Regularizer, ...] = (
 SMOOTHED = SearchOptim(regularizers=PARTS, perturbation=AdversarialSmoothing(Linear(0.03, 0.3), steps=2))
 
 VARIANTS: dict[str, Callable[[], SearchModule]] = {
+    "PCDARTS-random": lambda: PCDARTS(INPUTS, SPACE, edges=PartialChannels(2, "random"), optim=SearchOptim()),
     "smoothed": lambda: DARTS(INPUTS, SPACE, optim=SMOOTHED),
     "smoothed-at-random": lambda: DARTS(INPUTS, SPACE, optim=replace(SMOOTHED, perturbation=RandomSmoothing())),
     "regularised-second-order": lambda: DARTS(INPUTS, SPACE, 2, optim=SearchOptim(regularizers=PARTS)),
