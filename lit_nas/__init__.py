@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.jobs import Stage as Stage
     from lit_nas.jobs import StagedSearch as StagedSearch
     from lit_nas.methods import DARTS as DARTS
+    from lit_nas.methods import PCDARTS as PCDARTS
     from lit_nas.methods import PDARTS as PDARTS
     from lit_nas.methods import SNAS as SNAS
     from lit_nas.methods import DropNAS as DropNAS
@@ -103,7 +104,7 @@ _ROOMS = {
     "engine": ("Fused", "Reference"),
     "genotype": ("Genotype", "load_genotype"),
     "jobs": ("Group", "Job", "SearchThenRetrain", "Stage", "StagedSearch"),
-    "methods": ("DARTS", "PDARTS", "SNAS", "DropNAS", "EntmaxDARTS", "ProxylessNAS"),
+    "methods": ("DARTS", "PCDARTS", "PDARTS", "SNAS", "DropNAS", "EntmaxDARTS", "ProxylessNAS"),
     "networks": ("register_space",),
     "operations": ("register_operation",),
     "optim": ("PartialDecay",),

@@ -4,7 +4,7 @@ from lit_nas.edges.auxiliary_skip import AuxiliarySkip
 from lit_nas.edges.edge import Edge, EdgeKind, Fusible
 from lit_nas.edges.merged_convolutions import MergedConvolutions
 from lit_nas.edges.mixed_edge import MixedEdge, PlainEdges
-from lit_nas.edges.partial_channels import PartialChannels
+from lit_nas.edges.partial_channels import PartialChannels, RandomChannels
 
 __all__ = (
     "AuxiliarySkip",
@@ -15,4 +15,5 @@ __all__ = (
     "MixedEdge",
     "PartialChannels",
     "PlainEdges",
+    "RandomChannels",
 )

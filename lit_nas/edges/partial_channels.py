@@ -2,12 +2,17 @@
 
 Paper: Xu et al., "PC-DARTS", ICLR 2020, https://arxiv.org/abs/1907.05737, section 3.2. As in the authors' code
 (yuhuixu1993/PC-DARTS, `model_search.py`) the part is the first one and a shuffle follows, where the paper draws it at
-random.
+random. The latter is `choice: random`, as `model_search_random.py` has it: there is no shuffle, and the channels stay
+in the order that was drawn. Differs from that file, which throws its order away and so draws nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,7 +22,7 @@ from lit_nas.edges.edge import Edge, EdgeKind
 from lit_nas.edges.mixed_edge import MixedEdge
 from lit_nas.operations import OperationStyle
 
-__all__ = ("Bypass", "PartialChannels", "Shuffle")
+__all__ = ("Bypass", "PartialChannels", "RandomChannels", "Shuffle")
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,36 @@ class Shuffle:
         return torch.stack(groups, 2).flatten(1, 2)
 
 
+class RandomChannels(MixedEdge):
+    """An edge whose candidates see channels that are drawn anew for each step, by `DrawChannels`.
+
+    In evaluation, where nothing is random, they see the first ones.
+
+    Args:
+        names: The candidates.
+        channels: C.
+        seen: How many channels the candidates see.
+        stride: 1 or 2.
+        style: How the candidates are normalised.
+    """
+
+    order: Tensor
+    """int64 [C]: which channel is at each place; the first `seen` places are those that the candidates see."""
+
+    def __init__(self, names: tuple[str, ...], channels: int, seen: int, stride: int, style: OperationStyle) -> None:
+        super().__init__(names, seen, stride, style, Bypass(seen, stride))
+        # it follows from seed and step, so no checkpoint needs it
+        self.register_buffer("order", torch.arange(channels), persistent=False)
+
+    def terms(self, x: Tensor, weights: Mapping[str, Tensor], beside: Tensor | None = None) -> Iterator[Tensor]:
+        """See `Edge`; they are no slice of the state that an engine knows of."""
+        x = x.index_select(1, self.order) if self.training else x
+        assert self.path is not None
+        aside, seen = self.path(x), x[:, : self.channels]
+        mixed = reduce(add, (weight * self.operations[name](seen) for name, weight in weights.items()))
+        yield torch.cat([mixed, aside if beside is None else beside * aside], 1)
+
+
 @dataclass(frozen=True)
 class PartialChannels(EdgeKind):
     """Candidates see the first C / K channels; the others pass by, max-pooled where the edge has stride 2.
@@ -64,13 +99,18 @@ class PartialChannels(EdgeKind):
     What passes by is multiplied by the weight of the edge, where a method has such weights. With K = 1 edges are plain.
 
     Raises:
-        ValueError: if `k` is below 1.
+        ValueError: if `k` is below 1, or the choice is unknown.
     """
 
     k: int = 4
     """K: the paper has 4 on CIFAR and 2 on ImageNet."""
+    choice: Literal["first", "random"] = "first"
+    """Which channels they see: the first ones, with a shuffle behind them (the authors' code), or some that each edge
+    draws anew for each step (the paper). The latter are computed edge by edge, which is slower."""
 
     def __post_init__(self) -> None:
+        if self.choice not in ("first", "random"):
+            raise ValueError(f"edges.choice of PartialChannels must be first or random, not {self.choice!r}.")
         if self.k < 1:
             raise ValueError(f"edges.k of PartialChannels must be at least 1, not {self.k}.")
 
@@ -96,4 +136,6 @@ class PartialChannels(EdgeKind):
         if self.k == 1:
             return MixedEdge(names, channels, stride, style)
         seen = channels // self.k
+        if self.choice == "random":
+            return RandomChannels(names, channels, seen, stride, style)
         return MixedEdge(names, seen, stride, style, Bypass(seen, stride), Shuffle(self.k))

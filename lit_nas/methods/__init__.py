@@ -4,11 +4,13 @@ from lit_nas.methods.darts import DARTS
 from lit_nas.methods.dropnas import DropNAS
 from lit_nas.methods.entmax_darts import EntmaxDARTS
 from lit_nas.methods.p_darts import PDARTS
+from lit_nas.methods.pc_darts import PCDARTS
 from lit_nas.methods.proxylessnas import ProxylessNAS
 from lit_nas.methods.snas import SNAS
 
 __all__ = (
     "DARTS",
+    "PCDARTS",
     "PDARTS",
     "SNAS",
     "DropNAS",

@@ -8,6 +8,7 @@ from lit_nas.architecture import CellMixture, Mixture
 from lit_nas.edges import EdgeKind, PlainEdges
 from lit_nas.engine import Engine, Fused
 from lit_nas.networks.cell_inputs import CellInputs, check_image_size
+from lit_nas.networks.darts_evaluation import ImageNetStem
 from lit_nas.operations import ConvBN, OperationStyle
 from lit_nas.spaces import CellSpace, DartsSpace
 from lit_nas.specs import ImageSpec
@@ -72,13 +73,15 @@ class SearchNetwork(nn.Module):
     ) -> None:
         super().__init__()
         layout, cells = space.layout, space.cells
-        check_image_size(spec, sum(cells[position.cell].reduction for position in layout))
+        large = space.stem == "imagenet"
+        halvings = ImageNetStem.reductions if large else 0
+        check_image_size(spec, halvings + sum(cells[position.cell].reduction for position in layout))
         channels = space.stem_multiplier * space.init_channels
-        self.stem = ConvBN(spec.channels, channels)
+        self.stem = (ImageNetStem if large else ConvBN)(spec.channels, channels)
         self.types = tuple(position.cell for position in layout)
         self.cells = nn.ModuleList()
         before = last = channels
-        reduced = False
+        reduced = large  # the first output of that stem is twice as large as the second one
         for position in layout:
             cell = cells[position.cell]
             self.cells.append(
@@ -89,7 +92,7 @@ class SearchNetwork(nn.Module):
 
     def forward(self, images: Tensor, mixture: Mixture) -> Tensor:
         """[B, 3, H, W] and a mixture -> logits [B, K]."""
-        before = last = self.stem(images)
+        before, last = self.stem(images) if isinstance(self.stem, ImageNetStem) else (self.stem(images),) * 2
         for cell, mixed in zip(self.cells, mixture, strict=True):
             before, last = last, cell(before, last, mixed)
         return self.classifier(F.adaptive_avg_pool2d(last, 1).flatten(1))

@@ -22,10 +22,13 @@ __all__ = (
     "DropNASSGD",
     "EpochDecayLR",
     "OptimizerCallable",
+    "PCDartsAdam",
+    "PCDartsSGD",
     "ProxylessAdam",
     "ProxylessSGD",
     "SchedulerCallable",
     "SearchCosineLR",
+    "WarmUpCosineLR",
     "fit_to_run",
     "is_spanning",
     "make_part",
@@ -79,6 +82,29 @@ class DartsAdam(Adam):
         self,
         params: Any,
         lr: float = 3e-4,
+        betas: tuple[float, float] = (0.5, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-3,
+    ) -> None:
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+
+class PCDartsSGD(SGD):
+    """Weights in a search of PC-DARTS on CIFAR (section 4.2 of its paper): lr 0.1, all else as in DARTS."""
+
+    def __init__(
+        self, params: Any, lr: float = 0.1, momentum: float = 0.9, weight_decay: float = 3e-4, nesterov: bool = False
+    ) -> None:
+        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
+
+
+class PCDartsAdam(Adam):
+    """Architecture in a search of PC-DARTS on CIFAR (section 4.2 of its paper): lr 6e-4, all else as in DARTS."""
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 6e-4,
         betas: tuple[float, float] = (0.5, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-3,
@@ -168,6 +194,33 @@ class SearchCosineLR(CosineLR):
 
     def __init__(self, optimizer: Optimizer, lr_min: float = 1e-3, epochs: int | None = None) -> None:
         super().__init__(optimizer, lr_min, epochs)
+
+
+class WarmUpCosineLR(CosineLR):
+    """A cosine whose first epochs have a part of it only: 1 / N of it in the first one, N / N in the last of N.
+
+    So PC-DARTS searches on ImageNet (authors' `train_search_imagenet.py`), where batches are large.
+
+    Args:
+        optimizer: Whose lr it sets.
+        lr_min: The lr that epoch `epochs` would have.
+        epochs: Length; None means that of the run. It counts steps if the schedule moves at every step.
+        warm_up: N, counted as `epochs` are.
+
+    Raises:
+        ValueError: if `warm_up` is negative.
+    """
+
+    def __init__(self, optimizer: Optimizer, lr_min: float = 0.0, epochs: int | None = None, warm_up: int = 5) -> None:
+        if warm_up < 0:
+            raise ValueError(f"WarmUpCosineLR.warm_up must not be negative, but is {warm_up}")
+        self.warm_up = warm_up
+        super().__init__(optimizer, lr_min, epochs)
+
+    def get_lr(self) -> list[float | Tensor]:
+        """The lr of each group in the present epoch."""
+        part = min((self.last_epoch + 1) / self.warm_up, 1.0) if self.warm_up else 1.0
+        return [part * lr for lr in super().get_lr()]
 
 
 class DropNASCosineLR(CosineLR):

@@ -191,6 +191,9 @@ class SearchLifecycle(RecordedModule, ABC):
         # data without a length count their batches as they come
         self._step = int(self.current_epoch * batches + batch_idx if isfinite(batches) else loop.total_batch_idx)
         self.architecture.clock.set(self._step, self.current_epoch + batch_idx / batches)
+        if self.optim.schedule_every == "step" and self._step:
+            # before a step, because callbacks save a checkpoint behind it before this module is asked
+            cast(LRScheduler, self.lr_schedulers()).step()
         self.loss_log.begin(batch_idx)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
@@ -224,10 +227,11 @@ class SearchLifecycle(RecordedModule, ABC):
         return value
 
     def on_train_epoch_end(self) -> None:
-        """Logs the means of the epoch and updates the learning rate of the weights for the next one."""
+        """Logs the means of the epoch and, unless it follows the steps, updates the learning rate of the weights."""
         self.health.check()
         self.loss_log.epoch()
-        cast(LRScheduler, self.lr_schedulers()).step()  # one, see `configure_optimizers`
+        if self.optim.schedule_every == "epoch":
+            cast(LRScheduler, self.lr_schedulers()).step()  # one, see `configure_optimizers`
 
     # -- checkpoints ---------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from lit_nas.optim import check_unrollable, fit_to_run, make_part
@@ -20,7 +21,8 @@ def build_optimizers(module: SearchLifecycle) -> list[Any]:
         module: A search with a Trainer.
 
     Raises:
-        ValueError: if a setting of an optimiser is not one, or the second order cannot unroll it.
+        ValueError: if a setting of an optimiser is not one, the second order cannot unroll it, or nobody knows how many
+            steps a schedule of steps has.
     """
     optim = module.optim
     # with their names, which are in the checkpoint and compared when it is loaded
@@ -28,7 +30,7 @@ def build_optimizers(module: SearchLifecycle) -> list[Any]:
     if module.order == 2:
         check_unrollable(weights)
     schedule = make_part(optim.schedule, weights, "model.optim.schedule")
-    schedule = fit_to_run(schedule, module.trainer.max_epochs)
+    schedule = fit_to_run(schedule, _schedule_length(module))
     arch = make_part(optim.arch, module.architecture.named_parameters(), "model.optim.arch")
     return [{"optimizer": weights, "lr_scheduler": schedule}, {"optimizer": arch}]
 
@@ -51,3 +53,16 @@ def check_owners(module: SearchLifecycle, checkpoint: Mapping[str, Any]) -> None
                 f"The optimiser state of the level '{level}' in the checkpoint belongs to other parameters than "
                 "the model has, or to another order of them."
             )
+
+
+def _schedule_length(module: SearchLifecycle) -> int | None:
+    """How often the schedule of the weights is updated in the run."""
+    if module.optim.schedule_every == "epoch":
+        return module.trainer.max_epochs
+    steps = module.trainer.estimated_stepping_batches
+    if not isfinite(steps):
+        raise ValueError(
+            "model.optim.schedule_every is step, but the data do not say how many batches they have: set "
+            "trainer.limit_train_batches, or schedule_every to epoch."
+        )
+    return int(steps)

@@ -46,18 +46,22 @@ class SearchModule(SearchLifecycle, ABC):
         self._update_weights(optimizer)
         return value
 
-    def step_levels(self, loss: Loss, batch: SearchBatch) -> None:
+    def step_levels(self, loss: Loss, batch: SearchBatch, weights_first: bool = False) -> None:
         """One step of both levels by the first order, on the data and in the way that `optim.level` says.
 
         Args:
             loss: Mean loss of a batch.
             batch: The batch of each role; a bare batch is that of the weights.
+            weights_first: Whether the weights move before the architecture, where each has a step of its own.
         """
         parts = by_role(batch)
         if self.optim.level == "single":
             self.step_both(loss, parts["weights"])
-        else:
-            self.step_arch(loss, parts["arch" if self.optim.level == "bilevel" else "weights"])
+            return
+        if weights_first:
+            self.step_weights(loss, parts["weights"])
+        self.step_arch(loss, parts["arch" if self.optim.level == "bilevel" else "weights"])
+        if not weights_first:
             self.step_weights(loss, parts["weights"])
 
     def step_both(self, loss: Loss, batch: Batch) -> Tensor:

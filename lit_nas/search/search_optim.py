@@ -30,7 +30,9 @@ class SearchOptim:
     arch: OptimizerCallable = DartsAdam
     """Optimiser of the architecture."""
     schedule: SchedulerCallable = SearchCosineLR
-    """Learning rate of the weights over the epochs; that of the architecture is constant."""
+    """Learning rate of the weights; that of the architecture is constant."""
+    schedule_every: Literal["epoch", "step"] = "epoch"
+    """How often the schedule moves; where it moves at every step, it counts steps."""
     clip: float = 5.0
     """Largest norm of the gradient of all weights together; 0 does not clip."""
     level: Literal["bilevel", "alternating", "single"] = "bilevel"
@@ -64,6 +66,8 @@ class SearchOptim:
                 raise ValueError(f"model.optim.{name} must not be negative, but is {getattr(self, name)}.")
         if self.level not in ("bilevel", "alternating", "single"):
             raise ValueError(f"model.optim.level must be bilevel, alternating or single, not {self.level!r}.")
+        if self.schedule_every not in ("epoch", "step"):
+            raise ValueError(f"model.optim.schedule_every must be epoch or step, not {self.schedule_every!r}.")
         if self.graphs and self.accumulate > 1:
             raise ValueError("model.optim.graphs replays whole batches: leave model.optim.accumulate at 1.")
 

@@ -6,7 +6,7 @@ Paper: Liu, Simonyan, Yang, ICLR 2019, https://arxiv.org/abs/1806.09055, section
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 from lit_nas.spaces.candidates import Rows, candidates_by_cell
 from lit_nas.spaces.space import MOST_CELLS, CellSpace, Position, SearchSpace
@@ -60,6 +60,8 @@ class DartsSpace(SearchSpace):
     """Candidate names; any subset or extension of the known operations."""
     stem_multiplier: int = 3
     """The stem makes `stem_multiplier * init_channels` channels."""
+    stem: Literal["cifar", "imagenet"] = "cifar"
+    """What stands before the cells: one convolution, or three that halve the size of large images three times."""
     candidates: Mapping[str, Sequence[Sequence[str]]] | str | Path | None = field(default=None, hash=False)
     """Cell type -> for each edge the candidates that it has, out of `operations`; only these are built. None, or a cell
     type that is left out, means all operations on all edges. The path of a `candidates.json`, which a search leaves,
@@ -69,6 +71,8 @@ class DartsSpace(SearchSpace):
         for name, least in (("init_channels", 1), ("num_cells", 3), ("nodes", 1), ("stem_multiplier", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"space.{name} must be at least {least}, not {getattr(self, name)}.")
+        if self.stem not in ("cifar", "imagenet"):
+            raise ValueError(f"space.stem must be cifar or imagenet, not {self.stem!r}.")
         for name, most in (("num_cells", MOST_CELLS), ("nodes", MOST_NODES)):
             if getattr(self, name) > most:
                 raise ValueError(f"space.{name} must be at most {most}, not {getattr(self, name)}.")

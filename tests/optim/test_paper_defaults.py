@@ -15,7 +15,10 @@ from lit_nas.optim import (
     DartsImageNetSGD,
     DartsSGD,
     EpochDecayLR,
+    PCDartsAdam,
+    PCDartsSGD,
     SearchCosineLR,
+    WarmUpCosineLR,
     fit_to_run,
     make_part,
 )
@@ -40,6 +43,8 @@ def rates(scheduler, epochs: int) -> list[float]:
     [
         (DartsSGD, {"lr": 0.025, "momentum": 0.9, "weight_decay": 3e-4, "nesterov": False, "dampening": 0}),
         (DartsImageNetSGD, {"lr": 0.1, "momentum": 0.9, "weight_decay": 3e-5, "nesterov": False, "dampening": 0}),
+        (PCDartsSGD, {"lr": 0.1, "momentum": 0.9, "weight_decay": 3e-4, "nesterov": False, "dampening": 0}),
+        (PCDartsAdam, {"lr": 6e-4, "betas": (0.5, 0.999), "weight_decay": 1e-3, "eps": 1e-8, "amsgrad": False}),
         (DartsAdam, {"lr": 3e-4, "betas": (0.5, 0.999), "weight_decay": 1e-3, "eps": 1e-8, "amsgrad": False}),
     ],
 )
@@ -65,6 +70,16 @@ def test_cosine_has_its_closed_form(make, lr_min, epochs):
     assert values[epochs:] == pytest.approx([lr_min] * 5, abs=1e-18)  # and stays there
     torchs = CosineAnnealingLR(optimizer(), epochs, lr_min)
     assert values[:epochs] == pytest.approx(rates(torchs, epochs), rel=1e-9)
+
+
+@pytest.mark.parametrize("warm_up", [5, 0])
+def test_a_warm_up_has_a_part_of_the_cosine(warm_up):
+    values = rates(fit_to_run(WarmUpCosineLR(optimizer(lr=0.5), warm_up=warm_up), 50), 50)
+    parts = [min(1.0, (epoch + 1) / 5) if warm_up else 1.0 for epoch in range(50)]
+    expected = [part * 0.5 * (1 + cos(pi * epoch / 50)) / 2 for epoch, part in enumerate(parts)]
+    assert values == pytest.approx(expected, rel=1e-12)
+    with pytest.raises(ValueError, match=r"refuses its settings: WarmUpCosineLR\.warm_up must not be .* but is -1\."):
+        make_part(partial(WarmUpCosineLR, warm_up=-1), optimizer(), "model.optim.schedule")
 
 
 def test_cosine_of_each_group_starts_at_its_own_lr():

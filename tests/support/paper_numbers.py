@@ -61,7 +61,7 @@ def setting(config: Mapping[str, Any], key: str) -> Any:
     for part in key.split("."):
         value = value[part] if "class_path" not in value else value["init_args"][part]
     if isinstance(value, Mapping) and "class_path" in value:
-        return value["class_path"].rpartition(".")[2], value["init_args"]
+        return value["class_path"].rpartition(".")[2], value.get("init_args", {})
     return value
 
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lit_nas.methods import DARTS, PDARTS, SNAS, DropNAS, EntmaxDARTS, ProxylessNAS
+from lit_nas.edges import PartialChannels
+from lit_nas.methods import DARTS, PCDARTS, PDARTS, SNAS, DropNAS, EntmaxDARTS, ProxylessNAS
 from lit_nas.optim import PartialDecay, ProxylessAdam, ProxylessSGD, Reinforce
 from lit_nas.perturbation import AdversarialSmoothing, RandomSmoothing
 from lit_nas.pruning import Pruning
@@ -65,7 +66,9 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     "SNAS-bilevel": lambda: SNAS(INPUTS, SPACE, optim=SearchOptim(regularizers=(ResourceCost(estimator="score"),))),
     "PDARTS": lambda: PDARTS(INPUTS, SPACE, Linear(0.5, 0.1, "epoch"), keep=3, optim=SearchOptim(arch_clip=5.0)),
     "PDARTS-nas-bench-201": lambda: PDARTS(INPUTS, NAS_BENCH_201, Linear(0.5, 0.1), keep=3, optim=SearchOptim()),
+    "PCDARTS": lambda: PCDARTS(INPUTS, SPACE, edges=PartialChannels(2), optim=SearchOptim()),
     "DARTS-nas-bench-201": lambda: DARTS(INPUTS, NAS_BENCH_201),
+    "PCDARTS-nas-bench-201": lambda: PCDARTS(INPUTS, NAS_BENCH_201, edges=PartialChannels(2), optim=SearchOptim()),
     "EntmaxDARTS-nas-bench-201": lambda: EntmaxDARTS(INPUTS, NAS_BENCH_201, Entmax(5.0), Pruning(every="step")),
     "SNAS-nas-bench-201": lambda: SNAS(INPUTS, NAS_BENCH_201),
     "ProxylessNAS": lambda: ProxylessNAS(INPUTS, SPACE, arch_every=1),
@@ -91,6 +94,7 @@ REPRESENTATIVES = (
     "ProxylessNAS",
     "DropNAS",
     "DropNAS-nas-bench-201",
+    "PCDARTS",
     "hard-gumbel",
 )
 """One search of each method, order, space and kind of draw. Tests that take long run with these by default and with all
@@ -121,6 +125,7 @@ VARIANTS: dict[str, Callable[[], SearchModule]] = {
     "ProxylessNAS-with-cost": lambda: ProxylessNAS(
         INPUTS, SPACE, arch_every=1, optim=replace(PROXYLESS, regularizers=(CostFactor(), ExpectedCost()), accumulate=2)
     ),
+    "PCDARTS-random": lambda: PCDARTS(INPUTS, SPACE, edges=PartialChannels(2, "random"), optim=SearchOptim()),
     "smoothed": lambda: DARTS(INPUTS, SPACE, optim=SMOOTHED),
     "smoothed-at-random": lambda: DARTS(INPUTS, SPACE, optim=replace(SMOOTHED, perturbation=RandomSmoothing())),
     "regularised-second-order": lambda: DARTS(INPUTS, SPACE, 2, optim=SearchOptim(regularizers=PARTS)),
