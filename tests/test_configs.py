@@ -20,8 +20,17 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice about ti
 SYNTHETIC = ["--data", "SyntheticDataModule", "--data.num_images", "80", "--data.height", "8", "--data.width", "8"]
 SYNTHETIC += ["--data.augmentation.cutout", "4"]  # that of CIFAR is larger than these images
 TRAINER = ["--trainer.accelerator", "cpu", "--trainer.max_epochs", "1", "--trainer.enable_progress_bar", "false"]
-SMALL_SEARCH = ["--model.space.init_channels", "2", "--model.space.num_cells", "3", "--model.space.nodes", "2"]
-SMALL_NAS_BENCH_201 = ["--model.space.init_channels", "2", "--model.space.cells_per_stage", "1"]
+AT_ONCE = ["--model.optim.arch_from_epoch", "0"]  # there is but one epoch
+SMALL_SEARCH = [
+    "--model.space.init_channels",
+    "2",
+    "--model.space.num_cells",
+    "3",
+    "--model.space.nodes",
+    "2",
+    *AT_ONCE,
+]
+SMALL_NAS_BENCH_201 = ["--model.space.init_channels", "2", "--model.space.cells_per_stage", "1", *AT_ONCE]
 SMALL_RETRAINING = ["--model.init_channels", "4", "--model.num_cells", "3"]
 SMALL_BATCH = ["--data.batch_size", "4", "--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1"]
 
@@ -215,7 +224,8 @@ def test_table(name, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["quickstart.yaml", *(pytest.param(job, marks=pytest.mark.slow) for job in of("job"))])
 def test_job(name, tmp_path):
     arguments = ["--folder", str(tmp_path / "job")]
-    for stage, small in (("search", SMALL_SEARCH), ("retrain", SMALL_RETRAINING)):
+    search = SMALL_NAS_BENCH_201 if "nas_bench_201" in name else SMALL_SEARCH
+    for stage, small in (("search", search), ("retrain", SMALL_RETRAINING)):
         data = [] if name == "quickstart.yaml" else [*SYNTHETIC, "--data.limit", "40"]
         for argument in [*data, *TRAINER, *small, *SMALL_BATCH]:
             arguments.append(f"--{stage}.{argument[2:]}" if argument.startswith("--") else argument)
