@@ -20,10 +20,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice about ti
 SYNTHETIC = ["--data", "SyntheticDataModule", "--data.num_images", "80", "--data.height", "8", "--data.width", "8"]
 SYNTHETIC += ["--data.augmentation.cutout", "4"]  # that of CIFAR is larger than these images
 TRAINER = ["--trainer.accelerator", "cpu", "--trainer.max_epochs", "1", "--trainer.enable_progress_bar", "false"]
-SMALL_SEARCH = ["--model.space.init_channels", "4", "--model.space.num_cells", "3", "--model.space.nodes", "2"]
-SMALL_SEARCH += ["--model.optim.arch_from_epoch", "0"]  # what is warmed up for longer than these runs last
-SMALL_NAS_BENCH_201 = ["--model.space.init_channels", "4", "--model.space.cells_per_stage", "1"]
-SMALL_NAS_BENCH_201 += ["--model.optim.arch_from_epoch", "0"]
+AT_ONCE = ["--model.optim.arch_from_epoch", "0"]  # there is but one epoch
+SMALL_SEARCH = ["--model.space.init_channels", "4", "--model.space.num_cells", "3", "--model.space.nodes", "2", *AT_ONCE]
+SMALL_NAS_BENCH_201 = ["--model.space.init_channels", "4", "--model.space.cells_per_stage", "1", *AT_ONCE]
 SMALL_RETRAINING = ["--model.init_channels", "4", "--model.num_cells", "3"]
 SMALL_BATCH = ["--data.batch_size", "4", "--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1"]
 

@@ -1,12 +1,12 @@
 """Schedules against closed forms, on clocks of numbers and of tensors."""
 
-from math import cos, pi
+from math import cos, exp, pi
 
 import pytest
 import torch
 
 from lit_nas.clock import Clock, Moment
-from lit_nas.schedules import Constant, Cosine, Delayed, Exponential, Linear, Steps
+from lit_nas.schedules import Constant, Cosine, Delayed, Exponential, Linear, LinearThenExponential, Steps
 from tests.support.meta_device import META, waits
 
 BATCHES, EPOCHS = 4, 10
@@ -44,6 +44,9 @@ CASES = {
     "cosine by steps": (Cosine(2.0, 4.0), lambda e, b: 4 - (1 + cos(pi * (e + b / BATCHES) / EPOCHS))),
     "temperature of ASAP": (Exponential(1.6, 0.95), lambda e, b: 1.6 * 0.95**e),
     "exponential by steps": (Exponential(2.0, 0.5, "step"), lambda e, b: 2 * 0.5 ** (e + b / BATCHES)),
+    "dropout of P-DARTS": (
+        LinearThenExponential(0.7, 4, 0.2), lambda e, b: 0.7 * ((9 - e) / EPOCHS if e < 4 else exp(-0.2 * (e - 4))),
+    ),
     "steps": (Steps((3.0, 1.0, 2.0), at=(4, 7)), lambda e, b: 3 if e < 4 else 1 if e < 7 else 2),
     "equal steps": (Steps((1.0, 2.0, 3.0, 4.0)), lambda e, b: 1 + (4 * (e * BATCHES + b)) // (EPOCHS * BATCHES)),
     "one step": (Steps((7.0,)), lambda e, b: 7),
@@ -111,6 +114,7 @@ def test_a_delay_that_leaves_nothing(delay):
         (lambda: Linear(0.0, 1.0, epochs=0), r"Linear\.epochs must be positive or null, not 0"),
         (lambda: Exponential(1.0, 0.0), r"Exponential\.factor must be positive, not 0\.0"),
         (lambda: Exponential(1.0, 0.5, "day"), r"Exponential\.every must be `step` or `epoch`, not 'day'"),
+        (lambda: LinearThenExponential(0.4, -1), r"LinearThenExponential\.epochs must not be negative, but is -1"),
         (lambda: Steps(()), r"Steps\.values must be at least one finite number, not \(\)"),
         (lambda: Steps((1.0, 2.0, 3.0), at=(5, 4)), r"Steps\.at must be 2 epochs in rising order.*not \(5, 4\)"),
         (lambda: Steps((1.0, 2.0), at=()), r"Steps\.at must be 1 epochs in rising order.*not \(\)"),
