@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.methods import DARTS as DARTS
     from lit_nas.methods import DropNAS as DropNAS
     from lit_nas.methods import EntmaxDARTS as EntmaxDARTS
+    from lit_nas.methods import MergeNAS as MergeNAS
     from lit_nas.networks import register_space as register_space
     from lit_nas.operations import register_operation as register_operation
     from lit_nas.optim import PartialDecay as PartialDecay
@@ -93,7 +94,7 @@ _ROOMS = {
     "engine": ("Fused", "Reference"),
     "genotype": ("Genotype", "load_genotype"),
     "jobs": ("Group", "Job", "SearchThenRetrain", "Stage"),
-    "methods": ("DARTS", "DropNAS", "EntmaxDARTS"),
+    "methods": ("DARTS", "DropNAS", "EntmaxDARTS", "MergeNAS"),
     "networks": ("register_space",),
     "operations": ("register_operation",),
     "optim": ("PartialDecay",),

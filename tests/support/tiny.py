@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lit_nas.methods import DARTS, DropNAS, EntmaxDARTS
+from lit_nas.edges import MergedConvolutions
+from lit_nas.methods import DARTS, DropNAS, EntmaxDARTS, MergeNAS
 from lit_nas.optim import PartialDecay
 from lit_nas.perturbation import AdversarialSmoothing, RandomSmoothing
 from lit_nas.pruning import Pruning
@@ -52,6 +53,9 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     "EntmaxDARTS-bilevel": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(6.0, start=1.0), optim=SearchOptim()),
     "DARTS-nas-bench-201": lambda: DARTS(INPUTS, NAS_BENCH_201),
     "EntmaxDARTS-nas-bench-201": lambda: EntmaxDARTS(INPUTS, NAS_BENCH_201, Entmax(5.0), Pruning(every="step")),
+    "MergeNAS": lambda: MergeNAS(INPUTS, SPACE),
+    "MergeNAS-all-merged": lambda: MergeNAS(INPUTS, SPACE, MergedConvolutions(fold=True)),
+    "MergeNAS-nas-bench-201": lambda: MergeNAS(INPUTS, NAS_BENCH_201, MergedConvolutions(fold=True)),
 }
 STAND_INS: dict[str, Callable[[], SearchModule]] = {
     "hard-gumbel": lambda: HardGumbel(INPUTS, SPACE),
@@ -66,6 +70,8 @@ REPRESENTATIVES = (
     "DropNAS",
     "DropNAS-nas-bench-201",
     "EntmaxDARTS",
+    "MergeNAS",
+    "MergeNAS-nas-bench-201",
     "hard-gumbel",
 )
 """One search of each method, order, space and kind of draw. Tests that take long run with these by default and with all
