@@ -66,8 +66,8 @@ class _Depthwise(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        needs = ctx.needs_input_grad
-        return *depthwise_gradients(gradient, *ctx.saved_tensors, ctx.stride, needs[0], needs[1]), None
+        (x, weight), needs = ctx.saved_tensors, ctx.needs_input_grad
+        return *depthwise_gradients(gradient, x, weight, ctx.stride, needs[0], needs[1]), None
 
 
 def depthwise_gradients(

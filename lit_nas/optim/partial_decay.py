@@ -51,9 +51,10 @@ class PartialDecay:
         Args:
             weights: Of the network.
         """
-        moved = [weight for weight in weights if weight.grad is not None]
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        moved: list[Tensor] = [weight for weight in weights if weight.grad is not None]
         if moved and self.weights:
-            torch._foreach_add_([weight.grad for weight in moved], moved, alpha=2 * self.weights)
+            torch._foreach_add_(gradients, moved, alpha=2 * self.weights)
 
     @torch.no_grad()
     def replace(self, weights: Sequence[nn.Parameter]) -> None:

@@ -47,14 +47,14 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     "DARTS-alternating": lambda: DARTS(INPUTS, SPACE, optim=SearchOptim(level="alternating")),
     "DARTS-staged": lambda: DARTS(INPUTS, STAGED),
     "DropNAS": lambda: DropNAS(INPUTS, SPACE, DROPOUT),
-    "DropNAS-bilevel": lambda: DropNAS(INPUTS, SPACE, DROPOUT, optim=SearchOptim(decay=PartialDecay(own_step=True))),
-    "DropNAS-nas-bench-201": lambda: DropNAS(INPUTS, NAS_BENCH_201, DROPOUT),
+    "DropNAS-nas-bench-201": lambda: DropNAS(
+        INPUTS, NAS_BENCH_201, DROPOUT, optim=SearchOptim(level="single", decay=PartialDecay(own_step=True))
+    ),
     "EntmaxDARTS": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(8.0), Pruning(every="step")),
     "EntmaxDARTS-bilevel": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(6.0, start=1.0), optim=SearchOptim()),
     "DARTS-nas-bench-201": lambda: DARTS(INPUTS, NAS_BENCH_201),
     "EntmaxDARTS-nas-bench-201": lambda: EntmaxDARTS(INPUTS, NAS_BENCH_201, Entmax(5.0), Pruning(every="step")),
     "MergeNAS": lambda: MergeNAS(INPUTS, SPACE),
-    "MergeNAS-all-merged": lambda: MergeNAS(INPUTS, SPACE, MergedConvolutions(fold=True)),
     "MergeNAS-nas-bench-201": lambda: MergeNAS(INPUTS, NAS_BENCH_201, MergedConvolutions(fold=True)),
 }
 STAND_INS: dict[str, Callable[[], SearchModule]] = {
