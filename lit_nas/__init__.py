@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.methods import SNAS as SNAS
     from lit_nas.methods import DropNAS as DropNAS
     from lit_nas.methods import EntmaxDARTS as EntmaxDARTS
+    from lit_nas.methods import MergeNAS as MergeNAS
     from lit_nas.methods import ProxylessNAS as ProxylessNAS
     from lit_nas.networks import register_space as register_space
     from lit_nas.operations import register_operation as register_operation
@@ -104,7 +105,7 @@ _ROOMS = {
     "engine": ("Fused", "Reference"),
     "genotype": ("Genotype", "load_genotype"),
     "jobs": ("Group", "Job", "SearchThenRetrain", "Stage", "StagedSearch"),
-    "methods": ("DARTS", "PCDARTS", "PDARTS", "SNAS", "DropNAS", "EntmaxDARTS", "ProxylessNAS"),
+    "methods": ("DARTS", "PCDARTS", "PDARTS", "SNAS", "DropNAS", "EntmaxDARTS", "MergeNAS", "ProxylessNAS"),
     "networks": ("register_space",),
     "operations": ("register_operation",),
     "optim": ("PartialDecay",),

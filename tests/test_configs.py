@@ -21,8 +21,17 @@ SYNTHETIC = ["--data", "SyntheticDataModule", "--data.num_images", "80", "--data
 SYNTHETIC += ["--data.augmentation.cutout", "4"]  # that of CIFAR is larger than these images
 TRAINER = ["--trainer.accelerator", "cpu", "--trainer.max_epochs", "1", "--trainer.enable_progress_bar", "false"]
 AT_ONCE = ["--model.optim.arch_from_epoch", "0"]  # there is but one epoch
-SMALL_SEARCH = ["--model.space.init_channels", "4", "--model.space.num_cells", "3", "--model.space.nodes", "2", *AT_ONCE]
-SMALL_NAS_BENCH_201 = ["--model.space.init_channels", "4", "--model.space.cells_per_stage", "1", *AT_ONCE]
+CHANNELS = ["--model.space.init_channels", "4"]
+SMALL_SEARCH = [
+    "--model.space.init_channels",
+    "4",
+    "--model.space.num_cells",
+    "3",
+    "--model.space.nodes",
+    "2",
+    *AT_ONCE,
+]
+SMALL_NAS_BENCH_201 = [*CHANNELS, "--model.space.cells_per_stage", "1", *AT_ONCE]
 SMALL_RETRAINING = ["--model.init_channels", "4", "--model.num_cells", "3"]
 SMALL_BATCH = ["--data.batch_size", "4", "--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1"]
 

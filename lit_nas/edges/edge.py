@@ -23,7 +23,8 @@ class Fusible:
     """
 
     operations: nn.ModuleDict
-    """The candidates by name, each [B, C', H, W] -> [B, C', H / stride, W / stride]."""
+    """The candidates by name, each [B, C', H, W] -> [B, C', H / stride, W / stride]. An edge that adds up all that it
+    computes, without a path and a join, may leave some out: these it computes by its own `terms`."""
     channels: int | None = None
     """C', how many of the first channels of a state they see; None is all of them."""
     path: Callable[[Tensor], Tensor] | None = None

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ("depthwise", "from_subgrids", "to_subgrids")
+__all__ = ("depthwise", "depthwise_gradients", "from_subgrids", "to_subgrids")
 
 
 def to_subgrids(x: Tensor) -> Tensor:
@@ -66,13 +66,27 @@ class _Depthwise(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        x, weight = ctx.saved_tensors
-        of_input = of_weight = None
-        if ctx.needs_input_grad[0]:
-            of_input = _input_gradient(gradient, x, weight, ctx.stride)
-        if ctx.needs_input_grad[1]:
-            of_weight = _weight_gradient(gradient, x, weight, ctx.stride)
-        return of_input, of_weight, None
+        (x, weight), needs = ctx.saved_tensors, ctx.needs_input_grad
+        return *depthwise_gradients(gradient, x, weight, ctx.stride, needs[0], needs[1]), None
+
+
+def depthwise_gradients(
+    gradient: Tensor, x: Tensor, weight: Tensor, stride: int, of_input: bool, of_weight: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of an undilated `depthwise` by its input and its kernel, by differentiable operations.
+
+    Args:
+        gradient: By its output, [B, C, H / stride, W / stride].
+        x: Its input, [B, C, H, W].
+        weight: Its kernel, [C, 1, K, K].
+        stride: 1 or 2.
+        of_input: Whether that by the input is needed.
+        of_weight: Whether that by the kernel is needed.
+    """
+    return (
+        _input_gradient(gradient, x, weight, stride) if of_input else None,
+        _weight_gradient(gradient, x, weight, stride) if of_weight else None,
+    )
 
 
 def _input_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:

@@ -13,6 +13,7 @@ from lit_nas.operations.convolution import (
     ReLUConvBN,
     SeparableConv,
 )
+from lit_nas.operations.copies import COPIES
 from lit_nas.operations.paths import Zero
 from lit_nas.operations.pooling import AvgPool, MaxPool
 from lit_nas.operations.style import OperationStyle
@@ -32,11 +33,14 @@ def _same_channels(name: str, before: int, after: int) -> int:
     return before
 
 
-def _skip(before: int, after: int, stride: int, style: OperationStyle) -> nn.Module:
-    if stride > 1:
-        return FactorizedReduce(before, after, style.affine)
-    _same_channels("skip_connect", before, after)
-    return nn.Identity()
+def _skip(name: str) -> OperationFactory:
+    def build(before: int, after: int, stride: int, style: OperationStyle) -> nn.Module:
+        if stride > 1:
+            return FactorizedReduce(before, after, style.affine)
+        _same_channels(name, before, after)
+        return nn.Identity()
+
+    return build
 
 
 def _pool(name: str, kind: type[MaxPool] | type[AvgPool], size: int) -> OperationFactory:
@@ -58,7 +62,7 @@ OPERATIONS: dict[str, OperationFactory] = {
     "none": lambda before, after, stride, style: Zero(stride, None if before == after else after),
     "max_pool_3x3": _pool("max_pool_3x3", MaxPool, 3),
     "avg_pool_3x3": _pool("avg_pool_3x3", AvgPool, 3),
-    "skip_connect": _skip,
+    "skip_connect": _skip("skip_connect"),
     "sep_conv_3x3": _convolution(SeparableConv, 3),
     "sep_conv_5x5": _convolution(SeparableConv, 5),
     "dil_conv_3x3": _convolution(DilatedConv, 3),
@@ -69,8 +73,7 @@ OPERATIONS: dict[str, OperationFactory] = {
     "avg_pool_5x5": _pool("avg_pool_5x5", AvgPool, 5),
     "nor_conv_1x1": _nor_conv(1),
     "nor_conv_3x3": _nor_conv(3),
-    "skip_connect_2": _skip,
-    "skip_connect_3": _skip,
+    **{copy: _skip(copy) for copy in COPIES},
 }
 """By name, what makes the module [B, C, H, W] -> [B, C', H / stride, W / stride]."""
 

@@ -173,8 +173,12 @@ class SearchModule(SearchLifecycle, ABC):
 
     def _update_weights(self, optimizer: LightningOptimizer) -> None:
         """Steps the weights along their gradients, and along those of a decay that has a step of its own."""
+        if (decay := self.optim.decay) is None or not decay.own_step:
+            optimizer.step()
+            return
+        scale = self.gradients.scale().value
         optimizer.step()
-        if (decay := self.optim.decay) is not None and decay.own_step:
+        if self.gradients.scale().value >= scale:  # after an overflow there was no step
             decay.replace(self.weights)
             self.clip_weights()
             optimizer.optimizer.step()  # the raw one, so that `global_step` counts batches

@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from lit_nas import derivation
+from lit_nas.architecture import Architecture
 from lit_nas.derivation import ArgmaxPerEdge, Deriver, EmptyCellError, TopEdges
 from lit_nas.genotype import Edge
 from lit_nas.record.plain import plain
+from lit_nas.relaxations import Softmax
 from lit_nas.spaces import DARTS_OPERATIONS, DartsSpace, NasBench201Space
 
 SPACE = DartsSpace()
@@ -240,3 +242,29 @@ def test_only_candidates_of_an_edge_are_chosen(name, masked):
     row_of = {edge: row for row, edge in enumerate(space.cells["reduce"].edges)}
     assert cell.edges
     assert all(edge.operation == rows[row_of[edge.source, edge.target]][1] for edge in cell.edges)
+
+
+def test_copies_of_an_operation_are_derived_as_what_they_are():
+    operations = ("none", "skip_connect", "skip_connect_2", "sep_conv_3x3")
+    space = DartsSpace(operations=operations)
+    table = torch.tensor([0.4, 0.1, 0.3, 0.2]).expand(14, 4)
+    tables = {"normal": table, "reduce": table}
+    for deriver in (TopEdges(), ArgmaxPerEdge(exclude=("none",))):
+        for cell in deriver(space, tables).cells.values():
+            assert {edge.operation for edge in cell.edges} == {"skip_connect"}
+    for exclude, expected in (("skip_connect", "sep_conv_3x3"), ("skip_connect_2", "sep_conv_3x3")):
+        cells = TopEdges(exclude=("none", exclude))(space, tables).cells
+        assert {edge.operation for edge in cells["normal"].edges} == {expected}
+
+
+def test_what_a_rule_compares():
+    assert TopEdges().compares == ArgmaxPerEdge().compares == "importance"
+    assert TopEdges(by="logit").compares == "logits"
+    with pytest.raises(ValueError, match=r"TopEdges\.by \(model\.deriver\.by\) must be probability or logit, not 'p'"):
+        TopEdges(by="p")
+    weighted = Architecture(SPACE, Softmax(), Softmax())
+    assert torch.equal(weighted.compared("importance")["normal"], weighted.importance()["normal"])
+    with pytest.raises(ValueError, match=r"A deriver by logits ignores the weights of edges.*model\.deriver\.by"):
+        weighted.compared("logits")
+    plain_one = Architecture(SPACE, Softmax())
+    assert torch.equal(plain_one.compared("logits")["normal"], plain_one.logits["normal"].detach().double())

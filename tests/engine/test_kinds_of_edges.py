@@ -52,6 +52,8 @@ KINDS = {
     "auxiliary": AuxiliarySkip(),
     "auxiliary-conv": AuxiliarySkip("conv_1x1"),
     "merged": MergedConvolutions(),
+    "merged-folded": MergedConvolutions(fold=True),
+    "merged-recomputed": MergedConvolutions(fold=True, recompute=True),
     "merged-twice": MergedConvolutions(2),
     "unknown": SquashedEdges(),
 }

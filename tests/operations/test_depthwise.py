@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from lit_nas.operations.depthwise import depthwise, from_subgrids, to_subgrids
 
 
-@pytest.mark.parametrize("size", [3, 5, 7])
+@pytest.mark.parametrize("size", [3, 5, 7, 9])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("width", [6, 7, 16, 18, 19])
 def test_equals_the_library(size, stride, width):

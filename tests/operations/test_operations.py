@@ -6,6 +6,7 @@ from torch import nn
 
 import lit_nas.operations
 from lit_nas.operations import (
+    COPIES,
     EVALUATION,
     OPERATIONS,
     SEARCH,
@@ -13,6 +14,7 @@ from lit_nas.operations import (
     Zero,
     build_operation,
     check_operations,
+    original,
     register_operation,
 )
 
@@ -92,14 +94,15 @@ def test_odd_channels_cannot_be_reduced():
         build_operation("skip_connect", 3, 2, SEARCH)
 
 
-KEEP_CHANNELS = {"skip_connect", *(name for name in OPERATIONS if "pool" in name)}
+SKIPS = {"skip_connect", *COPIES}
+KEEP_CHANNELS = {*SKIPS, *(name for name in OPERATIONS if "pool" in name)}
 
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("channels_out", [4, 8])
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_operations_change_the_number_of_channels_where_their_kind_can(name, channels_out, stride):
-    if name in KEEP_CHANNELS and not (name == "skip_connect" and stride == 2):
+    if name in KEEP_CHANNELS and not (name in SKIPS and stride == 2):
         message = rf"'{name}' cannot change the number of channels from 6 to {channels_out}"
         with pytest.raises(ValueError, match=message):
             build_operation(name, 6, stride, SEARCH, channels_out)
@@ -164,3 +167,16 @@ def test_every_public_name_is_there():
         assert getattr(lit_nas.operations, name) is not None, name
     with pytest.raises(AttributeError, match="no attribute 'SepConv'"):
         _ = lit_nas.operations.SepConv
+
+
+def test_copies_are_what_their_originals_are():
+    for copy, name in COPIES.items():
+        assert original(copy) == name == original(name)
+        for stride in (1, 2):
+            torch.manual_seed(0)
+            first = build_operation(name, 6, stride, SEARCH)
+            torch.manual_seed(0)
+            second = build_operation(copy, 6, stride, SEARCH)
+            assert type(first) is type(second)
+            x = torch.randn(2, 6, 8, 12)
+            assert torch.equal(first(x), second(x))

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lit_nas.edges import PartialChannels
-from lit_nas.methods import DARTS, PCDARTS, PDARTS, SNAS, DropNAS, EntmaxDARTS, ProxylessNAS
+from lit_nas.edges import MergedConvolutions, PartialChannels
+from lit_nas.methods import DARTS, PCDARTS, PDARTS, SNAS, DropNAS, EntmaxDARTS, MergeNAS, ProxylessNAS
 from lit_nas.optim import PartialDecay, ProxylessAdam, ProxylessSGD, Reinforce
 from lit_nas.perturbation import AdversarialSmoothing, RandomSmoothing
 from lit_nas.pruning import Pruning
@@ -58,8 +58,9 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     "DARTS-alternating": lambda: DARTS(INPUTS, SPACE, optim=SearchOptim(level="alternating")),
     "DARTS-staged": lambda: DARTS(INPUTS, STAGED),
     "DropNAS": lambda: DropNAS(INPUTS, SPACE, DROPOUT),
-    "DropNAS-bilevel": lambda: DropNAS(INPUTS, SPACE, DROPOUT, optim=SearchOptim(decay=PartialDecay(own_step=True))),
-    "DropNAS-nas-bench-201": lambda: DropNAS(INPUTS, NAS_BENCH_201, DROPOUT),
+    "DropNAS-nas-bench-201": lambda: DropNAS(
+        INPUTS, NAS_BENCH_201, DROPOUT, optim=SearchOptim(level="single", decay=PartialDecay(own_step=True))
+    ),
     "EntmaxDARTS": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(8.0), Pruning(every="step")),
     "EntmaxDARTS-bilevel": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(6.0, start=1.0), optim=SearchOptim()),
     "SNAS": lambda: SNAS(INPUTS, SPACE),
@@ -77,6 +78,8 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
         INPUTS, SPACE, arch_every=1, optim=replace(PROXYLESS, level="single")
     ),
     "ProxylessNAS-nas-bench-201": lambda: ProxylessNAS(INPUTS, NAS_BENCH_201, arch_every=1),
+    "MergeNAS": lambda: MergeNAS(INPUTS, SPACE),
+    "MergeNAS-nas-bench-201": lambda: MergeNAS(INPUTS, NAS_BENCH_201, MergedConvolutions(fold=True)),
 }
 STAND_INS: dict[str, Callable[[], SearchModule]] = {
     "hard-gumbel": lambda: HardGumbel(INPUTS, SPACE),
@@ -95,6 +98,9 @@ REPRESENTATIVES = (
     "DropNAS",
     "DropNAS-nas-bench-201",
     "PCDARTS",
+    "EntmaxDARTS",
+    "MergeNAS",
+    "MergeNAS-nas-bench-201",
     "hard-gumbel",
 )
 """One search of each method, order, space and kind of draw. Tests that take long run with these by default and with all

@@ -129,6 +129,13 @@ class CellModules:
         """Whether no edge or candidate was replaced."""
         return look(self.children) == self.known
 
+    def fused(self, edge: int, columns: tuple[int, ...]) -> tuple[int, ...]:
+        """Those of some operations of an edge that may be fused."""
+        fusible = self.fusible[edge]
+        if fusible is None:
+            return ()
+        return tuple(column for column in columns if self.names[column] in fusible.operations)
+
     def candidate(self, edge: int, column: int) -> Candidate:
         """What is known of an operation of an edge that may be fused."""
         found = self._candidates.get((edge, column))

@@ -146,7 +146,7 @@ class Front:
 
 @dataclass(frozen=True, eq=False)
 class Own:
-    """An edge that runs as it is."""
+    """An edge that runs as it is, or what of it is not fused."""
 
     index: int
     """Row of the edge."""
@@ -157,7 +157,7 @@ class Own:
     edge: nn.Module
     """Its module."""
     columns: tuple[tuple[int, str], ...]
-    """Its active operations, with their names."""
+    """Its active operations that are not fused, with their names."""
 
 
 @dataclass(frozen=True, eq=False)

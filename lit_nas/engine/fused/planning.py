@@ -86,7 +86,7 @@ def find_plan(cell: MixedCell, active: Active, batched: tuple[bool, ...], joined
     modules, watches, key = known.modules, known.watches, (active, batched, joined)
     watch = watches.pop(key, None)
     if watch is None or not watch.holds:
-        fused = ((edge, row) for edge, row in enumerate(active) if modules.fusible[edge] is not None)
+        fused = ((edge, modules.fused(edge, row)) for edge, row in enumerate(active))
         watch = Watch([modules.candidate(edge, column) for edge, row in fused for column in row])
         while len(watches) >= KEPT:
             del watches[next(iter(watches))]
@@ -112,10 +112,11 @@ def _waves(cell: MixedCell, known: _Cell, active: Active, together: tuple[bool, 
         kinds: dict[tuple[int | None, Join | None], list[int]] = {}
         own, paths = [], []
         for position, edge, target in leaving:
-            fusible = known.modules.fusible[edge]
-            if fusible is None:
-                columns = tuple((column, names[column]) for column in active[edge])
+            fusible, fused = known.modules.fusible[edge], known.modules.fused(edge, active[edge])
+            if len(fused) < len(active[edge]):
+                columns = tuple((column, names[column]) for column in active[edge] if column not in fused)
                 own.append(Own(edge, position, target, cell.edges[edge], columns))
+            if fusible is None or not fused:
                 continue
             kinds.setdefault((fusible.channels, fusible.join), []).append(edge)
             if fusible.path is not None:
@@ -149,16 +150,27 @@ def _front(
     sources = tuple(dict.fromkeys(starts))
     positions = tuple(map(sources.index, starts))
     batched, places = together[sources[0]], range(len(edges))
-    facts = [{column: known.modules.candidate(edge, column).facts for column in active[edge]} for edge in edges]
+    modules = known.modules
+    facts = [
+        {column: modules.candidate(edge, column).facts for column in modules.fused(edge, active[edge])}
+        for edge in edges
+    ]
     parts = [places] if batched else [(place,) for place in places]
-    bundles = tuple(_bundle(known, members, positions, facts) for members in parts)
+    single = {place for place, edge in enumerate(edges) if len(active[edge]) == 1}
+    bundles = tuple(_bundle(known, members, positions, facts, single) for members in parts)
     return Front(
         sources, tuple(edges), targets, positions, space.stride(edges[0]), batched, batched and joined, bundles,
         channels, join,
     )  # fmt: skip
 
 
-def _bundle(known: _Cell, members: Sequence[int], positions: tuple[int, ...], facts: list[dict[int, Facts]]) -> Bundle:
+def _bundle(
+    known: _Cell,
+    members: Sequence[int],
+    positions: tuple[int, ...],
+    facts: list[dict[int, Facts]],
+    single: set[int],
+) -> Bundle:
     groups: list[Group] = []
     alone: list[Alone] = []
     for column in sorted(set(chain.from_iterable(facts[member] for member in members))):
@@ -168,7 +180,7 @@ def _bundle(known: _Cell, members: Sequence[int], positions: tuple[int, ...], fa
             if each.together:
                 kinds.setdefault(each.signature, []).append(member)
             # no connection adds nothing, but alone on an edge it keeps the graph connected
-            elif not each.adds_nothing or len(facts[member]) == 1:
+            elif not each.adds_nothing or member in single:
                 alone.append(Alone(column, member, each.operation))
         for alike in kinds.values():
             places, own = tuple(positions[member] for member in alike), tuple(facts[m][column] for m in alike)
