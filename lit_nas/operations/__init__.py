@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         SeparableConv,
         pointwise,
     )
+    from lit_nas.operations.mobile import MBConv, MobileConvBN
     from lit_nas.operations.paths import Zero, drop_path
     from lit_nas.operations.pooling import AvgPool, MaxPool
     from lit_nas.operations.registry import OPERATIONS, build_operation, register_operation
@@ -36,7 +37,9 @@ __all__ = (
     "DilatedConv",
     "FactorizedConv",
     "FactorizedReduce",
+    "MBConv",
     "MaxPool",
+    "MobileConvBN",
     "OperationStyle",
     "PointwiseConv",
     "ReLUConvBN",
@@ -63,6 +66,10 @@ _HOMES = {
         "ReLUConvBN",
         "SeparableConv",
         "pointwise",
+    ),
+    "mobile": (
+        "MBConv",
+        "MobileConvBN",
     ),
     "paths": (
         "Zero",

@@ -19,7 +19,7 @@ from lit_nas.regularizers import CostFactor, Entropy, ExpectedCost, LogCost, Max
 from lit_nas.relaxations import Entmax
 from lit_nas.schedules import Constant, Linear
 from lit_nas.search import SearchModule, SearchOptim
-from lit_nas.spaces import DartsSpace, NasBench201Space
+from lit_nas.spaces import DartsSpace, MobileSpace, NasBench201Space
 from lit_nas.specs import ImageSpec
 from tests.support.hard_gumbel import HardGumbel
 
@@ -38,6 +38,8 @@ STAGED = DartsSpace(
 # with running statistics, which the test of two processes needs: statistics of half a batch are other ones
 NAS_BENCH_201 = NasBench201Space(init_channels=2, cells_per_stage=1, track_running_stats=True)
 
+# blocks with and without a shortcut
+MOBILE = MobileSpace(4, 4, (6, 8), (2, 1), (2, 1), 1, last_channels=8)
 PROXYLESS = SearchOptim(weights=ProxylessSGD, arch=ProxylessAdam, clip=0.0)
 
 METHODS: dict[str, Callable[[], SearchModule]] = {
@@ -55,6 +57,7 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     ),
     "DARTS-nas-bench-201": lambda: DARTS(INPUTS, NAS_BENCH_201),
     "EntmaxDARTS-nas-bench-201": lambda: EntmaxDARTS(INPUTS, NAS_BENCH_201, Entmax(5.0), Pruning(every="step")),
+    "ProxylessNAS-mobile": lambda: ProxylessNAS(INPUTS, MOBILE, arch_every=1),
     "ProxylessNAS-nas-bench-201": lambda: ProxylessNAS(INPUTS, NAS_BENCH_201, arch_every=1),
 }
 STAND_INS: dict[str, Callable[[], SearchModule]] = {
