@@ -81,6 +81,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.search import SearchModule as SearchModule
     from lit_nas.search import SearchOptim as SearchOptim
     from lit_nas.spaces import DartsSpace as DartsSpace
+    from lit_nas.spaces import MobileSpace as MobileSpace
     from lit_nas.spaces import NasBench201Space as NasBench201Space
     from lit_nas.specs import ImageSpec as ImageSpec
     from lit_nas.specs import TextSpec as TextSpec
@@ -120,7 +121,7 @@ _ROOMS = {
     "retrain": ("RetrainModule", "RetrainOptim"),
     "schedules": ("Constant", "Cosine", "Delayed", "Exponential", "Linear", "LinearThenExponential", "Steps"),
     "search": ("SearchModule", "SearchOptim"),
-    "spaces": ("DartsSpace", "NasBench201Space"),
+    "spaces": ("DartsSpace", "MobileSpace", "NasBench201Space"),
     "specs": ("ImageSpec", "TextSpec"),
     "tabular": ("read_table",),
 }

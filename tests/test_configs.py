@@ -22,16 +22,10 @@ SYNTHETIC += ["--data.augmentation.cutout", "4"]  # that of CIFAR is larger than
 TRAINER = ["--trainer.accelerator", "cpu", "--trainer.max_epochs", "1", "--trainer.enable_progress_bar", "false"]
 AT_ONCE = ["--model.optim.arch_from_epoch", "0"]  # there is but one epoch
 CHANNELS = ["--model.space.init_channels", "4"]
-SMALL_SEARCH = [
-    "--model.space.init_channels",
-    "4",
-    "--model.space.num_cells",
-    "3",
-    "--model.space.nodes",
-    "2",
-    *AT_ONCE,
-]
+SMALL_SEARCH = [*CHANNELS, "--model.space.num_cells", "3", "--model.space.nodes", "2", *AT_ONCE]
 SMALL_NAS_BENCH_201 = [*CHANNELS, "--model.space.cells_per_stage", "1", *AT_ONCE]
+SMALL_MOBILE = ["--model.space.widths", "[4,4]", "--model.space.blocks", "[2,1]", "--model.space.strides", "[2,1]"]
+SMALL_MOBILE += ["--model.space.stem_channels", "4", "--model.space.last_channels", "8", *AT_ONCE]
 SMALL_RETRAINING = ["--model.init_channels", "4", "--model.num_cells", "3"]
 SMALL_BATCH = ["--data.batch_size", "4", "--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1"]
 
@@ -145,8 +139,9 @@ def test_search(name, tmp_path):
 
 @pytest.mark.parametrize("key", [key for key in EXPECTED if "layers/space" in key])
 def test_search_of_another_space(key, tmp_path):
-    fit(tmp_path, *key.split(" + "), small=SMALL_NAS_BENCH_201)
-    assert load_genotype(tmp_path / "genotype.json").space == "nas_bench_201"
+    small = SMALL_MOBILE if "mobile" in key else SMALL_NAS_BENCH_201
+    fit(tmp_path, *key.split(" + "), small=small)
+    assert load_genotype(tmp_path / "genotype.json").space == ("mobile" if "mobile" in key else "nas_bench_201")
 
 
 @pytest.mark.parametrize("name", [name for name in of("retrain") if "imagenet" not in name])
@@ -184,6 +179,15 @@ def test_search_on_a_folder_of_images(tmp_path):
     fit(tmp_path / "run", "search/pc_darts_imagenet.yaml", data=data, small=SMALL_SEARCH)
     parts = json.loads((tmp_path / "run" / "split.json").read_text())["parts"]
     assert {role: len(part) for role, part in parts.items() if role != "test"} == {"weights": 16, "arch": 4}
+
+
+def test_a_mobile_search_and_a_mobile_retraining_on_a_folder_of_images(tmp_path):
+    data = [*folder_of_images(tmp_path / "images"), "--data.size", "32"]
+    halves = ["--data.split", "half"]
+    fit(tmp_path / "run", "search/proxylessnas_imagenet.yaml", data=[*data, *halves], small=SMALL_MOBILE)
+    assert load_genotype(tmp_path / "run" / "genotype.json").space == "mobile"
+    fit(tmp_path / "retrained", "retrain/proxylessnas_imagenet.yaml", data=data, small=[])
+    assert (tmp_path / "retrained" / "checkpoints" / "last.ckpt").exists()
 
 
 def test_a_folder_of_images_in_place_of_cifar(tmp_path):

@@ -14,6 +14,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from lit_nas.architecture import Architecture
 from lit_nas.batches import by_role
@@ -40,6 +41,7 @@ class ProxylessNAS(ImageSearchModule):
         paths: Whose gates an architecture step knows: those of two drawn candidates (the paper), or of all of them (the
             default of the authors' code), computed one after the other. For `gates` alone.
         arch_every: The architecture moves after every n-th step of an epoch, or after the last one of a shorter epoch.
+        label_smoothing: Part of the target that is spread over all classes where the weights move; 0.1 on ImageNet.
         reinforce: How drawn networks are rewarded. For `reinforce` alone.
         optim: Both optimisers; the paper does not clip. Before epoch `arch_from_epoch` the weights warm up.
         deriver: How the architecture is made discrete; None is the rule of the space (`default_deriver`).
@@ -55,12 +57,16 @@ class ProxylessNAS(ImageSearchModule):
         gradient: Literal["gates", "reinforce"] = "gates",
         paths: Literal["two", "all"] = "two",
         arch_every: int = 5,
+        label_smoothing: float = 0.0,
         reinforce: Reinforce = Reinforce(),
         optim: SearchOptim = SearchOptim(weights=ProxylessSGD, arch=ProxylessAdam, clip=0.0),
         deriver: Deriver | None = None,
         engine: Engine = Fused(),
     ) -> None:
         super().__init__()
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"model.label_smoothing must be in [0, 1), but is {label_smoothing}.")
+        self.label_smoothing = label_smoothing
         self._check_choice(gradient, paths, arch_every, reinforce, optim)
         self.spec, self.optim, self.arch_every, self.reinforce = spec, optim, arch_every, reinforce
         self.network = build_search_network(space, spec, engine)
@@ -76,13 +82,20 @@ class ProxylessNAS(ImageSearchModule):
         if due and level == "single":
             self.step_both(self.loss, parts["weights"])
             return
-        self.step_weights(self.loss, parts["weights"])
+        self.step_weights(self.smoothed_loss, parts["weights"])
         if due and self.arch_moves:
             data = parts["arch" if level == "bilevel" else "weights"]
             if self.baseline is None:
                 self.step_arch(self.loss, data)
             else:
                 self.step_by_rewards(data, self.baseline)
+
+    def smoothed_loss(self, batch: ImageBatch) -> Tensor:
+        """Mean cross entropy that the weights descend, with targets as smooth as asked for."""
+        if not self.label_smoothing:
+            return self.loss(batch)
+        images, labels = batch
+        return F.cross_entropy(self(images), labels, label_smoothing=self.label_smoothing)
 
     @torch.no_grad()
     def step_by_rewards(self, batch: ImageBatch, baseline: Baseline) -> None:

@@ -4,6 +4,7 @@ from lit_nas.networks.cell_inputs import CellInputs, check_image_size
 from lit_nas.networks.complexity import count_multiply_adds, count_weights
 from lit_nas.networks.darts_evaluation import EvaluationNetwork, FixedCell
 from lit_nas.networks.darts_search import SearchCell, SearchNetwork
+from lit_nas.networks.mobile import MobileCIFARNetwork, MobileNetwork, MobileSearchNetwork, ProxylessNetwork
 from lit_nas.networks.nas_bench_201 import NasBench201Network, NasBench201SearchNetwork
 from lit_nas.networks.paper_networks import CIFARNetwork, ImageNetNetwork, NasBench201CIFARNetwork
 from lit_nas.networks.registry import build_retrain_network, build_search_network, register_space
@@ -15,9 +16,13 @@ __all__ = (
     "EvaluationNetwork",
     "FixedCell",
     "ImageNetNetwork",
+    "MobileCIFARNetwork",
+    "MobileNetwork",
+    "MobileSearchNetwork",
     "NasBench201CIFARNetwork",
     "NasBench201Network",
     "NasBench201SearchNetwork",
+    "ProxylessNetwork",
     "RetrainNetwork",
     "SearchCell",
     "SearchNetwork",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         SeparableConv,
         pointwise,
     )
+    from lit_nas.operations.mobile import MBConv, MobileConvBN
     from lit_nas.operations.paths import Zero, drop_path
     from lit_nas.operations.pooling import AvgPool, MaxPool
     from lit_nas.operations.registry import OPERATIONS, build_operation, register_operation
@@ -38,7 +39,9 @@ __all__ = (
     "DilatedConv",
     "FactorizedConv",
     "FactorizedReduce",
+    "MBConv",
     "MaxPool",
+    "MobileConvBN",
     "OperationStyle",
     "PointwiseConv",
     "ReLUConvBN",
@@ -66,6 +69,10 @@ _HOMES = {
         "ReLUConvBN",
         "SeparableConv",
         "pointwise",
+    ),
+    "mobile": (
+        "MBConv",
+        "MobileConvBN",
     ),
     "paths": (
         "Zero",

@@ -14,6 +14,7 @@ from lit_nas.operations.convolution import (
     SeparableConv,
 )
 from lit_nas.operations.copies import COPIES
+from lit_nas.operations.mobile import MBConv
 from lit_nas.operations.paths import Zero
 from lit_nas.operations.pooling import AvgPool, MaxPool
 from lit_nas.operations.style import OperationStyle
@@ -58,6 +59,10 @@ def _convolution(kind: type[SeparableConv] | type[DilatedConv] | type[Factorized
     return lambda before, after, stride, style: kind(before, size, stride, style.affine, after)
 
 
+def _mb_conv(size: int, expansion: int) -> OperationFactory:
+    return lambda before, after, stride, style: MBConv(before, after, size, expansion, stride, style.affine)
+
+
 OPERATIONS: dict[str, OperationFactory] = {
     "none": lambda before, after, stride, style: Zero(stride, None if before == after else after),
     "max_pool_3x3": _pool("max_pool_3x3", MaxPool, 3),
@@ -74,6 +79,12 @@ OPERATIONS: dict[str, OperationFactory] = {
     "nor_conv_1x1": _nor_conv(1),
     "nor_conv_3x3": _nor_conv(3),
     **{copy: _skip(copy) for copy in COPIES},
+    "mb_conv_3x3_e3": _mb_conv(3, 3),
+    "mb_conv_3x3_e6": _mb_conv(3, 6),
+    "mb_conv_5x5_e3": _mb_conv(5, 3),
+    "mb_conv_5x5_e6": _mb_conv(5, 6),
+    "mb_conv_7x7_e3": _mb_conv(7, 3),
+    "mb_conv_7x7_e6": _mb_conv(7, 6),
 }
 """By name, what makes the module [B, C, H, W] -> [B, C', H / stride, W / stride]."""
 

@@ -4,6 +4,7 @@ A configuration may name any optimiser and scheduler of torch instead: what thes
 defaults can be written into a configuration and read back.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from math import cos, pi
 from typing import Any, TypeVar
@@ -26,6 +27,8 @@ __all__ = (
     "PCDartsSGD",
     "ProxylessAdam",
     "ProxylessSGD",
+    "RampedCosineLR",
+    "RestartedCosineLR",
     "SchedulerCallable",
     "SearchCosineLR",
     "WarmUpCosineLR",
@@ -196,7 +199,7 @@ class SearchCosineLR(CosineLR):
         super().__init__(optimizer, lr_min, epochs)
 
 
-class WarmUpCosineLR(CosineLR):
+class RampedCosineLR(CosineLR):
     """A cosine whose first epochs have a part of it only: 1 / N of it in the first one, N / N in the last of N.
 
     So PC-DARTS searches on ImageNet (authors' `train_search_imagenet.py`), where batches are large.
@@ -213,7 +216,7 @@ class WarmUpCosineLR(CosineLR):
 
     def __init__(self, optimizer: Optimizer, lr_min: float = 0.0, epochs: int | None = None, warm_up: int = 5) -> None:
         if warm_up < 0:
-            raise ValueError(f"WarmUpCosineLR.warm_up must not be negative, but is {warm_up}")
+            raise ValueError(f"RampedCosineLR.warm_up must not be negative, but is {warm_up}")
         self.warm_up = warm_up
         super().__init__(optimizer, lr_min, epochs)
 
@@ -228,6 +231,64 @@ class DropNASCosineLR(CosineLR):
 
     def __init__(self, optimizer: Optimizer, lr_min: float = 1.5e-3, epochs: int | None = None) -> None:
         super().__init__(optimizer, lr_min, epochs)
+
+
+class _TwoPartLR(CosineLR, ABC):
+    def __init__(self, optimizer: Optimizer, first: int, lr_min: float, epochs: int | None) -> None:
+        if first < 0:
+            raise ValueError(f"{type(self).__name__}.first must not be negative, but is {first}")
+        self.first = first
+        super().__init__(optimizer, lr_min, epochs)
+
+    @abstractmethod
+    def _beginning(self, base: float | Tensor) -> float | Tensor:
+        """The lr of the present one of the first epochs."""
+
+    def get_lr(self) -> list[float | Tensor]:
+        """The lr of each group in the present epoch."""
+        if self.last_epoch < self.first:
+            return [self._beginning(base) for base in self.base_lrs]
+        rest = 1 if self.epochs is None else max(self.epochs - self.first, 1)
+        where = min((self.last_epoch - self.first) / rest, 1.0)
+        return [self.lr_min + (base - self.lr_min) * (1 + cos(pi * where)) / 2 for base in self.base_lrs]
+
+
+class RestartedCosineLR(_TwoPartLR):
+    """Two cosines: a higher one over the first epochs, in which the weights warm up, and another one over the rest.
+
+    Args:
+        optimizer: Whose lr it sets.
+        first: Epochs of the first cosine, from `factor` times the lr to 0; ProxylessNAS has 40 of 160.
+        factor: What the lr is multiplied by at its beginning.
+        lr_min: The lr that epoch `epochs` would have.
+        epochs: Length of both; None means that of the run.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, first: int = 40, factor: float = 2.0, lr_min: float = 0.0, epochs: int | None = None
+    ) -> None:
+        self.factor = float(factor)
+        super().__init__(optimizer, first, lr_min, epochs)
+
+    def _beginning(self, base: float | Tensor) -> float | Tensor:
+        return base * self.factor * (1 + cos(pi * self.last_epoch / self.first)) / 2
+
+
+class WarmUpCosineLR(_TwoPartLR):
+    """In equal parts up to the lr, which the last of the first epochs has, and down half a cosine over the rest.
+
+    Args:
+        optimizer: Whose lr it sets.
+        first: Epochs on the way up.
+        lr_min: The lr that epoch `epochs` would have.
+        epochs: Length of both; None means that of the run.
+    """
+
+    def __init__(self, optimizer: Optimizer, first: int = 5, lr_min: float = 0.0, epochs: int | None = None) -> None:
+        super().__init__(optimizer, first, lr_min, epochs)
+
+    def _beginning(self, base: float | Tensor) -> float | Tensor:
+        return base * (self.last_epoch + 1) / self.first
 
 
 class EpochDecayLR(ExponentialLR):

@@ -46,7 +46,7 @@ EXPECTED = {
         "model.space": ("DartsSpace", {"init_channels": 16, "num_cells": 8, "nodes": 4, "stem": "imagenet"}),
         "model.edges": ("PartialChannels", {"k": 2, "choice": "first"}),
         "model.optim.weights": ("DartsSGD", {"lr": 0.5, "momentum": 0.9, "weight_decay": 3e-4, "nesterov": False}),
-        "model.optim.schedule": ("WarmUpCosineLR", {"lr_min": 0.0, "warm_up": 5}),
+        "model.optim.schedule": ("RampedCosineLR", {"lr_min": 0.0, "warm_up": 5}),
         "model.optim.arch": ("DartsAdam", {"lr": 6e-3, "betas": [0.5, 0.999], "weight_decay": 1e-3}),
         "model.optim.arch_clip": 5.0,
         "model.optim.arch_from_epoch": 35,

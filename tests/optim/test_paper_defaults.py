@@ -17,6 +17,10 @@ from lit_nas.optim import (
     EpochDecayLR,
     PCDartsAdam,
     PCDartsSGD,
+    ProxylessAdam,
+    ProxylessSGD,
+    RampedCosineLR,
+    RestartedCosineLR,
     SearchCosineLR,
     WarmUpCosineLR,
     fit_to_run,
@@ -45,6 +49,8 @@ def rates(scheduler, epochs: int) -> list[float]:
         (DartsImageNetSGD, {"lr": 0.1, "momentum": 0.9, "weight_decay": 3e-5, "nesterov": False, "dampening": 0}),
         (PCDartsSGD, {"lr": 0.1, "momentum": 0.9, "weight_decay": 3e-4, "nesterov": False, "dampening": 0}),
         (PCDartsAdam, {"lr": 6e-4, "betas": (0.5, 0.999), "weight_decay": 1e-3, "eps": 1e-8, "amsgrad": False}),
+        (ProxylessSGD, {"lr": 0.025, "momentum": 0.9, "weight_decay": 4e-5, "nesterov": True, "dampening": 0}),
+        (ProxylessAdam, {"lr": 1e-3, "betas": (0.0, 0.999), "weight_decay": 0.0, "eps": 1e-8, "amsgrad": False}),
         (DartsAdam, {"lr": 3e-4, "betas": (0.5, 0.999), "weight_decay": 1e-3, "eps": 1e-8, "amsgrad": False}),
     ],
 )
@@ -74,12 +80,12 @@ def test_cosine_has_its_closed_form(make, lr_min, epochs):
 
 @pytest.mark.parametrize("warm_up", [5, 0])
 def test_a_warm_up_has_a_part_of_the_cosine(warm_up):
-    values = rates(fit_to_run(WarmUpCosineLR(optimizer(lr=0.5), warm_up=warm_up), 50), 50)
+    values = rates(fit_to_run(RampedCosineLR(optimizer(lr=0.5), warm_up=warm_up), 50), 50)
     parts = [min(1.0, (epoch + 1) / 5) if warm_up else 1.0 for epoch in range(50)]
     expected = [part * 0.5 * (1 + cos(pi * epoch / 50)) / 2 for epoch, part in enumerate(parts)]
     assert values == pytest.approx(expected, rel=1e-12)
-    with pytest.raises(ValueError, match=r"refuses its settings: WarmUpCosineLR\.warm_up must not be .* but is -1\."):
-        make_part(partial(WarmUpCosineLR, warm_up=-1), optimizer(), "model.optim.schedule")
+    with pytest.raises(ValueError, match=r"refuses its settings: RampedCosineLR\.warm_up must not be .* but is -1\."):
+        make_part(partial(RampedCosineLR, warm_up=-1), optimizer(), "model.optim.schedule")
 
 
 def test_cosine_of_each_group_starts_at_its_own_lr():
@@ -136,3 +142,25 @@ def test_refused_settings_are_named_by_their_key():
     ):
         with pytest.raises(ValueError, match=rf"^model\.optim\.weights {message}"):
             make_part(build, weights, "model.optim.weights")
+
+
+def test_a_higher_cosine_comes_before_that_of_the_rest():
+    found = rates(fit_to_run(RestartedCosineLR(optimizer(lr=0.025), first=4), 10), 10)
+    expected = [0.05 * (1 + cos(pi * epoch / 4)) / 2 for epoch in range(4)]
+    expected += [0.025 * (1 + cos(pi * epoch / 6)) / 2 for epoch in range(6)]
+    assert found == pytest.approx(expected)
+
+
+def test_the_first_epochs_lead_up_to_a_cosine():
+    found = rates(fit_to_run(WarmUpCosineLR(optimizer(lr=0.1), first=5), 9), 9)
+    expected = [0.02, 0.04, 0.06, 0.08, 0.1, *(0.1 * (1 + cos(pi * epoch / 4)) / 2 for epoch in range(4))]
+    assert found == pytest.approx(expected)
+    assert rates(fit_to_run(WarmUpCosineLR(optimizer(lr=0.1), first=0), 4), 4) == pytest.approx(
+        rates(fit_to_run(CosineLR(optimizer(lr=0.1)), 4), 4)
+    )
+
+
+@pytest.mark.parametrize("kind", [RestartedCosineLR, WarmUpCosineLR])
+def test_a_negative_number_of_first_epochs_is_refused(kind):
+    with pytest.raises(ValueError, match=r"schedule refuses its settings: .*\.first must not be negative, but is -1\."):
+        make_part(partial(kind, first=-1), optimizer(), "model.optim.schedule")

@@ -29,7 +29,7 @@ from lit_nas.regularizers import (
 from lit_nas.relaxations import Entmax, GroupedDropout
 from lit_nas.schedules import Constant, Linear
 from lit_nas.search import SearchModule, SearchOptim
-from lit_nas.spaces import DartsSpace, NasBench201Space
+from lit_nas.spaces import DartsSpace, MobileSpace, NasBench201Space
 from lit_nas.specs import ImageSpec
 from tests.support.hard_gumbel import HardGumbel
 
@@ -49,6 +49,8 @@ STAGED = DartsSpace(
 NAS_BENCH_201 = NasBench201Space(init_channels=2, cells_per_stage=1, track_running_stats=True)
 DROPOUT = GroupedDropout(Constant(0.3), Constant(0.2))
 
+# blocks with and without a shortcut
+MOBILE = MobileSpace(4, 4, (6, 8), (2, 1), (2, 1), 1, last_channels=8)
 PROXYLESS = SearchOptim(weights=ProxylessSGD, arch=ProxylessAdam, clip=0.0)
 
 METHODS: dict[str, Callable[[], SearchModule]] = {
@@ -77,6 +79,7 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     "ProxylessNAS-single-level": lambda: ProxylessNAS(
         INPUTS, SPACE, arch_every=1, optim=replace(PROXYLESS, level="single")
     ),
+    "ProxylessNAS-mobile": lambda: ProxylessNAS(INPUTS, MOBILE, arch_every=1),
     "ProxylessNAS-nas-bench-201": lambda: ProxylessNAS(INPUTS, NAS_BENCH_201, arch_every=1),
     "MergeNAS": lambda: MergeNAS(INPUTS, SPACE),
     "MergeNAS-nas-bench-201": lambda: MergeNAS(INPUTS, NAS_BENCH_201, MergedConvolutions(fold=True)),
