@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.data import SyntheticDataModule as SyntheticDataModule
     from lit_nas.derivation import ArgmaxPerEdge as ArgmaxPerEdge
     from lit_nas.derivation import TopEdges as TopEdges
+    from lit_nas.derivation import TopPairs as TopPairs
     from lit_nas.edges import AuxiliarySkip as AuxiliarySkip
     from lit_nas.edges import MergedConvolutions as MergedConvolutions
     from lit_nas.edges import PartialChannels as PartialChannels
@@ -33,6 +34,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.jobs import SearchThenRetrain as SearchThenRetrain
     from lit_nas.jobs import Stage as Stage
     from lit_nas.methods import DARTS as DARTS
+    from lit_nas.methods import GDAS as GDAS
     from lit_nas.methods import PCDARTS as PCDARTS
     from lit_nas.methods import EntmaxDARTS as EntmaxDARTS
     from lit_nas.networks import register_space as register_space
@@ -67,6 +69,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.search import SearchModule as SearchModule
     from lit_nas.search import SearchOptim as SearchOptim
     from lit_nas.spaces import DartsSpace as DartsSpace
+    from lit_nas.spaces import GDASSpace as GDASSpace
     from lit_nas.spaces import NasBench201Space as NasBench201Space
     from lit_nas.specs import ImageSpec as ImageSpec
     from lit_nas.specs import TextSpec as TextSpec
@@ -86,12 +89,12 @@ _ROOMS = {
         "SVHNDataModule",
         "SyntheticDataModule",
     ),
-    "derivation": ("ArgmaxPerEdge", "TopEdges"),
+    "derivation": ("ArgmaxPerEdge", "TopEdges", "TopPairs"),
     "edges": ("AuxiliarySkip", "MergedConvolutions", "PartialChannels", "PlainEdges"),
     "engine": ("Fused", "Reference"),
     "genotype": ("Genotype", "load_genotype"),
     "jobs": ("Group", "Job", "SearchThenRetrain", "Stage"),
-    "methods": ("DARTS", "PCDARTS", "EntmaxDARTS"),
+    "methods": ("DARTS", "GDAS", "PCDARTS", "EntmaxDARTS"),
     "networks": ("register_space",),
     "operations": ("register_operation",),
     "perturbation": ("AdversarialSmoothing", "RandomSmoothing"),
@@ -105,7 +108,7 @@ _ROOMS = {
     "retrain": ("RetrainModule", "RetrainOptim"),
     "schedules": ("Constant", "Cosine", "Delayed", "Exponential", "Linear", "Steps"),
     "search": ("SearchModule", "SearchOptim"),
-    "spaces": ("DartsSpace", "NasBench201Space"),
+    "spaces": ("DartsSpace", "GDASSpace", "NasBench201Space"),
     "specs": ("ImageSpec", "TextSpec"),
     "tabular": ("read_table",),
 }

@@ -24,6 +24,8 @@ SMALL_SEARCH = ["--model.space.init_channels", "4", "--model.space.num_cells", "
 SMALL_SEARCH += ["--model.optim.arch_from_epoch", "0"]  # what is warmed up for longer than these runs last
 SMALL_NAS_BENCH_201 = ["--model.space.init_channels", "4", "--model.space.cells_per_stage", "1"]
 SMALL_NAS_BENCH_201 += ["--model.optim.arch_from_epoch", "0"]
+SMALL_GDAS = ["--model.space.init_channels", "4", "--model.space.nodes", "2"]
+SMALL = {"DartsSpace": SMALL_SEARCH, "NasBench201Space": SMALL_NAS_BENCH_201, "GDASSpace": SMALL_GDAS}
 SMALL_RETRAINING = ["--model.init_channels", "4", "--model.num_cells", "3"]
 SMALL_BATCH = ["--data.batch_size", "4", "--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1"]
 
@@ -129,7 +131,8 @@ def test_a_run_says_on_what_it_runs(name):
 
 @pytest.mark.parametrize("name", [name for name in of("search") if "imagenet" not in name])
 def test_search(name, tmp_path):
-    fit(tmp_path, name, small=SMALL_SEARCH)
+    space = yaml.safe_load((ROOT / name).read_text())["model"]["init_args"]["space"]["class_path"]
+    fit(tmp_path, name, small=SMALL[space])
     assert (tmp_path / "genotype.json").exists()
 
 

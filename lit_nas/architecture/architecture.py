@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lit_nas.architecture.draws import Draws, on_host
 from lit_nas.architecture.inbound_edges import InboundEdges
-from lit_nas.architecture.mixture import CellMixture, Mixture
+from lit_nas.architecture.mixture import CellMixture, Mixture, Unselected
 from lit_nas.clock import Clock
 from lit_nas.relaxations import Active, Best, Draw, Level, Mean, Relaxation
 from lit_nas.relaxations.draw import active_columns
@@ -35,8 +35,8 @@ class Architecture(nn.Module):
         space: What is searched.
         relaxation: How parameters become mixing weights.
         edge_relaxation: How parameters of edges become weights of edges; None has no such parameters.
-        beside: Factor of what an edge computes beside its candidates (an auxiliary path, for example) over the search;
-            None is 1.
+        beside: Factor of what an edge computes beside its candidates (an auxiliary path, for example) over the search,
+            or what follows from the candidates that are not sampled; None is 1.
         evaluation: Whether a network that is evaluated mixes its candidates by their probabilities (`mean`), or has
             the most probable one on each edge (`best`).
 
@@ -51,7 +51,7 @@ class Architecture(nn.Module):
         space: SearchSpace,
         relaxation: Relaxation,
         edge_relaxation: Relaxation | None = None,
-        beside: Schedule | None = None,
+        beside: Schedule | Unselected | None = None,
         evaluation: Literal["mean", "best"] = "mean",
     ) -> None:
         super().__init__()
@@ -210,7 +210,7 @@ class Architecture(nn.Module):
         logits, mask = self.logits[name], self.mask(name)
         weights = _weigh(relaxation, logits, mask, self.clock, own)
         active = self.active(name) if own is None else own.active
-        beside = None if self.beside is None else logits.new_ones(len(logits)) * self.beside(self.clock)
+        beside = self._beside(weights, own is not None)
         if edges is not None:
             factors = self._edges(name, edges, drawn)
             weights, beside = weights * factors.unsqueeze(-1), factors if beside is None else beside * factors
@@ -218,6 +218,11 @@ class Architecture(nn.Module):
                 executed = self._inbound(name).executed(drawn.active)
                 active = tuple(columns if edge in executed else () for edge, columns in enumerate(active))
         return CellMixture(weights, active, beside)
+
+    def _beside(self, weights: Tensor, sampled: bool) -> Tensor | None:
+        if isinstance(self.beside, Unselected):
+            return self.beside(weights, sampled)
+        return None if self.beside is None else weights.new_ones(len(weights)) * self.beside(self.clock)
 
     def _inbound(self, name: str) -> InboundEdges:
         return cast(InboundEdges, self.inbound[name])

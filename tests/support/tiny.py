@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from lit_nas.edges import PartialChannels
-from lit_nas.methods import DARTS, PCDARTS, EntmaxDARTS
+from lit_nas.methods import DARTS, GDAS, PCDARTS, EntmaxDARTS
 from lit_nas.perturbation import AdversarialSmoothing, RandomSmoothing
 from lit_nas.pruning import Pruning
 from lit_nas.regularizers import CostFactor, Entropy, ExpectedCost, LogCost, MaxNorm, Regularizer, ZeroOne
-from lit_nas.relaxations import Entmax
+from lit_nas.relaxations import Entmax, GumbelSoftmax
 from lit_nas.schedules import Constant, Linear
 from lit_nas.search import SearchModule, SearchOptim
-from lit_nas.spaces import DartsSpace, NasBench201Space
+from lit_nas.spaces import DartsSpace, GDASSpace, NasBench201Space
 from lit_nas.specs import ImageSpec
 from tests.support.hard_gumbel import HardGumbel
 
@@ -46,15 +46,19 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     "DARTS-staged": lambda: DARTS(INPUTS, STAGED),
     "EntmaxDARTS": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(8.0), Pruning(every="step")),
     "EntmaxDARTS-bilevel": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(6.0, start=1.0), optim=SearchOptim()),
+    "GDAS": lambda: GDAS(INPUTS, SPACE),
+    "GDAS-single-level": lambda: GDAS(
+        INPUTS, SPACE, GumbelSoftmax(Constant(2.0), hard=True, per_cell=True), optim=SearchOptim(level="single")
+    ),
+    "GDAS-frc": lambda: GDAS(INPUTS, GDASSpace(init_channels=4, nodes=2, fixed_reduction=True)),
     "PCDARTS": lambda: PCDARTS(INPUTS, SPACE, edges=PartialChannels(2), optim=SearchOptim()),
     "DARTS-nas-bench-201": lambda: DARTS(INPUTS, NAS_BENCH_201),
+    "GDAS-nas-bench-201": lambda: GDAS(INPUTS, NAS_BENCH_201, constant_unselected=True),
     "PCDARTS-nas-bench-201": lambda: PCDARTS(INPUTS, NAS_BENCH_201, edges=PartialChannels(2), optim=SearchOptim()),
     "EntmaxDARTS-nas-bench-201": lambda: EntmaxDARTS(INPUTS, NAS_BENCH_201, Entmax(5.0), Pruning(every="step")),
 }
 STAND_INS: dict[str, Callable[[], SearchModule]] = {
-    "hard-gumbel": lambda: HardGumbel(INPUTS, SPACE),
-    "hard-gumbel-second-order": lambda: HardGumbel(INPUTS, SPACE, order=2, optim=SearchOptim(accumulate=2)),
-    "hard-gumbel-single-level": lambda: HardGumbel(INPUTS, SPACE, per_cell=True, optim=SearchOptim(level="single")),
+    "hard-gumbel-second-order": lambda: HardGumbel(INPUTS, SPACE, optim=SearchOptim(accumulate=2)),
 }
 TINY = METHODS | STAND_INS
 REPRESENTATIVES = (
@@ -62,8 +66,8 @@ REPRESENTATIVES = (
     "DARTS-second-order",
     "DARTS-nas-bench-201",
     "EntmaxDARTS",
+    "GDAS",
     "PCDARTS",
-    "hard-gumbel",
 )
 """One search of each method, order, space and kind of draw. Tests that take long run with these by default and with all
 others as `slow`; list a new method here, too."""
