@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.derivation import ArgmaxPerEdge as ArgmaxPerEdge
     from lit_nas.derivation import LimitedSkips as LimitedSkips
     from lit_nas.derivation import TopEdges as TopEdges
+    from lit_nas.derivation import TopPairs as TopPairs
     from lit_nas.edges import AuxiliarySkip as AuxiliarySkip
     from lit_nas.edges import MergedConvolutions as MergedConvolutions
     from lit_nas.edges import PartialChannels as PartialChannels
@@ -37,6 +38,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.jobs import Stage as Stage
     from lit_nas.jobs import StagedSearch as StagedSearch
     from lit_nas.methods import DARTS as DARTS
+    from lit_nas.methods import GDAS as GDAS
     from lit_nas.methods import PCDARTS as PCDARTS
     from lit_nas.methods import PDARTS as PDARTS
     from lit_nas.methods import SNAS as SNAS
@@ -81,6 +83,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.search import SearchModule as SearchModule
     from lit_nas.search import SearchOptim as SearchOptim
     from lit_nas.spaces import DartsSpace as DartsSpace
+    from lit_nas.spaces import GDASSpace as GDASSpace
     from lit_nas.spaces import MobileSpace as MobileSpace
     from lit_nas.spaces import NasBench201Space as NasBench201Space
     from lit_nas.specs import ImageSpec as ImageSpec
@@ -101,12 +104,12 @@ _ROOMS = {
         "SVHNDataModule",
         "SyntheticDataModule",
     ),
-    "derivation": ("ArgmaxPerEdge", "LimitedSkips", "TopEdges"),
+    "derivation": ("ArgmaxPerEdge", "LimitedSkips", "TopEdges", "TopPairs"),
     "edges": ("AuxiliarySkip", "MergedConvolutions", "PartialChannels", "PlainEdges"),
     "engine": ("Fused", "Reference"),
     "genotype": ("Genotype", "load_genotype"),
     "jobs": ("Group", "Job", "SearchThenRetrain", "Stage", "StagedSearch"),
-    "methods": ("DARTS", "PCDARTS", "PDARTS", "SNAS", "DropNAS", "EntmaxDARTS", "MergeNAS", "ProxylessNAS"),
+    "methods": ("DARTS", "GDAS", "PCDARTS", "PDARTS", "SNAS", "DropNAS", "EntmaxDARTS", "MergeNAS", "ProxylessNAS"),
     "networks": ("register_space",),
     "operations": ("register_operation",),
     "optim": ("PartialDecay",),
@@ -121,7 +124,7 @@ _ROOMS = {
     "retrain": ("RetrainModule", "RetrainOptim"),
     "schedules": ("Constant", "Cosine", "Delayed", "Exponential", "Linear", "LinearThenExponential", "Steps"),
     "search": ("SearchModule", "SearchOptim"),
-    "spaces": ("DartsSpace", "MobileSpace", "NasBench201Space"),
+    "spaces": ("DartsSpace", "MobileSpace", "NasBench201Space", "GDASSpace"),
     "specs": ("ImageSpec", "TextSpec"),
     "tabular": ("read_table",),
 }

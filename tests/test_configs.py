@@ -26,6 +26,8 @@ SMALL_SEARCH = [*CHANNELS, "--model.space.num_cells", "3", "--model.space.nodes"
 SMALL_NAS_BENCH_201 = [*CHANNELS, "--model.space.cells_per_stage", "1", *AT_ONCE]
 SMALL_MOBILE = ["--model.space.widths", "[4,4]", "--model.space.blocks", "[2,1]", "--model.space.strides", "[2,1]"]
 SMALL_MOBILE += ["--model.space.stem_channels", "4", "--model.space.last_channels", "8", *AT_ONCE]
+SMALL_GDAS = [*CHANNELS, "--model.space.nodes", "2", *AT_ONCE]
+SMALL = {"DartsSpace": SMALL_SEARCH, "NasBench201Space": SMALL_NAS_BENCH_201, "GDASSpace": SMALL_GDAS}
 SMALL_RETRAINING = ["--model.init_channels", "4", "--model.num_cells", "3"]
 SMALL_BATCH = ["--data.batch_size", "4", "--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1"]
 
@@ -133,7 +135,8 @@ def test_a_run_says_on_what_it_runs(name):
 
 @pytest.mark.parametrize("name", [name for name in of("search") if "imagenet" not in name])
 def test_search(name, tmp_path):
-    fit(tmp_path, name, small=SMALL_SEARCH)
+    space = yaml.safe_load((ROOT / name).read_text())["model"]["init_args"]["space"]["class_path"]
+    fit(tmp_path, name, small=SMALL[space])
     assert (tmp_path / "genotype.json").exists()
 
 

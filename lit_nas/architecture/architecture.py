@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lit_nas.architecture.draws import Draws, on_host
 from lit_nas.architecture.inbound_edges import InboundEdges
 from lit_nas.architecture.mixing import edge_weights, inbound_edges, mix_cells
-from lit_nas.architecture.mixture import Mixture
+from lit_nas.architecture.mixture import Mixture, Unselected
 from lit_nas.clock import Clock
 from lit_nas.relaxations import Active, Best, Draw, Mean, Relaxation, Updates
 from lit_nas.relaxations.draw import active_columns
@@ -36,8 +36,8 @@ class Architecture(nn.Module):
         space: What is searched.
         relaxation: How parameters become mixing weights.
         edge_relaxation: How parameters of edges become weights of edges; None has no such parameters.
-        beside: Factor of what an edge computes beside its candidates (an auxiliary path, for example) over the search;
-            None is 1.
+        beside: Factor of what an edge computes beside its candidates (an auxiliary path, for example) over the search,
+            or what follows from the candidates that are not sampled; None is 1.
         evaluation: Whether a network that is evaluated mixes its candidates by their probabilities (`mean`), or has
             the most probable one on each edge (`best`).
 
@@ -52,7 +52,7 @@ class Architecture(nn.Module):
         space: SearchSpace,
         relaxation: Relaxation,
         edge_relaxation: Relaxation | None = None,
-        beside: Schedule | None = None,
+        beside: Schedule | Unselected | None = None,
         evaluation: Literal["mean", "best"] = "mean",
     ) -> None:
         super().__init__()

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lit_nas.architecture.draws import Draws
 from lit_nas.architecture.inbound_edges import InboundEdges
-from lit_nas.architecture.mixture import CellMixture, Mixture
+from lit_nas.architecture.mixture import CellMixture, Mixture, Unselected
 from lit_nas.clock import Clock
 from lit_nas.relaxations import Draw, Relaxation
 
@@ -78,7 +78,7 @@ def _mix_cell(
     logits, mask, clock = architecture.logits[name], architecture.mask(name), architecture.clock
     weights = _weigh(relaxation, logits, mask, clock, own)
     active, probed = (architecture.active(name), ()) if own is None else (own.active, own.probed)
-    beside = None if architecture.beside is None else logits.new_ones(len(logits)) * architecture.beside(clock)
+    beside = _beside(architecture, weights, own is not None)
     if edges is not None:
         factors = edge_weights(architecture, name, edges, drawn)
         weights, beside = weights * factors.unsqueeze(-1), factors if beside is None else beside * factors
@@ -86,6 +86,13 @@ def _mix_cell(
             executed = inbound_edges(architecture, name).executed(drawn.active)
             active = tuple(columns if edge in executed else () for edge, columns in enumerate(active))
     return CellMixture(weights, active, beside, probed)
+
+
+def _beside(architecture: Architecture, weights: Tensor, sampled: bool) -> Tensor | None:
+    beside = architecture.beside
+    if isinstance(beside, Unselected):
+        return beside(weights, sampled)
+    return None if beside is None else weights.new_ones(len(weights)) * beside(architecture.clock)
 
 
 def _weigh(relaxation: Relaxation, logits: Tensor, mask: Tensor, clock: Clock, draw: Draw | None) -> Tensor:

@@ -1,6 +1,6 @@
 """A discrete cell of chosen operations, without the nodes that nothing reaches."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from lit_nas.derivation.deriver import EmptyCellError
 from lit_nas.genotype import CellGenotype, Edge
@@ -13,19 +13,20 @@ __all__ = ("reachable_cell",)
 def reachable_cell(
     cell: CellSpace,
     rows: Sequence[Sequence[float]],
-    chosen: Mapping[int, int],
+    chosen: Mapping[int, int] | Iterable[tuple[int, int]],
     limit: int | None = None,
     keeps_empty: bool = False,
 ) -> CellGenotype:
-    """The cell of at most one operation per edge, the strongest edges of each node first.
+    """The cell of some operations, the strongest ones of each node first.
 
     A node without an edge leaves the output, and so do the edges that would read it, unless it is kept.
 
     Args:
         cell: The searched cell type.
         rows: Probabilities, [E][O].
-        chosen: Edge -> column of its operation; edges that are not named have none.
-        limit: How many edges a node keeps at most; None keeps all.
+        chosen: Edge -> column of its operation, or pairs of both where an edge may have several; edges that are not
+            named have none.
+        limit: How many operations a node keeps at most; None keeps all.
         keeps_empty: Whether a node without an edge gets one `none` from the first state, in a cell that has any edge.
 
     Raises:
@@ -33,16 +34,16 @@ def reachable_cell(
     """
     reached = set(range(cell.num_inputs))
     edges: list[Edge] = []
+    pairs = sorted(chosen.items() if isinstance(chosen, Mapping) else chosen)
     for node in cell.targets:  # edges point forward, so one pass is enough
         inbound = [
-            edge for edge, (source, target) in enumerate(cell.edges)
-            if target == node and edge in chosen and source in reached
-        ]  # fmt: skip
-        inbound.sort(key=lambda edge: -rows[edge][chosen[edge]])  # stable, and rows are sorted by predecessor
-        edges += (Edge(original(cell.operations[chosen[edge]]), *cell.edges[edge]) for edge in inbound[:limit])
-        if keeps_empty and chosen and not inbound:
+            (edge, column) for edge, column in pairs if cell.edges[edge][1] == node and cell.edges[edge][0] in reached
+        ]
+        inbound.sort(key=lambda pair: -rows[pair[0]][pair[1]])  # stable, and rows are sorted by predecessor
+        edges += (Edge(original(cell.operations[column]), *cell.edges[edge]) for edge, column in inbound[:limit])
+        if keeps_empty and pairs and not inbound:
             edges.append(Edge("none", 0, node))
-        if inbound or (keeps_empty and chosen):
+        if inbound or (keeps_empty and pairs):
             reached.add(node)
     concat = tuple(node for node in cell.concat if node in reached)
     if not concat:

@@ -1,6 +1,7 @@
 """Kinds of edges: what an edge of a search cell computes of its candidates, and what beside them."""
 
 from lit_nas.edges.auxiliary_skip import AuxiliarySkip
+from lit_nas.edges.constant_beside import ConstantBeside
 from lit_nas.edges.edge import Edge, EdgeKind, Fusible
 from lit_nas.edges.merged_convolutions import MergedConvolutions
 from lit_nas.edges.mixed_edge import MixedEdge, PlainEdges
@@ -8,6 +9,7 @@ from lit_nas.edges.partial_channels import PartialChannels, RandomChannels
 
 __all__ = (
     "AuxiliarySkip",
+    "ConstantBeside",
     "Edge",
     "EdgeKind",
     "Fusible",

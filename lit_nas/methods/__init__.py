@@ -3,6 +3,7 @@
 from lit_nas.methods.darts import DARTS
 from lit_nas.methods.dropnas import DropNAS
 from lit_nas.methods.entmax_darts import EntmaxDARTS
+from lit_nas.methods.gdas import GDAS
 from lit_nas.methods.mergenas import MergeNAS
 from lit_nas.methods.p_darts import PDARTS
 from lit_nas.methods.pc_darts import PCDARTS
@@ -11,6 +12,7 @@ from lit_nas.methods.snas import SNAS
 
 __all__ = (
     "DARTS",
+    "GDAS",
     "PCDARTS",
     "PDARTS",
     "SNAS",

@@ -17,16 +17,25 @@ class CellInputs(nn.Module):
         channels: C of this cell.
         reduced: Whether the last cell halved H and W, so that the one before it is twice as large.
         affine: Whether BatchNorm is affine.
+        bias: Whether convolutions have biases.
     """
 
-    def __init__(self, channels_before: int, channels_last: int, channels: int, reduced: bool, affine: bool) -> None:
+    def __init__(
+        self,
+        channels_before: int,
+        channels_last: int,
+        channels: int,
+        reduced: bool,
+        affine: bool,
+        bias: bool = False,
+    ) -> None:
         super().__init__()
         self.before = (
-            FactorizedReduce(channels_before, channels, affine)
+            FactorizedReduce(channels_before, channels, affine, bias)
             if reduced
-            else ReLUConvBN(channels_before, channels, affine=affine)
+            else ReLUConvBN(channels_before, channels, affine=affine, bias=bias)
         )
-        self.last = ReLUConvBN(channels_last, channels, affine=affine)
+        self.last = ReLUConvBN(channels_last, channels, affine=affine, bias=bias)
 
     def forward(self, before: Tensor, last: Tensor) -> list[Tensor]:
         """Outputs of cells k - 2 and k - 1 -> states 0 and 1, each [B, C, H, W]."""

@@ -13,8 +13,9 @@ from torch.nn import functional as F
 
 from lit_nas.genotype import CellGenotype, Genotype
 from lit_nas.networks.cell_inputs import CellInputs, check_image_size
+from lit_nas.networks.fixed_reduction import FixedReduction
 from lit_nas.operations import EVALUATION, BatchNorm, ConvBN, ReLUConvBN, build_operation, drop_path
-from lit_nas.spaces import reduction_places
+from lit_nas.spaces import GDASSpace, reduction_places
 from lit_nas.specs import ImageSpec
 
 __all__ = ("AuxiliaryHead", "CIFARStem", "EvaluationNetwork", "FixedCell", "ImageNetStem")
@@ -169,7 +170,7 @@ class EvaluationNetwork(nn.Module):
     sits. For ImageNet the paper has 48 channels, 14 cells and images of 224x224.
 
     Args:
-        genotype: With the cells `normal` and `reduce`.
+        genotype: With the cells `normal` and `reduce`; in the space of GDAS a fixed cell may stand for the latter.
         spec: Images and labels.
         init_channels: C of the first cell, even.
         num_cells: Depth.
@@ -205,9 +206,14 @@ class EvaluationNetwork(nn.Module):
         for index, kind in enumerate(self.types):
             reduction = kind == "reduce"
             channels, halvings = channels * (1 + reduction), halvings + reduction
-            cell = genotype.cells[kind]
-            self.cells.append(FixedCell(cell, before, last, channels, reduced, reduction, pool_norm))
-            before, last, reduced = last, len(cell.concat) * channels, reduction
+            if kind in genotype.cells:
+                cell = genotype.cells[kind]
+                self.cells.append(FixedCell(cell, before, last, channels, reduced, reduction, pool_norm))
+                before, last, reduced = last, len(cell.concat) * channels, reduction
+            else:  # see `_check`
+                inputs = CellInputs(before, last, channels, reduced, EVALUATION.affine)
+                self.cells.append(FixedReduction(inputs, channels, EVALUATION.affine, EVALUATION.conv_bias))
+                before, last, reduced = last, FixedReduction.times * channels, reduction
             if auxiliary and index == self.auxiliary_place:
                 size = (spec.height >> halvings, spec.width >> halvings)
                 self.auxiliary = AuxiliaryHead(last, size, spec.classes, self.stem.auxiliary_norm)
@@ -239,12 +245,18 @@ def _check(genotype: Genotype, init_channels: int, num_cells: int, stem: str) ->
         raise ValueError(f"init_channels must be even (factorised reduction) and positive, not {init_channels}.")
     if num_cells < 1:
         raise ValueError(f"num_cells must be at least 1, not {num_cells}.")
-    if missing := [name for name in ("normal", "reduce") if name not in genotype.cells]:
+    fixed = genotype.space == GDASSpace.name and "reduce" not in genotype.cells
+    if fixed and init_channels % 4:
+        raise ValueError(
+            f"init_channels must be a multiple of 4 (the fixed reduction cell has eight groups), not {init_channels}."
+        )
+    needed = ("normal",) if fixed else ("normal", "reduce")
+    if missing := [name for name in needed if name not in genotype.cells]:
         raise ValueError(
             f"A network of cells needs the cells 'normal' and 'reduce', but genotype '{genotype.name}' of the space "
             f"'{genotype.space}' lacks {missing}: it has {list(genotype.cells)}."
         )
-    for name in ("normal", "reduce"):
+    for name in needed:
         if genotype.cells[name].inputs != 2:
             raise ValueError(
                 f"Cells of this network have 2 inputs, but cells.{name}.inputs of genotype '{genotype.name}' is "

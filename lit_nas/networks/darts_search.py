@@ -43,7 +43,7 @@ class SearchCell(nn.Module):
     ) -> None:
         super().__init__()
         self.space, self.engine = space, engine
-        self.inputs = CellInputs(channels_before, channels_last, channels, reduced, affine=style.affine)
+        self.inputs = CellInputs(channels_before, channels_last, channels, reduced, style.affine, style.conv_bias)
         self.edges = nn.ModuleList(
             edges.build(space.names(edge), channels, space.stride(edge), style) for edge in range(len(space.edges))
         )

@@ -122,14 +122,21 @@ class DepthwiseStage(nn.Module):
     """ReLU, depthwise convolution, pointwise convolution, BatchNorm: the unit of separable and dilated convolutions."""
 
     def __init__(
-        self, channels: int, out_channels: int, kernel_size: int, stride: int, dilation: int, affine: bool
+        self,
+        channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int,
+        dilation: int,
+        affine: bool,
+        bias: bool = False,
     ) -> None:
         super().__init__()
         padding = dilation * (kernel_size - 1) // 2
         self.depthwise = nn.Conv2d(
             channels, channels, kernel_size, stride, padding, dilation, groups=channels, bias=False
         )
-        self.pointwise = PointwiseConv(channels, out_channels)
+        self.pointwise = PointwiseConv(channels, out_channels, bias=bias)
         self.norm = BatchNorm(out_channels, affine)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -145,14 +152,21 @@ class SeparableConv(nn.Sequential):
         stride: Step of the first depthwise kernel.
         affine: Whether BatchNorm is affine.
         out_channels: C of the output, to which the second stage leads; None means C of the input.
+        bias: Whether the pointwise convolutions have biases.
     """
 
     def __init__(
-        self, channels: int, kernel_size: int, stride: int, affine: bool, out_channels: int | None = None
+        self,
+        channels: int,
+        kernel_size: int,
+        stride: int,
+        affine: bool,
+        out_channels: int | None = None,
+        bias: bool = False,
     ) -> None:
         super().__init__(
-            DepthwiseStage(channels, channels, kernel_size, stride, 1, affine),
-            DepthwiseStage(channels, out_channels or channels, kernel_size, 1, 1, affine),
+            DepthwiseStage(channels, channels, kernel_size, stride, 1, affine, bias),
+            DepthwiseStage(channels, out_channels or channels, kernel_size, 1, 1, affine, bias),
         )
 
 
@@ -165,12 +179,19 @@ class DilatedConv(nn.Sequential):
         stride: Step of the depthwise kernel.
         affine: Whether BatchNorm is affine.
         out_channels: C of the output; None means C of the input.
+        bias: Whether the pointwise convolution has a bias.
     """
 
     def __init__(
-        self, channels: int, kernel_size: int, stride: int, affine: bool, out_channels: int | None = None
+        self,
+        channels: int,
+        kernel_size: int,
+        stride: int,
+        affine: bool,
+        out_channels: int | None = None,
+        bias: bool = False,
     ) -> None:
-        super().__init__(DepthwiseStage(channels, out_channels or channels, kernel_size, stride, 2, affine))
+        super().__init__(DepthwiseStage(channels, out_channels or channels, kernel_size, stride, 2, affine, bias))
 
 
 class FactorizedConv(nn.Module):
@@ -205,17 +226,18 @@ class FactorizedReduce(nn.Module):
         in_channels: C of the input.
         out_channels: C of the output, even.
         affine: Whether BatchNorm is affine.
+        bias: Whether both convolutions have biases.
 
     Raises:
         ValueError: if `out_channels` is odd.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, affine: bool) -> None:
+    def __init__(self, in_channels: int, out_channels: int, affine: bool, bias: bool = False) -> None:
         super().__init__()
         if out_channels % 2:
             raise ValueError(f"FactorizedReduce makes two equal halves, so out_channels={out_channels} must be even.")
-        self.conv_even = PointwiseConv(in_channels, out_channels // 2, 2)
-        self.conv_odd = PointwiseConv(in_channels, out_channels // 2, 2)
+        self.conv_even = PointwiseConv(in_channels, out_channels // 2, 2, bias)
+        self.conv_odd = PointwiseConv(in_channels, out_channels // 2, 2, bias)
         self.norm = BatchNorm(out_channels, affine)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ def _same_channels(name: str, before: int, after: int) -> int:
 def _skip(name: str) -> OperationFactory:
     def build(before: int, after: int, stride: int, style: OperationStyle) -> nn.Module:
         if stride > 1:
-            return FactorizedReduce(before, after, style.affine)
+            return FactorizedReduce(before, after, style.affine, style.conv_bias)
         _same_channels(name, before, after)
         return nn.Identity()
 
@@ -55,8 +55,8 @@ def _nor_conv(size: int) -> OperationFactory:
     return lambda before, after, stride, style: ReLUConvBN(before, after, size, stride, style.affine, style.conv_bias)
 
 
-def _convolution(kind: type[SeparableConv] | type[DilatedConv] | type[FactorizedConv], size: int) -> OperationFactory:
-    return lambda before, after, stride, style: kind(before, size, stride, style.affine, after)
+def _convolution(kind: type[SeparableConv] | type[DilatedConv], size: int) -> OperationFactory:
+    return lambda before, after, stride, style: kind(before, size, stride, style.affine, after, style.conv_bias)
 
 
 def _mb_conv(size: int, expansion: int) -> OperationFactory:
@@ -73,7 +73,7 @@ OPERATIONS: dict[str, OperationFactory] = {
     "dil_conv_3x3": _convolution(DilatedConv, 3),
     "dil_conv_5x5": _convolution(DilatedConv, 5),
     "sep_conv_7x7": _convolution(SeparableConv, 7),
-    "conv_7x1_1x7": _convolution(FactorizedConv, 7),
+    "conv_7x1_1x7": lambda before, after, stride, style: FactorizedConv(before, 7, stride, style.affine, after),
     "max_pool_5x5": _pool("max_pool_5x5", MaxPool, 5),
     "avg_pool_5x5": _pool("avg_pool_5x5", AvgPool, 5),
     "nor_conv_1x1": _nor_conv(1),

@@ -19,7 +19,7 @@ class OperationStyle:
     pool_norm: bool
     """Whether pooling is followed by BatchNorm."""
     conv_bias: bool = False
-    """Whether the convolution of `nor_conv_*` has a bias."""
+    """Whether a convolution before a BatchNorm has a bias: in the code of GDAS and NAS-Bench-201."""
     track_running_stats: bool = True
     """Whether BatchNorm keeps running statistics; without them it normalises by the batch in evaluation, too."""
 

@@ -2,6 +2,7 @@
 
 from lit_nas.optim.freezing import frozen, frozen_statistics, running_statistics
 from lit_nas.optim.paper_defaults import (
+    GDASSGD,
     CosineLR,
     DartsAdam,
     DartsImageNetSGD,
@@ -29,6 +30,7 @@ from lit_nas.optim.reinforce import Baseline, Reinforce, score_gradient
 from lit_nas.optim.unrolled import accumulate, check_unrollable, unrolled_gradient, virtual_step
 
 __all__ = (
+    "GDASSGD",
     "Baseline",
     "CosineLR",
     "DartsAdam",

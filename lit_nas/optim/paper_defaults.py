@@ -14,6 +14,7 @@ from torch.optim import LBFGS, SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import ExponentialLR, LRScheduler, ReduceLROnPlateau
 
 __all__ = (
+    "GDASSGD",
     "CosineLR",
     "DartsAdam",
     "DartsImageNetSGD",
@@ -90,6 +91,15 @@ class DartsAdam(Adam):
         weight_decay: float = 1e-3,
     ) -> None:
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+
+class GDASSGD(SGD):
+    """Weights in a search of GDAS (authors' configurations): lr 0.025, Nesterov momentum 0.9, weight decay 5e-4."""
+
+    def __init__(
+        self, params: Any, lr: float = 0.025, momentum: float = 0.9, weight_decay: float = 5e-4, nesterov: bool = True
+    ) -> None:
+        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
 
 
 class PCDartsSGD(SGD):

@@ -2,18 +2,21 @@
 
 from lit_nas.spaces.candidates import Candidates, EdgeCandidates, load_candidates
 from lit_nas.spaces.darts import DARTS_OPERATIONS, DartsSpace, reduction_places
+from lit_nas.spaces.gdas import GDAS_OPERATIONS, GDASSpace
 from lit_nas.spaces.mobile import MOBILE_OPERATIONS, MobileSpace
 from lit_nas.spaces.nas_bench_201 import NasBench201Space
 from lit_nas.spaces.space import MOST_CELLS, CellSpace, Position, SearchSpace, known_spaces
 
 __all__ = (
     "DARTS_OPERATIONS",
+    "GDAS_OPERATIONS",
     "MOBILE_OPERATIONS",
     "MOST_CELLS",
     "Candidates",
     "CellSpace",
     "DartsSpace",
     "EdgeCandidates",
+    "GDASSpace",
     "MobileSpace",
     "NasBench201Space",
     "Position",

@@ -9,12 +9,12 @@ from pytorch_lightning import Callback
 
 from lit_nas.architecture import Architecture, draws
 from lit_nas.engine import Fused, Reference
+from lit_nas.methods import GDAS
 from lit_nas.relaxations import GumbelSoftmax, Softmax
 from lit_nas.schedules import Constant
 from lit_nas.search import SearchOptim
 from tests.methods.test_contract import fit, snapshot
-from tests.support.hard_gumbel import HardGumbel
-from tests.support.tiny import INPUTS, SPACE, STAND_INS, TINY, pair
+from tests.support.tiny import INPUTS, SPACE, TINY, pair
 
 
 def sampled(per_cell=False, **arguments):
@@ -104,8 +104,8 @@ class Passes(Callback):
         self.steps.append([])
 
 
-@pytest.mark.parametrize(("name", "passes"), [("hard-gumbel", 2), ("hard-gumbel-second-order", 10),
-                                              ("hard-gumbel-single-level", 1)])  # fmt: skip
+@pytest.mark.parametrize(("name", "passes"), [("GDAS", 2), ("hard-gumbel-second-order", 10),
+                                              ("GDAS-single-level", 1)])  # fmt: skip
 def test_all_passes_of_a_level_see_the_same_network(name, passes, tmp_path):
     module = TINY[name]()
     watch = Passes(module.network)
@@ -121,7 +121,10 @@ def test_all_passes_of_a_level_see_the_same_network(name, passes, tmp_path):
     assert all(len(columns) == 1 for draw in levels for cell in draw for columns in cell)
 
 
-@pytest.mark.parametrize("name", STAND_INS)
+SAMPLED = ("GDAS", "GDAS-single-level", "hard-gumbel-second-order")
+
+
+@pytest.mark.parametrize("name", SAMPLED)
 def test_what_is_not_drawn_is_neither_computed_nor_moved(name, tmp_path):
     module = TINY[name]()
     module.optim = replace(module.optim, clip=0.1)
@@ -143,7 +146,8 @@ def test_what_is_not_drawn_is_neither_computed_nor_moved(name, tmp_path):
     seen = set()
     for moved, known, step in zip(steps, states, passes.steps, strict=True):
         drawn = set()
-        for number, (cell, active) in enumerate(zip(module.network.cells, step[-1], strict=True)):
+        of_the_weights = step[0 if name == "GDAS" else -1]
+        for number, (cell, active) in enumerate(zip(module.network.cells, of_the_weights, strict=True)):
             for edge, columns in enumerate(active):
                 drawn |= {f"cells.{number}.edges.{edge}.operations.{cell.space.operations[o]}." for o in columns}
         candidates = {key.removeprefix("network.") for key in moved if ".operations." in key}
@@ -159,7 +163,7 @@ def test_what_is_not_drawn_is_neither_computed_nor_moved(name, tmp_path):
 
 @pytest.mark.parametrize("engine", [Fused(), Fused(checkpoint=True), Fused(batch_edges=False)])
 def test_engines_agree_on_what_is_drawn(engine):
-    module = HardGumbel(INPUTS, SPACE, engine=Reference()).double()
+    module = GDAS(INPUTS, SPACE, engine=Reference()).double()
     other = copy.deepcopy(module)
     for cell in other.network.cells:
         cell.engine = engine
@@ -212,6 +216,6 @@ def test_another_kind_of_evaluation_is_refused():
 
 
 def test_graphs_are_refused():
-    module = HardGumbel(INPUTS, SPACE, optim=SearchOptim(graphs=True))
+    module = GDAS(INPUTS, SPACE, optim=SearchOptim(graphs=True))
     with pytest.raises(ValueError, match=r"model\.optim\.graphs needs a relaxation that draws nothing"):
         fit(module, None)

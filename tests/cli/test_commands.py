@@ -147,7 +147,7 @@ def test_describe_prints_the_published_counts(capsys):
 @pytest.mark.parametrize("command", [["describe", "NoSuchNet"], ["draw", "NoSuchNet", "-o", "x.svg"]])
 def test_unknown_genotypes_list_the_published(command, capsys):
     assert main(command) == 2
-    assert "AmoebaNet, DARTS_V1, DARTS_V2, GDAS_V1, " in capsys.readouterr().err
+    assert "AmoebaNet, DARTS_V1, DARTS_V2, GDAS_F1, GDAS_V1, " in capsys.readouterr().err
 
 
 def test_draw_writes_a_picture(tmp_path, capsys):

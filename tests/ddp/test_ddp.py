@@ -6,7 +6,7 @@ import torch
 from tests.support.ddp_job import run
 from tests.support.edge_searches import EDGE_SEARCHES
 from tests.support.resume_job import differences
-from tests.support.tiny import STAND_INS, TINY
+from tests.support.tiny import TINY
 
 
 @pytest.mark.parametrize("name", [*TINY, *EDGE_SEARCHES])
@@ -56,4 +56,5 @@ def check(name, tmp_path, tolerance, **trainer):
     touched = [set(side["optimizers"][0]["state"]) for side in (first, single)]
     assert touched[0] == touched[1]
     everything = set(single["optimizers"][0]["param_groups"][0]["params"])
-    assert touched[0] < everything or name not in STAND_INS
+    if name in TINY and TINY[name]().architecture.skips:
+        assert touched[0] < everything

@@ -26,7 +26,7 @@ SHORT = replace(ADVERSARIAL, steps=1)
 BOTH = pytest.mark.parametrize("part", [RANDOM, ADVERSARIAL])
 ADVERSARY_FIRST = pytest.mark.parametrize("part", [pytest.param(RANDOM, marks=pytest.mark.slow), SHORT])
 LEVELS = [name for name, make in TINY.items() if make().optim.level != "single"]
-QUICK = ("DARTS-first-order", "DARTS-second-order", "hard-gumbel")
+QUICK = ("DARTS-first-order", "DARTS-second-order", "GDAS")
 METHODS = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in LEVELS]
 )

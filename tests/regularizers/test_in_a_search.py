@@ -26,7 +26,7 @@ from tests.support.tiny import INPUTS, PARTS, SPACE, TINY, VARIANTS, pair
 from tests.test_waits import made, run
 
 SEARCHES = TINY | EDGE_SEARCHES
-QUICK = ("DARTS-first-order", "DARTS-second-order-exact", "EntmaxDARTS", "hard-gumbel", "weighted edges")
+QUICK = ("DARTS-first-order", "DARTS-second-order-exact", "EntmaxDARTS", "GDAS", "weighted edges")
 
 
 def each(names, quick=QUICK):

@@ -1,41 +1,36 @@
-"""A stand-in for methods that draw: hard Gumbel-softmax samples, one candidate on each edge."""
-
-from typing import Literal
+"""A stand-in for methods that draw and step by the second order: one candidate on each edge."""
 
 from lit_nas.architecture import Architecture
 from lit_nas.batches import by_role
 from lit_nas.engine import Engine, Fused
 from lit_nas.networks import build_search_network
 from lit_nas.relaxations import GumbelSoftmax
-from lit_nas.schedules import Linear, Schedule
+from lit_nas.schedules import Linear
 from lit_nas.search import ImageSearchModule, SearchBatch, SearchOptim
 from lit_nas.spaces import DartsSpace, SearchSpace
 from lit_nas.specs import ImageSpec
 
 
 class HardGumbel(ImageSearchModule):
-    """Each level steps along the gradient of one drawn network."""
+    """Hard samples as in GDAS, which has no second order."""
+
+    order = 2
 
     def __init__(
         self,
         spec: ImageSpec = ImageSpec(),
         space: SearchSpace = DartsSpace(),
-        temperature: Schedule = Linear(10.0, 0.1, "epoch", inclusive=True),
-        order: Literal[1, 2] = 1,
-        per_cell: bool = False,
         optim: SearchOptim = SearchOptim(),
         engine: Engine = Fused(),
     ) -> None:
         super().__init__()
-        self.spec, self.order, self.optim = spec, order, optim
+        self.spec, self.optim = spec, optim
         self.network = build_search_network(space, spec, engine)
-        self.architecture = Architecture(space, GumbelSoftmax(temperature, True, per_cell), evaluation="best")
+        relaxation = GumbelSoftmax(Linear(10.0, 0.1, "epoch", inclusive=True), hard=True)
+        self.architecture = Architecture(space, relaxation, evaluation="best")
 
     def training_step(self, batch: SearchBatch, batch_idx: int) -> None:
-        """The level that the settings say, or the second order."""
-        if self.order == 1:
-            self.step_levels(self.loss, batch)
-        else:
-            batch = by_role(batch)
-            self.step_arch_unrolled(self.loss, batch["arch"], batch["weights"], "finite_difference")
-            self.step_weights(self.loss, batch["weights"])
+        """Architecture first, then weights."""
+        parts = by_role(batch)
+        self.step_arch_unrolled(self.loss, parts["arch"], parts["weights"], "finite_difference")
+        self.step_weights(self.loss, parts["weights"])

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lit_nas.edges import MergedConvolutions, PartialChannels
-from lit_nas.methods import DARTS, PCDARTS, PDARTS, SNAS, DropNAS, EntmaxDARTS, MergeNAS, ProxylessNAS
+from lit_nas.methods import DARTS, GDAS, PCDARTS, PDARTS, SNAS, DropNAS, EntmaxDARTS, MergeNAS, ProxylessNAS
 from lit_nas.optim import PartialDecay, ProxylessAdam, ProxylessSGD, Reinforce
 from lit_nas.perturbation import AdversarialSmoothing, RandomSmoothing
 from lit_nas.pruning import Pruning
@@ -26,10 +26,10 @@ from lit_nas.regularizers import (
     ResourceCost,
     ZeroOne,
 )
-from lit_nas.relaxations import Entmax, GroupedDropout
+from lit_nas.relaxations import Entmax, GroupedDropout, GumbelSoftmax
 from lit_nas.schedules import Constant, Linear
 from lit_nas.search import SearchModule, SearchOptim
-from lit_nas.spaces import DartsSpace, MobileSpace, NasBench201Space
+from lit_nas.spaces import DartsSpace, GDASSpace, MobileSpace, NasBench201Space
 from lit_nas.specs import ImageSpec
 from tests.support.hard_gumbel import HardGumbel
 
@@ -69,8 +69,14 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     "SNAS-bilevel": lambda: SNAS(INPUTS, SPACE, optim=SearchOptim(regularizers=(ResourceCost(estimator="score"),))),
     "PDARTS": lambda: PDARTS(INPUTS, SPACE, Linear(0.5, 0.1, "epoch"), keep=3, optim=SearchOptim(arch_clip=5.0)),
     "PDARTS-nas-bench-201": lambda: PDARTS(INPUTS, NAS_BENCH_201, Linear(0.5, 0.1), keep=3, optim=SearchOptim()),
+    "GDAS": lambda: GDAS(INPUTS, SPACE),
+    "GDAS-single-level": lambda: GDAS(
+        INPUTS, SPACE, GumbelSoftmax(Constant(2.0), hard=True, per_cell=True), optim=SearchOptim(level="single")
+    ),
+    "GDAS-frc": lambda: GDAS(INPUTS, GDASSpace(init_channels=4, nodes=2, fixed_reduction=True)),
     "PCDARTS": lambda: PCDARTS(INPUTS, SPACE, edges=PartialChannels(2), optim=SearchOptim()),
     "DARTS-nas-bench-201": lambda: DARTS(INPUTS, NAS_BENCH_201),
+    "GDAS-nas-bench-201": lambda: GDAS(INPUTS, NAS_BENCH_201, constant_unselected=True),
     "PCDARTS-nas-bench-201": lambda: PCDARTS(INPUTS, NAS_BENCH_201, edges=PartialChannels(2), optim=SearchOptim()),
     "EntmaxDARTS-nas-bench-201": lambda: EntmaxDARTS(INPUTS, NAS_BENCH_201, Entmax(5.0), Pruning(every="step")),
     "SNAS-nas-bench-201": lambda: SNAS(INPUTS, NAS_BENCH_201),
@@ -85,9 +91,7 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     "MergeNAS-nas-bench-201": lambda: MergeNAS(INPUTS, NAS_BENCH_201, MergedConvolutions(fold=True)),
 }
 STAND_INS: dict[str, Callable[[], SearchModule]] = {
-    "hard-gumbel": lambda: HardGumbel(INPUTS, SPACE),
-    "hard-gumbel-second-order": lambda: HardGumbel(INPUTS, SPACE, order=2, optim=SearchOptim(accumulate=2)),
-    "hard-gumbel-single-level": lambda: HardGumbel(INPUTS, SPACE, per_cell=True, optim=SearchOptim(level="single")),
+    "hard-gumbel-second-order": lambda: HardGumbel(INPUTS, SPACE, optim=SearchOptim(accumulate=2)),
 }
 TINY = METHODS | STAND_INS
 REPRESENTATIVES = (
@@ -101,10 +105,9 @@ REPRESENTATIVES = (
     "DropNAS",
     "DropNAS-nas-bench-201",
     "PCDARTS",
-    "EntmaxDARTS",
     "MergeNAS",
     "MergeNAS-nas-bench-201",
-    "hard-gumbel",
+    "GDAS",
 )
 """One search of each method, order, space and kind of draw. Tests that take long run with these by default and with all
 others as `slow`; list a new method here, too."""

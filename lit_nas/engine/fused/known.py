@@ -90,7 +90,11 @@ class Candidate:
         shapes = [(conv.weight.shape, conv.weight.dtype, conv.bias is None) for conv in convolutions]
         return Facts(
             operation,
-            plain and type(operation) in KINDS and not _changes_channels(convolutions, self.norms),
+            plain
+            and type(operation) in KINDS
+            and not _changes_channels(convolutions, self.norms)
+            # stages with biases run as modules
+            and (type(operation) is ReLUConvBN or all(conv.bias is None for conv in convolutions)),
             plain and type(operation) is Zero,
             (type(operation), getattr(operation, "kernel_size", None), tuple(modes), tuple(shapes)),
             tuple(self.norms),
