@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.data import SVHNDataModule as SVHNDataModule
     from lit_nas.data import SyntheticDataModule as SyntheticDataModule
     from lit_nas.derivation import ArgmaxPerEdge as ArgmaxPerEdge
+    from lit_nas.derivation import EveryChoice as EveryChoice
     from lit_nas.derivation import TopEdges as TopEdges
     from lit_nas.edges import AuxiliarySkip as AuxiliarySkip
     from lit_nas.edges import MergedConvolutions as MergedConvolutions
@@ -33,6 +34,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.jobs import SearchThenRetrain as SearchThenRetrain
     from lit_nas.jobs import Stage as Stage
     from lit_nas.methods import DARTS as DARTS
+    from lit_nas.methods import PARSEC as PARSEC
     from lit_nas.methods import SNAS as SNAS
     from lit_nas.methods import EntmaxDARTS as EntmaxDARTS
     from lit_nas.networks import register_space as register_space
@@ -49,6 +51,8 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.regularizers import MaxNorm as MaxNorm
     from lit_nas.regularizers import ResourceCost as ResourceCost
     from lit_nas.regularizers import ZeroOne as ZeroOne
+    from lit_nas.relaxations import Categorical as Categorical
+    from lit_nas.relaxations import CategoricalPairs as CategoricalPairs
     from lit_nas.relaxations import Entmax as Entmax
     from lit_nas.relaxations import GumbelSoftmax as GumbelSoftmax
     from lit_nas.relaxations import Sigmoid as Sigmoid
@@ -65,6 +69,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.schedules import Exponential as Exponential
     from lit_nas.schedules import Linear as Linear
     from lit_nas.schedules import Steps as Steps
+    from lit_nas.search import ImportanceSampling as ImportanceSampling
     from lit_nas.search import SearchModule as SearchModule
     from lit_nas.search import SearchOptim as SearchOptim
     from lit_nas.spaces import DartsSpace as DartsSpace
@@ -87,25 +92,25 @@ _ROOMS = {
         "SVHNDataModule",
         "SyntheticDataModule",
     ),
-    "derivation": ("ArgmaxPerEdge", "TopEdges"),
+    "derivation": ("ArgmaxPerEdge", "EveryChoice", "TopEdges"),
     "edges": ("AuxiliarySkip", "MergedConvolutions", "PartialChannels", "PlainEdges"),
     "engine": ("Fused", "Reference"),
     "genotype": ("Genotype", "load_genotype"),
     "jobs": ("Group", "Job", "SearchThenRetrain", "Stage"),
-    "methods": ("DARTS", "SNAS", "EntmaxDARTS"),
+    "methods": ("DARTS", "PARSEC", "SNAS", "EntmaxDARTS"),
     "networks": ("register_space",),
     "operations": ("register_operation",),
     "perturbation": ("AdversarialSmoothing", "RandomSmoothing"),
     "pruning": ("Pruning",),
     "record.recorded_module": ("load_module", "read_checkpoint"),
     "regularizers": ("CostFactor", "Entropy", "ExpectedCost", "LogCost", "MaxNorm", "ResourceCost", "ZeroOne"),
-    "relaxations": ("Entmax", "GumbelSoftmax", "Sigmoid", "Softmax"),
+    "relaxations": ("Categorical", "CategoricalPairs", "Entmax", "GumbelSoftmax", "Sigmoid", "Softmax"),
     "report.describe": ("describe",),
     "report.draw": ("draw_genotype",),
     "resume": ("RunLogger", "find_last"),
     "retrain": ("RetrainModule", "RetrainOptim"),
     "schedules": ("Constant", "Cosine", "Delayed", "Exponential", "Linear", "Steps"),
-    "search": ("SearchModule", "SearchOptim"),
+    "search": ("ImportanceSampling", "SearchModule", "SearchOptim"),
     "spaces": ("DartsSpace", "NasBench201Space"),
     "specs": ("ImageSpec", "TextSpec"),
     "tabular": ("read_table",),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lit_nas.architecture.draws import Draws, on_host
 from lit_nas.architecture.inbound_edges import InboundEdges
 from lit_nas.architecture.mixture import CellMixture, Mixture
-from lit_nas.clock import Clock
+from lit_nas.clock import Clock, Moment
 from lit_nas.relaxations import Active, Best, Draw, Level, Mean, Relaxation
 from lit_nas.relaxations.draw import active_columns
 from lit_nas.schedules import Schedule
@@ -23,9 +23,9 @@ class Architecture(nn.Module):
     """All architecture parameters of a search, and nothing else.
 
     The parameters of cell type `c` are `logits[c]` of shape [E, O], rows in the order of `CellSpace.edges`, columns
-    in the order of `CellSpace.operations`. Candidates that an edge does not have, or that were
-    pruned, stay in the tensor and are masked. Where edges are
-    weighted, too, their parameters are `edge_logits[c]` of shape [E], normalised over the edges that lead to a node.
+    in the order of `CellSpace.operations`, unless the relaxation says otherwise (`Relaxation.for_cell`). Candidates
+    that an edge does not have, or that were pruned, stay in the tensor and are masked. Where edges are weighted, too,
+    their parameters are `edge_logits[c]` of shape [E], normalised over the edges that lead to a node.
 
     What a relaxation draws follows from the seed, the step, the level, the cell type (or the cell, where each has a
     draw of its own) and the number of the sample. So it is the same on all processes, in all parts of an accumulated
@@ -66,7 +66,7 @@ class Architecture(nn.Module):
             mask = torch.zeros(len(cell.edges), len(cell.operations), dtype=torch.bool)
             for row, columns in zip(mask, cell.allowed, strict=True):
                 row[list(columns)] = True
-            self.logits[name] = nn.Parameter(relaxation.initial(mask))
+            self.logits[name] = nn.Parameter(relaxation.for_cell(cell).initial(mask))
             self.register_buffer(f"mask_{name}", mask)
         if edge_relaxation is not None:
             self._add_edge_logits(edge_relaxation)
@@ -198,14 +198,17 @@ class Architecture(nn.Module):
         for number, name in enumerate(self._positions):
             key = name, number if per_cell else None
             if key not in found:
-                own = draws.find("operations", relaxation, name, number)
+                bound = relaxation.for_cell(self.cells[name])
+                own = draws.find("operations", bound, name, number)
                 drawn = None if edges is None else draws.find("edges", edges, name, number)
-                found[key] = self._cell(name, relaxation, own, edges, drawn)
+                found[key] = self._cell(name, bound, own, edges, drawn)
             cells.append(found[key])
         return tuple(cells)
 
     def log_densities(self) -> tuple[Tensor, ...]:
         """How probable what was drawn for each cell of the network is, see `Relaxation.log_density`.
+
+        Cells that share a draw share the tensor.
 
         It is that of the draw of a step, see `drawing`; outside of that, of one for a step of the weights.
 
@@ -214,15 +217,15 @@ class Architecture(nn.Module):
         """
         draws = Draws(self, "weights") if self._draws is None else self._draws
         found: dict[tuple[str, int | None], Tensor] = {}
+        each = []
         for number, name in enumerate(self._positions):
             if (key := (name, number if self.relaxation.per_cell else None)) not in found:
-                drawn = draws.find("operations", self.relaxation, name, number)
-                if drawn is None:
+                bound = self.relaxation.for_cell(self.cells[name])
+                if (drawn := draws.find("operations", bound, name, number)) is None:
                     raise ValueError(f"{type(self.relaxation).__name__} draws nothing, so that nothing has a density.")
-                found[key] = self.relaxation.log_density(self.logits[name], self.mask(name), self.clock, drawn)
-        return tuple(
-            found[name, number if self.relaxation.per_cell else None] for number, name in enumerate(self._positions)
-        )
+                found[key] = bound.log_density(self.logits[name], self.mask(name), self.clock, drawn)
+            each.append(found[key])
+        return tuple(each)
 
     def _cell(
         self, name: str, relaxation: Relaxation, own: Draw | None, edges: Relaxation | None, drawn: Draw | None
@@ -250,7 +253,7 @@ class Architecture(nn.Module):
     def expected(self) -> dict[str, Tensor]:
         """Mixing weights without noise by cell type, each [E, O] on the device, with gradients to the parameters."""
         return {
-            name: self.relaxation.probabilities(logits, self.mask(name), self.clock)
+            name: self.relaxation.for_cell(self.cells[name]).probabilities(logits, self.mask(name), self.clock)
             for name, logits in self.logits.items()
         }
 
@@ -271,8 +274,7 @@ class Architecture(nn.Module):
     @torch.no_grad()
     def probabilities(self) -> dict[str, Tensor]:
         """Mixing weights without noise by cell type, each [E, O] float64 on the CPU, for logs and pruning."""
-        now, host = self.clock.moment(), on_host(self)
-        return {name: self.relaxation.probabilities(*host["operations", name], now) for name in self.logits}
+        return self._of_cells(lambda relaxation: relaxation.probabilities)
 
     @torch.no_grad()
     def edge_probabilities(self) -> dict[str, Tensor]:
@@ -286,9 +288,22 @@ class Architecture(nn.Module):
         }
 
     def importance(self) -> dict[str, Tensor]:
-        """What derivation compares, by cell type, each [E, O]: probabilities times the weights of their edges."""
-        tables, edges = self.probabilities(), self.edge_probabilities()
+        """What derivation compares, by cell type, each [E, O] float64 on the CPU, times the weights of their edges."""
+        tables, edges = self._of_cells(lambda relaxation: relaxation.importance), self.edge_probabilities()
         return {name: table * edges[name].unsqueeze(-1) if edges else table for name, table in tables.items()}
+
+    def entropy(self) -> dict[str, float]:
+        """Entropy of everything that the relaxation of the operations decides by cell type, in nats."""
+        return {name: float(value) for name, value in self._of_cells(lambda relaxation: relaxation.entropy).items()}
+
+    @torch.no_grad()
+    def _of_cells(self, what: Callable[[Relaxation], Callable[[Tensor, Tensor, Moment], Tensor]]) -> dict[str, Tensor]:
+        """What the relaxation says of the parameters of each cell type, on the host."""
+        now, host = self.clock.moment(), on_host(self)
+        return {
+            name: what(self.relaxation.for_cell(cell))(*host["operations", name], now)
+            for name, cell in self.cells.items()
+        }
 
 
 def _weigh(relaxation: Relaxation, logits: Tensor, mask: Tensor, clock: Clock, draw: Draw | None) -> Tensor:

@@ -12,19 +12,19 @@ __all__ = ("reachable_cell",)
 def reachable_cell(
     cell: CellSpace,
     rows: Sequence[Sequence[float]],
-    chosen: Mapping[int, int],
+    chosen: Mapping[int, int | Sequence[int]],
     limit: int | None = None,
     keeps_empty: bool = False,
 ) -> CellGenotype:
-    """The cell of at most one operation per edge, the strongest edges of each node first.
+    """The cell of some operations of some edges, the strongest of each node first.
 
     A node without an edge leaves the output, and so do the edges that would read it, unless it is kept.
 
     Args:
         cell: The searched cell type.
         rows: Probabilities, [E][O].
-        chosen: Edge -> column of its operation; edges that are not named have none.
-        limit: How many edges a node keeps at most; None keeps all.
+        chosen: Edge -> column of its operation, or those of several; edges that are not named have none.
+        limit: How many operations a node keeps at most; None keeps all.
         keeps_empty: Whether a node without an edge gets one `none` from the first state, in a cell that has any edge.
 
     Raises:
@@ -34,11 +34,12 @@ def reachable_cell(
     edges: list[Edge] = []
     for node in cell.targets:  # edges point forward, so one pass is enough
         inbound = [
-            edge for edge, (source, target) in enumerate(cell.edges)
+            (edge, column) for edge, (source, target) in enumerate(cell.edges)
             if target == node and edge in chosen and source in reached
+            for column in _columns(chosen[edge])
         ]  # fmt: skip
-        inbound.sort(key=lambda edge: -rows[edge][chosen[edge]])  # stable, and rows are sorted by predecessor
-        edges += (Edge(cell.operations[chosen[edge]], *cell.edges[edge]) for edge in inbound[:limit])
+        inbound.sort(key=lambda pair: -rows[pair[0]][pair[1]])  # stable, and rows are sorted by predecessor
+        edges += (Edge(cell.operations[column], *cell.edges[edge]) for edge, column in inbound[:limit])
         if keeps_empty and chosen and not inbound:
             edges.append(Edge("none", 0, node))
         if inbound or (keeps_empty and chosen):
@@ -50,3 +51,7 @@ def reachable_cell(
             "output."
         )
     return CellGenotype(tuple(edges), concat, cell.num_inputs)
+
+
+def _columns(chosen: int | Sequence[int]) -> Sequence[int]:
+    return (chosen,) if isinstance(chosen, int) else chosen

@@ -2,10 +2,12 @@
 
 from lit_nas.methods.darts import DARTS
 from lit_nas.methods.entmax_darts import EntmaxDARTS
+from lit_nas.methods.parsec import PARSEC
 from lit_nas.methods.snas import SNAS
 
 __all__ = (
     "DARTS",
+    "PARSEC",
     "SNAS",
     "EntmaxDARTS",
 )

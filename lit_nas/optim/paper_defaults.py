@@ -19,6 +19,7 @@ __all__ = (
     "DartsSGD",
     "EpochDecayLR",
     "OptimizerCallable",
+    "ParsecAdam",
     "SchedulerCallable",
     "SearchCosineLR",
     "fit_to_run",
@@ -77,6 +78,20 @@ class DartsAdam(Adam):
         betas: tuple[float, float] = (0.5, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-3,
+    ) -> None:
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+
+class ParsecAdam(Adam):
+    """Prior of PARSEC, whose paper does not print it: lr 3e-3, betas (0.5, 0.999), no weight decay."""
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 3e-3,
+        betas: tuple[float, float] = (0.5, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
     ) -> None:
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 

@@ -3,7 +3,8 @@
 Papers: Cai, Zhu, Han, ICLR 2019, https://arxiv.org/abs/1812.00332 (ProxylessNAS, section 3.3; both forms are in the
 authors' code); Xie, Zheng, Liu, Lin, ICLR 2019, https://arxiv.org/abs/1812.09926 (SNAS, section 2.4).
 Differs from them: costs are counted, not measured on a device, and one measure at a time; the term of SNAS, of three
-measures together and of the drawn sample, is `ResourceCost`. All forms here use probabilities, the discrete expectation.
+measures together and of the drawn sample, is `ResourceCost`. All forms here use probabilities, the discrete
+expectation.
 """
 
 from abc import ABC

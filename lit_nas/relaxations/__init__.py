@@ -1,5 +1,6 @@
 """Relaxations: small values that turn architecture parameters into mixing weights."""
 
+from lit_nas.relaxations.categorical import Categorical, CategoricalPairs
 from lit_nas.relaxations.draw import Active, Draw, Level, Occasion
 from lit_nas.relaxations.entmax import Entmax
 from lit_nas.relaxations.gumbel_softmax import GumbelSoftmax
@@ -10,6 +11,8 @@ from lit_nas.relaxations.softmax import Softmax
 __all__ = (
     "Active",
     "Best",
+    "Categorical",
+    "CategoricalPairs",
     "Draw",
     "Entmax",
     "GumbelSoftmax",

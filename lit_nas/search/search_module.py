@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from math import isfinite
@@ -40,12 +40,14 @@ from lit_nas.optim import (
 from lit_nas.record.names import import_class
 from lit_nas.record.plain import build, commit, plain
 from lit_nas.record.recorded_module import RecordedModule
+from lit_nas.relaxations import Level
 from lit_nas.search.gradients import Gradients, Loss
 from lit_nas.search.health import Health
 from lit_nas.search.loss_scale import LossScale
 from lit_nas.search.means import Means
 from lit_nas.search.perturbed_weights import PerturbedWeights
 from lit_nas.search.regularisation import Regularisation
+from lit_nas.search.samples import Samples
 from lit_nas.search.search_optim import SearchOptim
 from lit_nas.search.trainer_checks import check_graphs, check_run, check_trainer
 
@@ -96,7 +98,7 @@ class SearchModule(RecordedModule, ABC):
         self._terms: dict[str, Tensor | float] = {}
         self._health = Health()
         self._told_of_empty_cell = False
-        self.gradients = Gradients(self)
+        self.gradients, self.samples = Gradients(self), Samples(self)
         self.regularisation, self.perturbed = Regularisation(self), PerturbedWeights(self)
 
     @abstractmethod
@@ -244,6 +246,40 @@ class SearchModule(RecordedModule, ABC):
             self.apply_arch_gradient(gradient, reduced=True, loss=value)
         return self._log_loss("arch", value, validation)
 
+    def step_samples(self, loss: Loss, batch: Batch, shares: Tensor, level: Level = "weights") -> Tensor:
+        """One step of the weights along the gradient of several samples of the architecture, which stays bit-equal.
+
+        Args:
+            loss: Mean loss of a batch; evaluated with the architecture frozen, for one sample after the other.
+            batch: The batch.
+            shares: [K], how much each sample counts; one of share 0 is not computed.
+            level: Of the draws, where they are those of another step.
+
+        Returns:
+            The sum of share times loss, detached.
+        """
+        optimizer = self._optimizers[0]
+        optimizer.zero_grad()
+        with frozen(self.architecture.parameters()):
+            value = self.samples.put(level, loss, batch, shares)
+        value = self._log_loss("weights", value, batch)
+        optimizer.step()
+        return value
+
+    def step_prior(self, gradient: list[Tensor], loss: Tensor, batch: Batch) -> Tensor:
+        """One step of the architecture along a gradient that needs no backward pass through the network.
+
+        Args:
+            gradient: One tensor a parameter of the architecture, in its order; the mean over processes.
+            loss: Of the samples, on all processes.
+            batch: On which it was computed.
+
+        Returns:
+            The loss, detached.
+        """
+        self.apply_arch_gradient(gradient, reduced=True, loss=loss)
+        return self._log_loss("arch", loss, batch)
+
     def apply_arch_gradient(
         self, gradient: Iterable[Tensor], reduced: bool = False, loss: Tensor | None = None
     ) -> None:
@@ -273,6 +309,11 @@ class SearchModule(RecordedModule, ABC):
         """Whether the architecture moves in this epoch."""
         return self.current_epoch >= self.optim.arch_from_epoch
 
+    def log_step(self, values: Mapping[str, Tensor | float]) -> None:
+        """Logs values of this step, if it is one of those that are logged."""
+        if self._logs:
+            self.log_now(dict(values))
+
     def derive(self) -> Genotype:
         """The discrete cells that the architecture stands for now.
 
@@ -289,7 +330,8 @@ class SearchModule(RecordedModule, ABC):
                 "Search again with milder pruning (a smaller threshold or alpha, a later from_epoch, or guard: true): "
                 "what has been pruned does not come back."
                 if architecture.pruned
-                else "Search on, or keep `none` from being chosen (model.deriver.exclude: [none])."
+                else "Search on, or keep `none` from being chosen (model.deriver.exclude: [none]; or leave it out of "
+                "model.space.operations)."
             )
             raise EmptyCellError(f"{error} {advice}") from error
         genotype = genotype.with_meta(method=type(self).__name__, rule=repr(rule))

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from lit_nas.architecture import Architecture
-from lit_nas.clock import Moment
 from lit_nas.engine import Reference
 from lit_nas.methods import DARTS, SNAS
 from lit_nas.networks import build_search_network

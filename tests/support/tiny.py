@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lit_nas.methods import DARTS, SNAS, EntmaxDARTS
+from lit_nas.methods import DARTS, PARSEC, SNAS, EntmaxDARTS
+from lit_nas.optim import ParsecAdam
 from lit_nas.perturbation import AdversarialSmoothing, RandomSmoothing
 from lit_nas.pruning import Pruning
 from lit_nas.regularizers import (
@@ -24,10 +25,10 @@ from lit_nas.regularizers import (
     ResourceCost,
     ZeroOne,
 )
-from lit_nas.relaxations import Entmax
+from lit_nas.relaxations import CategoricalPairs, Entmax
 from lit_nas.schedules import Constant, Linear
-from lit_nas.search import SearchModule, SearchOptim
-from lit_nas.spaces import DartsSpace, NasBench201Space
+from lit_nas.search import ImportanceSampling, SearchModule, SearchOptim
+from lit_nas.spaces import DARTS_OPERATIONS, DartsSpace, NasBench201Space
 from lit_nas.specs import ImageSpec
 from tests.support.hard_gumbel import HardGumbel
 
@@ -43,8 +44,17 @@ STAGED = DartsSpace(
         ],
     },
 )  # fmt: skip
+# without `none`, which a node that chooses its inputs does not need
+CONNECTED = replace(SPACE, operations=DARTS_OPERATIONS[1:])
+STAGED_CONNECTED = replace(
+    CONNECTED,
+    candidates={"normal": [[name for name in names if name != "none"] for names in STAGED.candidates["normal"]]},
+)
 # with running statistics, which the test of two processes needs: statistics of half a batch are other ones
 NAS_BENCH_201 = NasBench201Space(init_channels=2, cells_per_stage=1, track_running_stats=True)
+
+THREE = ImportanceSampling(3, likelihood="mean", temperature=Constant(0.1))
+"""Children that all count, in steps that are short."""
 
 METHODS: dict[str, Callable[[], SearchModule]] = {
     "DARTS-first-order": lambda: DARTS(INPUTS, SPACE),
@@ -54,10 +64,19 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     "DARTS-staged": lambda: DARTS(INPUTS, STAGED),
     "EntmaxDARTS": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(8.0), Pruning(every="step")),
     "EntmaxDARTS-bilevel": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(6.0, start=1.0), optim=SearchOptim()),
+    "PARSEC": lambda: PARSEC(INPUTS, CONNECTED, sampling=THREE),
+    "PARSEC-single-level": lambda: PARSEC(
+        INPUTS,
+        STAGED_CONNECTED,
+        CategoricalPairs(temperature=Linear(2.0, 1.0)),
+        THREE,
+        SearchOptim(arch=ParsecAdam, level="single", accumulate=2),
+    ),
     "SNAS": lambda: SNAS(INPUTS, SPACE),
     "SNAS-bilevel": lambda: SNAS(INPUTS, SPACE, optim=SearchOptim(regularizers=(ResourceCost(estimator="score"),))),
     "DARTS-nas-bench-201": lambda: DARTS(INPUTS, NAS_BENCH_201),
     "EntmaxDARTS-nas-bench-201": lambda: EntmaxDARTS(INPUTS, NAS_BENCH_201, Entmax(5.0), Pruning(every="step")),
+    "PARSEC-nas-bench-201": lambda: PARSEC(INPUTS, NAS_BENCH_201, sampling=THREE),
     "SNAS-nas-bench-201": lambda: SNAS(INPUTS, NAS_BENCH_201),
 }
 STAND_INS: dict[str, Callable[[], SearchModule]] = {
@@ -71,6 +90,7 @@ REPRESENTATIVES = (
     "DARTS-second-order",
     "DARTS-nas-bench-201",
     "EntmaxDARTS",
+    "PARSEC",
     "SNAS",
     "hard-gumbel",
 )
