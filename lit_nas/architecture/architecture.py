@@ -158,6 +158,11 @@ class Architecture(nn.Module):
         finally:
             self._draws = before
 
+    @property
+    def drawn_for(self) -> tuple[Level, int]:
+        """What moves in the present step and the number of its draw, see `drawing`; outside of one, the weights."""
+        return ("weights", 0) if self._draws is None else (self._draws.level, self._draws.sample)
+
     @contextmanager
     def changed(self, change: Callable[[Mixture], Mixture]) -> Iterator[None]:
         """Lets forward passes within see a changed mixture; parameters and probabilities stay as they are.

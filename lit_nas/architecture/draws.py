@@ -33,7 +33,7 @@ class Draws:
     """
 
     def __init__(self, architecture: Architecture, level: Level, sample: int = 0) -> None:
-        self._architecture, self._level, self._sample = architecture, level, sample
+        self._architecture, self.level, self.sample = architecture, level, sample
         self._made: dict[Hashable, Draw] = {}
 
     def find(self, kind: Kind, relaxation: Relaxation, cell: str, number: int) -> Draw | None:
@@ -55,8 +55,8 @@ class Draws:
     def _draw(self, relaxation: Relaxation, kind: Kind, cell: str, number: int | None) -> Draw:
         architecture, logits = self._architecture, self._architecture.logits[cell]
         now, names = architecture.clock.moment(), architecture.cells[cell].operations
-        parts = architecture.host_seed, int(now.step), self._level, self._sample, kind, cell, number
-        occasion = Occasion(names if kind == "operations" else (), self._level, generator_of(*parts))
+        parts = architecture.host_seed, int(now.step), self.level, self.sample, kind, cell, number
+        occasion = Occasion(names if kind == "operations" else (), self.level, generator_of(*parts))
         draw = relaxation.draw(*self._host[kind, cell], now, occasion)
         return replace(draw, numbers=draw.numbers.to(logits.dtype).to(logits.device, non_blocking=True))
 

@@ -35,7 +35,9 @@ FREE_TRAINER = (
     "val_check_interval",
 )
 """Arguments of the Trainer that change no step."""
-TRAINING_ONLY = ("model.deriver", "model.engine", "model.optim", "model.order", "model.product", "model.pruning")
+TRAINING_ONLY = tuple(
+    f"model.{name}" for name in ("deriver", "drop_path", "engine", "optim", "order", "product", "pruning", "sampling")
+)
 """Arguments of modules that concern training alone."""
 
 

@@ -15,6 +15,7 @@ from lit_nas.optim import (
     DartsImageNetSGD,
     DartsSGD,
     EpochDecayLR,
+    ParsecAdam,
     SearchCosineLR,
     fit_to_run,
     make_part,
@@ -41,6 +42,7 @@ def rates(scheduler, epochs: int) -> list[float]:
         (DartsSGD, {"lr": 0.025, "momentum": 0.9, "weight_decay": 3e-4, "nesterov": False, "dampening": 0}),
         (DartsImageNetSGD, {"lr": 0.1, "momentum": 0.9, "weight_decay": 3e-5, "nesterov": False, "dampening": 0}),
         (DartsAdam, {"lr": 3e-4, "betas": (0.5, 0.999), "weight_decay": 1e-3, "eps": 1e-8, "amsgrad": False}),
+        (ParsecAdam, {"lr": 3e-3, "betas": (0.5, 0.999), "weight_decay": 0.0, "eps": 1e-8, "amsgrad": False}),
     ],
 )
 def test_defaults_are_the_numbers_of_the_paper(make, numbers):
