@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.data import SVHNDataModule as SVHNDataModule
     from lit_nas.data import SyntheticDataModule as SyntheticDataModule
     from lit_nas.derivation import ArgmaxPerEdge as ArgmaxPerEdge
+    from lit_nas.derivation import EveryChoice as EveryChoice
     from lit_nas.derivation import LimitedSkips as LimitedSkips
     from lit_nas.derivation import TopEdges as TopEdges
     from lit_nas.derivation import TopPairs as TopPairs
@@ -39,6 +40,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.jobs import StagedSearch as StagedSearch
     from lit_nas.methods import DARTS as DARTS
     from lit_nas.methods import GDAS as GDAS
+    from lit_nas.methods import PARSEC as PARSEC
     from lit_nas.methods import PCDARTS as PCDARTS
     from lit_nas.methods import PDARTS as PDARTS
     from lit_nas.methods import SNAS as SNAS
@@ -62,6 +64,8 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.regularizers import ResourceCost as ResourceCost
     from lit_nas.regularizers import ZeroOne as ZeroOne
     from lit_nas.relaxations import BinaryGates as BinaryGates
+    from lit_nas.relaxations import Categorical as Categorical
+    from lit_nas.relaxations import CategoricalPairs as CategoricalPairs
     from lit_nas.relaxations import Entmax as Entmax
     from lit_nas.relaxations import GroupedDropout as GroupedDropout
     from lit_nas.relaxations import GumbelSoftmax as GumbelSoftmax
@@ -80,6 +84,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.schedules import Linear as Linear
     from lit_nas.schedules import LinearThenExponential as LinearThenExponential
     from lit_nas.schedules import Steps as Steps
+    from lit_nas.search import ImportanceSampling as ImportanceSampling
     from lit_nas.search import SearchModule as SearchModule
     from lit_nas.search import SearchOptim as SearchOptim
     from lit_nas.spaces import DartsSpace as DartsSpace
@@ -104,26 +109,54 @@ _ROOMS = {
         "SVHNDataModule",
         "SyntheticDataModule",
     ),
-    "derivation": ("ArgmaxPerEdge", "LimitedSkips", "TopEdges", "TopPairs"),
+    "derivation": ("ArgmaxPerEdge", "LimitedSkips", "TopEdges", "TopPairs", "EveryChoice"),
     "edges": ("AuxiliarySkip", "MergedConvolutions", "PartialChannels", "PlainEdges"),
     "engine": ("Fused", "Reference"),
     "genotype": ("Genotype", "load_genotype"),
     "jobs": ("Group", "Job", "SearchThenRetrain", "Stage", "StagedSearch"),
-    "methods": ("DARTS", "GDAS", "PCDARTS", "PDARTS", "SNAS", "DropNAS", "EntmaxDARTS", "MergeNAS", "ProxylessNAS"),
+    "methods": (
+        "DARTS",
+        "GDAS",
+        "PARSEC",
+        "PCDARTS",
+        "PDARTS",
+        "SNAS",
+        "DropNAS",
+        "EntmaxDARTS",
+        "MergeNAS",
+        "ProxylessNAS",
+    ),
     "networks": ("register_space",),
     "operations": ("register_operation",),
     "optim": ("PartialDecay",),
     "perturbation": ("AdversarialSmoothing", "RandomSmoothing"),
     "pruning": ("Pruning",),
     "record.recorded_module": ("load_module", "read_checkpoint"),
-    "regularizers": ("CostFactor", "Entropy", "ExpectedCost", "LogCost", "MaxNorm", "ResourceCost", "ZeroOne"),
-    "relaxations": ("BinaryGates", "Entmax", "GroupedDropout", "GumbelSoftmax", "Sigmoid", "Softmax"),
+    "regularizers": (
+        "CostFactor",
+        "Entropy",
+        "ExpectedCost",
+        "LogCost",
+        "MaxNorm",
+        "ResourceCost",
+        "ZeroOne",
+    ),
+    "relaxations": (
+        "BinaryGates",
+        "Categorical",
+        "CategoricalPairs",
+        "Entmax",
+        "GroupedDropout",
+        "GumbelSoftmax",
+        "Sigmoid",
+        "Softmax",
+    ),
     "report.describe": ("describe",),
     "report.draw": ("draw_genotype",),
     "resume": ("RunLogger", "find_last"),
     "retrain": ("RetrainModule", "RetrainOptim"),
     "schedules": ("Constant", "Cosine", "Delayed", "Exponential", "Linear", "LinearThenExponential", "Steps"),
-    "search": ("SearchModule", "SearchOptim"),
+    "search": ("SearchModule", "SearchOptim", "ImportanceSampling"),
     "spaces": ("DartsSpace", "MobileSpace", "NasBench201Space", "GDASSpace"),
     "specs": ("ImageSpec", "TextSpec"),
     "tabular": ("read_table",),

@@ -11,7 +11,7 @@ from lit_nas.architecture.draws import Draws, on_host
 from lit_nas.architecture.inbound_edges import InboundEdges
 from lit_nas.architecture.mixing import edge_weights, inbound_edges, mix_cells
 from lit_nas.architecture.mixture import Mixture, Unselected
-from lit_nas.clock import Clock
+from lit_nas.clock import Clock, Moment
 from lit_nas.relaxations import Active, Best, Draw, Mean, Relaxation, Updates
 from lit_nas.relaxations.draw import active_columns
 from lit_nas.schedules import Schedule
@@ -24,9 +24,9 @@ class Architecture(nn.Module):
     """All architecture parameters of a search, and nothing else.
 
     The parameters of cell type `c` are `logits[c]` of shape [E, O], rows in the order of `CellSpace.edges`, columns
-    in the order of `CellSpace.operations`. Candidates that an edge does not have, or that were
-    pruned, stay in the tensor and are masked. Where edges are
-    weighted, too, their parameters are `edge_logits[c]` of shape [E], normalised over the edges that lead to a node.
+    in the order of `CellSpace.operations`, unless the relaxation says otherwise (`Relaxation.for_cell`). Candidates
+    that an edge does not have, or that were pruned, stay in the tensor and are masked. Where edges are weighted, too,
+    their parameters are `edge_logits[c]` of shape [E], normalised over the edges that lead to a node.
 
     What a relaxation draws follows from the seed, the step, what it updates, the cell type (or the cell, where each has
     a draw of its own) and the number of the sample. So it is the same on all processes, in all parts of an accumulated
@@ -67,7 +67,7 @@ class Architecture(nn.Module):
             mask = torch.zeros(len(cell.edges), len(cell.operations), dtype=torch.bool)
             for row, columns in zip(mask, cell.allowed, strict=True):
                 row[list(columns)] = True
-            self.logits[name] = nn.Parameter(relaxation.initial(mask))
+            self.logits[name] = nn.Parameter(relaxation.for_cell(cell).initial(mask))
             self.register_buffer(f"mask_{name}", mask)
         if edge_relaxation is not None:
             self._add_edge_logits(edge_relaxation)
@@ -198,7 +198,7 @@ class Architecture(nn.Module):
         with torch.no_grad():
             for name, logits in self.logits.items():
                 draw = draws[name] or Draw(self.active(name))
-                logits.copy_(relaxation.settled(before[name], logits, self.mask(name), draw))
+                logits.copy_(self._bound(name).settled(before[name], logits, self.mask(name), draw))
 
     @torch.no_grad()
     def executed(self) -> list[Tensor]:
@@ -235,6 +235,8 @@ class Architecture(nn.Module):
     def log_densities(self) -> tuple[Tensor, ...]:
         """How probable what was drawn for each cell of the network is, see `Relaxation.log_density`.
 
+        Cells that share a draw share the tensor.
+
         It is that of the draw of a step, see `drawing`; outside of that, of one for a step of the weights.
 
         Raises:
@@ -242,24 +244,24 @@ class Architecture(nn.Module):
         """
         draws = Draws(self, "weights") if self._draws is None else self._draws
         found: dict[tuple[str, int | None], Tensor] = {}
+        each = []
         for number, name in enumerate(self.positions):
             if (key := (name, number if self.relaxation.per_cell else None)) not in found:
-                drawn = draws.find("operations", self.relaxation, name, number)
-                if drawn is None:
+                bound = self._bound(name)
+                if (drawn := draws.find("operations", bound, name, number)) is None:
                     raise ValueError(f"{type(self.relaxation).__name__} draws nothing, so that nothing has a density.")
-                found[key] = self.relaxation.log_density(self.logits[name], self.mask(name), self.clock, drawn)
-        return tuple(
-            found[name, number if self.relaxation.per_cell else None] for number, name in enumerate(self.positions)
-        )
+                found[key] = bound.log_density(self.logits[name], self.mask(name), self.clock, drawn)
+            each.append(found[key])
+        return tuple(each)
 
     def expected(self) -> dict[str, Tensor]:
         """Mixing weights without noise by cell type, each [E, O] on the device, with gradients to the parameters.
 
         Within `drawing` they are what the relaxation expects of the step, see `Relaxation.expected`.
         """
-        relaxation, found = self.relaxation, {}
+        found = {}
         for name, logits in self.logits.items():
-            mask, draw = self.mask(name), self._drawn(name)
+            relaxation, mask, draw = self._bound(name), self.mask(name), self._drawn(name)
             found[name] = (
                 relaxation.probabilities(logits, mask, self.clock)
                 if draw is None
@@ -267,11 +269,15 @@ class Architecture(nn.Module):
             )
         return found
 
+    def _bound(self, name: str) -> Relaxation:
+        """What turns the parameters of a cell type into weights."""
+        return self.relaxation.for_cell(self.cells[name])
+
     def _drawn(self, name: str) -> Draw | None:
         """What the present step has drawn for all cells of a type; None where it has not, or each has its own."""
         if self._draws is None or self.relaxation.per_cell:
             return None
-        return self._draws.find("operations", self.relaxation, name, 0)
+        return self._draws.find("operations", self._bound(name), name, 0)
 
     def expected_edges(self) -> dict[str, Tensor]:
         """Weights of edges without noise by cell type, each [E], with gradients; empty where edges have none."""
@@ -290,8 +296,7 @@ class Architecture(nn.Module):
     @torch.no_grad()
     def probabilities(self) -> dict[str, Tensor]:
         """Mixing weights without noise by cell type, each [E, O] float64 on the CPU, for logs and pruning."""
-        now, host = self.clock.moment(), on_host(self)
-        return {name: self.relaxation.probabilities(*host["operations", name], now) for name in self.logits}
+        return self._of_cells(lambda relaxation: relaxation.probabilities)
 
     @torch.no_grad()
     def edge_probabilities(self) -> dict[str, Tensor]:
@@ -323,6 +328,16 @@ class Architecture(nn.Module):
         return {name: self.logits[name].detach().double().cpu() for name in self.cells}
 
     def importance(self) -> dict[str, Tensor]:
-        """What derivation compares, by cell type, each [E, O]: probabilities times the weights of their edges."""
-        tables, edges = self.probabilities(), self.edge_probabilities()
+        """What derivation compares, by cell type, each [E, O] float64 on the CPU, times the weights of their edges."""
+        tables, edges = self._of_cells(lambda relaxation: relaxation.importance), self.edge_probabilities()
         return {name: table * edges[name].unsqueeze(-1) if edges else table for name, table in tables.items()}
+
+    def entropy(self) -> dict[str, float]:
+        """Entropy of everything that the relaxation of the operations decides by cell type, in nats."""
+        return {name: float(value) for name, value in self._of_cells(lambda relaxation: relaxation.entropy).items()}
+
+    @torch.no_grad()
+    def _of_cells(self, what: Callable[[Relaxation], Callable[[Tensor, Tensor, Moment], Tensor]]) -> dict[str, Tensor]:
+        """What the relaxation says of the parameters of each cell type, on the host."""
+        now, host = self.clock.moment(), on_host(self)
+        return {name: what(self._bound(name))(*host["operations", name], now) for name in self.cells}

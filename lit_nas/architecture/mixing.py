@@ -36,9 +36,10 @@ def mix_cells(
     for number, name in enumerate(architecture.positions):
         key = name, number if per_cell else None
         if key not in found:
-            own = draws.find("operations", relaxation, name, number)
+            bound = relaxation.for_cell(architecture.cells[name])
+            own = draws.find("operations", bound, name, number)
             drawn = None if edges is None else draws.find("edges", edges, name, number)
-            found[key] = _mix_cell(architecture, name, relaxation, own, edges, drawn)
+            found[key] = _mix_cell(architecture, name, bound, own, edges, drawn)
         cells.append(found[key])
     return tuple(cells)
 

@@ -6,6 +6,7 @@ from lit_nas.methods.entmax_darts import EntmaxDARTS
 from lit_nas.methods.gdas import GDAS
 from lit_nas.methods.mergenas import MergeNAS
 from lit_nas.methods.p_darts import PDARTS
+from lit_nas.methods.parsec import PARSEC
 from lit_nas.methods.pc_darts import PCDARTS
 from lit_nas.methods.proxylessnas import ProxylessNAS
 from lit_nas.methods.snas import SNAS
@@ -13,6 +14,7 @@ from lit_nas.methods.snas import SNAS
 __all__ = (
     "DARTS",
     "GDAS",
+    "PARSEC",
     "PCDARTS",
     "PDARTS",
     "SNAS",

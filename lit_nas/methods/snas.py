@@ -5,9 +5,9 @@ and 6b08bf9.
 What differs there: the code updates the architecture by plain SGD on one GPU and by Adam with weight decay on several,
 which is the default here; it lowers the temperature over 150 epochs whatever the length of the run, here over the run;
 it takes the logarithm of what an edge costs (`ResourceCost.form: log_of_edge`), where the default is the cost of the
-paper, which is linear in the sample. The strengths of the mild, moderate and aggressive constraint are not printed. A
-layer may resample (`relaxation.per_cell`), which neither does by default. Paths are not dropped during the search,
-where the code drops those of an edge with a probability of 0.3.
+paper, which is linear in the sample; paths are dropped with a probability that rises to 0.3 over the run, in the code
+with 0.3 from the start (`drop_path: Constant(0.3)`). The strengths of the mild, moderate and aggressive constraint are
+not printed. A cell may have a sample of its own (`relaxation.per_cell`), which neither does by default.
 """
 
 from lit_nas.architecture import Architecture
@@ -16,8 +16,8 @@ from lit_nas.engine import Engine, Fused
 from lit_nas.networks import build_search_network
 from lit_nas.regularizers import ResourceCost
 from lit_nas.relaxations import GumbelSoftmax, Relaxation
-from lit_nas.schedules import Linear
-from lit_nas.search import ImageSearchModule, SearchBatch, SearchOptim
+from lit_nas.schedules import Linear, Schedule
+from lit_nas.search import DroppedPaths, ImageSearchModule, SearchBatch, SearchOptim
 from lit_nas.spaces import DartsSpace, SearchSpace
 from lit_nas.specs import ImageSpec
 
@@ -31,6 +31,8 @@ class SNAS(ImageSearchModule):
         spec: Images and labels; flows in from the data on the command line.
         space: What is searched.
         relaxation: How parameters become weights; the paper has soft samples, whose temperature falls.
+        drop_path: Chance that what an edge adds to its node is missing for a sample of a training batch, over the
+            search; None drops nothing, and lets the engine compute the candidates of an edge together, which is faster.
         optim: Both optimisers, and the resource constraint among `regularizers`.
         deriver: How the architecture is made discrete: no limit on edges, and `none` removes them.
         engine: What computes the cells.
@@ -43,6 +45,7 @@ class SNAS(ImageSearchModule):
         spec: ImageSpec = ImageSpec(),
         space: SearchSpace = DartsSpace(),
         relaxation: Relaxation = GumbelSoftmax(Linear(1.0, 0.03, "epoch"), initial_mean=1.0, initial_deviation=0.01),
+        drop_path: Schedule | None = Linear(0.0, 0.3, "epoch"),
         optim: SearchOptim = SearchOptim(level="single", arch_clip=10.0, regularizers=(ResourceCost(),)),
         deriver: Deriver = ArgmaxPerEdge(keeps_empty_nodes=True),
         engine: Engine = Fused(),
@@ -51,6 +54,8 @@ class SNAS(ImageSearchModule):
         self.spec, self.optim, self.deriver = spec, optim, deriver
         self.network = build_search_network(space, spec, engine)
         self.architecture = Architecture(space, relaxation)
+        if drop_path is not None:
+            DroppedPaths(drop_path, self.architecture).attach(self.network)
 
     def training_step(self, batch: SearchBatch, batch_idx: int) -> None:
         """One sample, one backward pass, and a step of both levels."""

@@ -26,6 +26,7 @@ __all__ = (
     "OptimizerCallable",
     "PCDartsAdam",
     "PCDartsSGD",
+    "ParsecAdam",
     "ProxylessAdam",
     "ProxylessSGD",
     "RampedCosineLR",
@@ -100,6 +101,20 @@ class GDASSGD(SGD):
         self, params: Any, lr: float = 0.025, momentum: float = 0.9, weight_decay: float = 5e-4, nesterov: bool = True
     ) -> None:
         super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
+
+
+class ParsecAdam(Adam):
+    """Prior of PARSEC, whose paper does not print it: lr 3e-3, betas (0.5, 0.999), no weight decay."""
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 3e-3,
+        betas: tuple[float, float] = (0.5, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
 
 class PCDartsSGD(SGD):

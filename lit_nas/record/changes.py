@@ -35,9 +35,19 @@ FREE_TRAINER = (
     "val_check_interval",
 )
 """Arguments of the Trainer that change no step."""
-TRAINING_ONLY = tuple(
-    f"model.{name}" for name in ("deriver", "engine", "keep", "optim", "order", "product", "pruning", "skip_dropout")
-)
+_TRAINING_ONLY = [
+    "deriver",
+    "drop_path",
+    "engine",
+    "keep",
+    "optim",
+    "order",
+    "product",
+    "pruning",
+    "sampling",
+    "skip_dropout",
+]
+TRAINING_ONLY = tuple(f"model.{name}" for name in _TRAINING_ONLY)
 """Arguments of modules that concern training alone."""
 
 

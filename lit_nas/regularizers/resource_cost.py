@@ -88,7 +88,7 @@ class ResourceCost(Regularizer):
             )
 
     def value(self, view: ArchitectureView) -> Tensor:
-        """See `Regularizer`; with `score` it is the cost of the mixture, its gradient that of the estimator."""
+        """See `Regularizer`; with `score` it is the cost of the mixture, and its gradient that of the estimator."""
         terms = [self._of_type(view, name) for name in view.probabilities]
         return sum(terms[1:], terms[0])
 

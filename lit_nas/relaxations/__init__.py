@@ -1,6 +1,7 @@
 """Relaxations: small values that turn architecture parameters into mixing weights."""
 
 from lit_nas.relaxations.binary_gates import BinaryGates
+from lit_nas.relaxations.categorical import Categorical, CategoricalPairs
 from lit_nas.relaxations.draw import Active, Draw, Occasion, Updates
 from lit_nas.relaxations.entmax import Entmax
 from lit_nas.relaxations.grouped_dropout import GroupedDropout
@@ -13,6 +14,8 @@ __all__ = (
     "Active",
     "Best",
     "BinaryGates",
+    "Categorical",
+    "CategoricalPairs",
     "Draw",
     "Entmax",
     "GroupedDropout",

@@ -16,7 +16,7 @@ from torch import Tensor
 from lit_nas.clock import Moment, Number, Time
 from lit_nas.relaxations.draw import Draw, Occasion, active_columns
 from lit_nas.relaxations.relaxation import Relaxation, one_of_each
-from lit_nas.relaxations.softmax import softmax_of_active
+from lit_nas.relaxations.softmax import log_softmax_of_active, softmax_of_active
 from lit_nas.schedules import Schedule
 
 __all__ = ("GumbelSoftmax", "log_density_of_concrete")
@@ -98,12 +98,6 @@ class GumbelSoftmax(Relaxation):
         temperature = self.temperature(clock)
         sample = log_softmax_of_active((logits.detach() + noise) / temperature, mask)
         return log_density_of_concrete(logits, sample, temperature, mask)
-
-
-def log_softmax_of_active(logits: Tensor, mask: Tensor) -> Tensor:
-    """Logarithm of the softmax over the active candidates of an edge, [E, O] -> [E, O]; 0 where one is not active."""
-    safe = mask | ~mask.any(-1, keepdim=True)
-    return logits.masked_fill(~safe, float("-inf")).log_softmax(-1).masked_fill(~mask, 0.0)
 
 
 def log_density_of_concrete(logits: Tensor, log_sample: Tensor, temperature: Number, mask: Tensor) -> Tensor:

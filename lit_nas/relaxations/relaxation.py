@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -9,6 +10,9 @@ from torch.nn import functional as F
 
 from lit_nas.clock import Moment, Time
 from lit_nas.relaxations.draw import Draw, Occasion, active_columns
+
+if TYPE_CHECKING:
+    from lit_nas.spaces import CellSpace
 
 __all__ = ("Best", "Mean", "Relaxation", "one_of_each")
 
@@ -33,7 +37,8 @@ class Relaxation(ABC):
       g + q - q.detach(), with q the softmax over both: then the gradient at the weight of each path is what the paper
       calls that of its gate. `expected` is q, and `settled` keeps what both have together. See `BinaryGates`.
     - Several samples a step (PARSEC): `with architecture.drawing(updates, sample=k)` draws for each k; `draw` executes
-      the child, `weights` are its ones, and the method computes its gradient from `probabilities` and the children.
+      the child, `weights` are its ones, and the gradient is that of `log_density`. See `Categorical`, and
+      `CategoricalPairs`, which chooses inputs, too, and therefore knows its cell (`for_cell`).
     - Operation dropout (DropNAS): `draw` keeps a random part of each group of `occasion.names`, and `weights` is the
       softmax over those; `settled` lets the others keep their probabilities. See `GroupedDropout`.
     - Parameters on a simplex (GAEA): `initial` is uniform over the mask, `probabilities` are the parameters themselves,
@@ -63,6 +68,20 @@ class Relaxation(ABC):
     competes = True
     """Whether the weights of an edge sum to 1; otherwise each is in [0, 1] by itself."""
 
+    def for_cell(self, cell: "CellSpace") -> "Relaxation":
+        """What turns the parameters of one cell type into weights: itself, unless it needs to know the cell.
+
+        One that does, because it chooses inputs for example, may have parameters of another shape, which its `initial`
+        gives; masks and mixing weights are [E, O] all the same.
+
+        Args:
+            cell: Its DAG.
+
+        Raises:
+            ValueError: if it does not fit the cell.
+        """
+        return self
+
     @abstractmethod
     def probabilities(self, logits: Tensor, mask: Tensor, clock: Time) -> Tensor:
         """Mixing weights without noise.
@@ -75,6 +94,18 @@ class Relaxation(ABC):
         Returns:
             [E, O]; exactly 0 where the mask is False.
         """
+
+    def importance(self, logits: Tensor, mask: Tensor, clock: Time) -> Tensor:
+        """What derivation compares, [E, O]: the probabilities, unless the best network is more than the best rows."""
+        return self.probabilities(logits, mask, clock)
+
+    def best(self, logits: Tensor, mask: Tensor, clock: Time) -> Draw:
+        """The most probable network, without chance; its numbers are its mixing weights, [E, O]."""
+        return one_of_each(self.probabilities(logits, mask, clock), mask)
+
+    def entropy(self, logits: Tensor, mask: Tensor, clock: Time) -> Tensor:
+        """Entropy of everything that is decided in a cell, in nats, 0-dim."""
+        return torch.special.entr(self.probabilities(logits, mask, clock)).sum()
 
     def draw(self, logits: Tensor, mask: Tensor, clock: Moment, occasion: Occasion) -> Draw:
         """What is random in a step, and what is executed; without chance all active candidates are.
@@ -163,6 +194,10 @@ class Mean(Relaxation):
     of: Relaxation
     """The other one."""
 
+    def for_cell(self, cell: "CellSpace") -> Relaxation:
+        """That of the other one for the cell."""
+        return type(self)(self.of.for_cell(cell))
+
     def probabilities(self, logits: Tensor, mask: Tensor, clock: Time) -> Tensor:
         """Those of the other one, [E, O] -> [E, O]."""
         return self.of.probabilities(logits, mask, clock)
@@ -178,8 +213,8 @@ class Best(Mean):
         return True
 
     def draw(self, logits: Tensor, mask: Tensor, clock: Moment, occasion: Occasion) -> Draw:
-        """See `one_of_each`."""
-        return one_of_each(self.of.probabilities(logits, mask, clock), mask)
+        """See `Relaxation.best`."""
+        return self.of.best(logits, mask, clock)
 
     def weights(self, logits: Tensor, mask: Tensor, clock: Time, draw: Draw) -> Tensor:
         """Ones and zeros, [E, O]."""

@@ -7,7 +7,7 @@ from torch import Tensor
 from lit_nas.clock import Time
 from lit_nas.relaxations.relaxation import Relaxation
 
-__all__ = ("Softmax", "softmax_of_active")
+__all__ = ("Softmax", "log_softmax_of_active", "softmax_of_active")
 
 
 def softmax_of_active(logits: Tensor, mask: Tensor) -> Tensor:
@@ -22,6 +22,12 @@ def softmax_of_active(logits: Tensor, mask: Tensor) -> Tensor:
     """
     safe = mask | ~mask.any(-1, keepdim=True)  # a softmax over nothing would be NaN
     return logits.masked_fill(~safe, float("-inf")).softmax(-1) * mask
+
+
+def log_softmax_of_active(logits: Tensor, mask: Tensor) -> Tensor:
+    """Logarithm of the softmax over the active candidates of an edge, [E, O] -> [E, O]; 0 where one is not active."""
+    safe = mask | ~mask.any(-1, keepdim=True)
+    return logits.masked_fill(~safe, float("-inf")).log_softmax(-1).masked_fill(~mask, 0.0)
 
 
 @dataclass(frozen=True)

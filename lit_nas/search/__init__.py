@@ -1,13 +1,17 @@
 """What all searches share: the verbs of both levels, their settings, health, and the networks that classify images."""
 
+from lit_nas.search.dropped_paths import DroppedPaths
 from lit_nas.search.image_search import ImageSearchModule
+from lit_nas.search.importance_sampling import ImportanceSampling
 from lit_nas.search.search_module import Loss, SearchBatch, SearchModule
 from lit_nas.search.search_optim import SearchOptim
 from lit_nas.search.skip_dropout import DroppedSkip, drop_skips, restore_skips
 
 __all__ = (
+    "DroppedPaths",
     "DroppedSkip",
     "ImageSearchModule",
+    "ImportanceSampling",
     "Loss",
     "SearchBatch",
     "SearchModule",

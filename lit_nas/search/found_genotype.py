@@ -35,7 +35,8 @@ def found_genotype(module: SearchLifecycle) -> Genotype:
             "Search again with milder pruning (a smaller threshold or alpha, a later from_epoch, or guard: true): "
             "what has been pruned does not come back."
             if architecture.pruned
-            else "Search on, or keep `none` from being chosen (model.deriver.exclude: [none])."
+            else "Search on, or keep `none` from being chosen (model.deriver.exclude: [none]; or leave it out of "
+            "model.space.operations)."
         )
         raise EmptyCellError(f"{error} {advice}") from error
     genotype = genotype.with_meta(method=type(module).__name__, rule=repr(rule))

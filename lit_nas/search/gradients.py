@@ -77,7 +77,7 @@ class Gradients:
         terms, parts = [], self.parts(batch)
         for index, (part, share) in enumerate(parts):
             last = index == len(parts) - 1
-            with nullcontext() if last else self._without_synchronisation():
+            with nullcontext() if last else self.without_synchronisation():
                 value = share * loss(part)
                 self._module.manual_backward(value)
             terms.append(value.detach())
@@ -109,8 +109,19 @@ class Gradients:
         flat = trainer.strategy.reduce(flat, reduce_op="mean")
         return [part.view_as(t) for part, t in zip(flat.split([t.numel() for t in tensors]), tensors, strict=True)]
 
-    def _without_synchronisation(self) -> AbstractContextManager[None]:
-        """Keeps DDP from averaging gradients of a part before the last one."""
+    def average(self, parameters: list[nn.Parameter]) -> None:
+        """Averages gradients over all processes, which must have the same ones; DDP has not done it.
+
+        Args:
+            parameters: Each with a gradient.
+        """
+        if self._module.trainer.world_size > 1 and parameters:
+            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+            for parameter, value in zip(parameters, self.mean_over_ranks(gradients), strict=True):
+                parameter.grad = value.contiguous()
+
+    def without_synchronisation(self) -> AbstractContextManager[None]:
+        """Keeps DDP from averaging the gradients of a backward pass."""
         return getattr(self._module.trainer.strategy, "block_backward_sync", nullcontext)()
 
     def _replay(

@@ -30,6 +30,7 @@ from lit_nas.search.optimizers import build_optimizers, check_owners
 from lit_nas.search.perturbed_weights import PerturbedWeights
 from lit_nas.search.processes import keep_architecture_apart, share_architecture
 from lit_nas.search.regularisation import Regularisation
+from lit_nas.search.samples import Samples
 from lit_nas.search.search_batch import SearchBatch
 from lit_nas.search.search_optim import SearchOptim
 from lit_nas.search.trainer_checks import check_graphs, check_run, check_trainer
@@ -68,6 +69,7 @@ class SearchLifecycle(RecordedModule, ABC):
         self._step = 0
         self._told_of_empty_cell = False
         self.gradients, self.health, self.loss_log = Gradients(self), Health(self), LossLog(self)
+        self.samples = Samples(self)
         self.regularisation, self.perturbed = Regularisation(self), PerturbedWeights(self)
 
     @abstractmethod

@@ -54,6 +54,15 @@ class LossLog:
         if self.due:
             self._module.log_now({f"{level}/loss_step": value})
 
+    def step(self, values: Mapping[str, Tensor | float]) -> None:
+        """Logs values of this step where it is due.
+
+        Args:
+            values: By name.
+        """
+        if self.due:
+            self._module.log_now(dict(values))
+
     def terms(self, values: Mapping[str, Tensor]) -> None:
         """Keeps the values of regularisers for the end of the epoch, and logs them where the step is due.
 
@@ -61,8 +70,8 @@ class LossLog:
             values: By the name of the regulariser.
         """
         self._terms = {f"arch/{name}": value for name, value in values.items()}
-        if values and self.due:
-            self._module.log_now(self._terms)
+        if values:
+            self.step(self._terms)
 
     def epoch(self) -> None:
         """Logs the means of the epoch and the terms of its last step, and begins new means."""

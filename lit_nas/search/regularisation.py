@@ -87,6 +87,14 @@ class Regularisation:
             gradient = [outer * each for each in gradient]
         return [each + new for each, new in zip(gradient, own, strict=True)], values
 
+    def table(self, measure: Measure) -> CostTable:
+        """What each candidate costs, counted once and kept on the device."""
+        module = self._module
+        if measure not in self._tables:
+            table = candidate_costs(module.network, module.architecture.space, module.spec, measure)
+            self._tables[measure] = table.to(module.device, widest_float(module.device))
+        return self._tables[measure]
+
     def _view(self) -> ArchitectureView:
         architecture = self._module.architecture
         masks = {name: architecture.mask(name) for name in architecture.space.cells}
@@ -102,18 +110,6 @@ class Regularisation:
             architecture,
             architecture.log_densities,
         )
-
-    def table(self, measure: Measure) -> CostTable:
-        """What the candidates of the search cost, on its device; looked up once.
-
-        Args:
-            measure: What is counted.
-        """
-        module = self._module
-        if measure not in self._tables:
-            table = candidate_costs(module.network, module.architecture.space, module.spec, measure)
-            self._tables[measure] = table.to(module.device, widest_float(module.device))
-        return self._tables[measure]
 
 
 def _name(part: Regularizer, taken: dict[str, Tensor]) -> str:

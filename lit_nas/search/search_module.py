@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lit_nas.batches import Batch, by_role
 from lit_nas.optim import frozen, frozen_statistics, unrolled_gradient
+from lit_nas.relaxations import Updates
 from lit_nas.search.gradients import Loss
 from lit_nas.search.lifecycle import SearchLifecycle
 from lit_nas.search.loss_scale import LossScale
@@ -143,6 +144,40 @@ class SearchModule(SearchLifecycle, ABC):
                 )
             self.apply_arch_gradient(gradient, reduced=True, loss=value)
         return self.note_loss("arch", value, validation)
+
+    def step_samples(self, loss: Loss, batch: Batch, shares: Tensor, updates: Updates = "weights") -> Tensor:
+        """One step of the weights along the gradient of several samples of the architecture, which stays bit-equal.
+
+        Args:
+            loss: Mean loss of a batch; evaluated with the architecture frozen, for one sample after the other.
+            batch: The batch.
+            shares: [K], how much each sample counts; one of share 0 is not computed.
+            updates: What the step updates that draws them, where it is another one.
+
+        Returns:
+            The sum of share times loss, detached.
+        """
+        optimizer = self._optimizers[0]
+        optimizer.zero_grad()
+        with frozen(self.architecture.parameters()):
+            value = self.samples.put(updates, loss, batch, shares)
+        value = self.note_loss("weights", value, batch)
+        self._update_weights(optimizer)
+        return value
+
+    def step_prior(self, gradient: list[Tensor], loss: Tensor, batch: Batch) -> Tensor:
+        """One step of the architecture along a gradient that needs no backward pass through the network.
+
+        Args:
+            gradient: One tensor a parameter of the architecture, in its order; the mean over processes.
+            loss: Of the samples, on all processes.
+            batch: On which it was computed.
+
+        Returns:
+            The loss, detached.
+        """
+        self.apply_arch_gradient(gradient, reduced=True, loss=loss)
+        return self.note_loss("arch", loss, batch)
 
     def apply_arch_gradient(
         self, gradient: Iterable[Tensor], reduced: bool = False, loss: Tensor | None = None

@@ -3,6 +3,7 @@
 import copy
 import json
 import warnings
+from functools import partial
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 import lit_nas.methods
 from lit_nas.genotype import Genotype
 from lit_nas.record.recorded_module import load_module
+from lit_nas.relaxations import Categorical, CategoricalPairs
 from lit_nas.retrain import RetrainModule, RetrainOptim
 from tests.support.edge_searches import EDGE_SEARCHES
 from tests.support.tiny import INPUTS, TINY, pair, with_representatives
@@ -99,16 +101,16 @@ def test_each_step_leaves_the_other_level_bit_equal(name, tmp_path):
 
         setattr(module, verb, watched)
 
-    verbs = ["step_weights", "step_arch", "step_arch_unrolled", "step_both"]
+    verbs = ["step_weights", "step_samples", "step_arch", "step_arch_unrolled", "step_prior", "step_both"]
     for verb in verbs:
         watch(verb)
     fit(module, tmp_path, steps=2)
-    assert {verb for verb, _, _ in records} & {"step_weights", "step_both"}
+    assert {verb for verb, _, _ in records} & {"step_weights", "step_samples", "step_both"}
     for verb, before, after in records:
         if verb == "step_both":
             assert changed(before, after, "network.")
             assert changed(before, after, "architecture.logits")
-        elif verb == "step_weights":
+        elif verb in ("step_weights", "step_samples"):
             assert not changed(before, after, "architecture.")
             assert changed(before, after, "network.")
         else:
@@ -126,21 +128,24 @@ def test_running_statistics_are_those_of_a_plain_loop(name, tmp_path):
     seen = []
 
     def watch(original):
-        def watched(loss, pair):
-            seen.append({key: value.detach().clone() for key, value in module.architecture.state_dict().items()})
-            return original(loss, pair)
+        def watched(loss, pair, *more):
+            state = {key: value.detach().clone() for key, value in module.architecture.state_dict().items()}
+            seen.append((state, more[0].tolist() if more else [1.0]))
+            return original(loss, pair, *more)
 
         return watched
 
-    module.step_weights, module.step_both = watch(module.step_weights), watch(module.step_both)
+    for verb in ("step_weights", "step_samples", "step_both"):
+        setattr(module, verb, watch(getattr(module, verb)))
     fit(module, tmp_path, steps=1)
-    assert len(seen) == 1
-    plain.architecture.load_state_dict(seen[0])
+    ((state, shares),) = seen
+    plain.architecture.load_state_dict(state)
     plain.network.train()
     images, _ = pair(0)
-    with plain.architecture.drawing("both" if module.optim.level == "single" else "weights"):
-        for part in images.chunk(module.optim.accumulate):
-            plain.network(part, plain.architecture())
+    for sample in (number for number, share in enumerate(shares) if share):
+        with plain.architecture.drawing("both" if module.optim.level == "single" else "weights", sample):
+            for part in images.chunk(module.optim.accumulate):
+                plain.network(part, plain.architecture())
     expected, found = dict(plain.network.named_buffers()), dict(module.network.named_buffers())
     assert any("running_var" in key for key in expected)
     for key, value in expected.items():
@@ -151,6 +156,8 @@ def test_running_statistics_are_those_of_a_plain_loop(name, tmp_path):
 def test_every_architecture_parameter_gets_a_finite_gradient(name):
     module = SEARCHES[name]()
     module.train()
+    if isinstance(module.architecture.relaxation, (Categorical, CategoricalPairs)):
+        module.loss = partial(loss_by_score, module)
     for step in range(20 if module.architecture.skips else 1):  # until each edge has drawn what has a gradient
         module.architecture.clock.step.fill_(step)
         module.architecture.forget()
@@ -160,6 +167,12 @@ def test_every_architecture_parameter_gets_a_finite_gradient(name):
         assert parameter.grad is not None, key
         assert parameter.grad.isfinite().all(), key
         assert (parameter.grad != 0).any(-1).all(), key  # every edge
+
+
+def loss_by_score(module, batch):
+    """What has the gradient of children that are drawn, but no path from their loss to the architecture."""
+    with module.architecture.drawing("arch"):
+        return sum(density.sum() for density in module.architecture.log_densities())
 
 
 @RUNS

@@ -34,6 +34,7 @@ NUMBERS = {  # section 3 of the paper and the script of the authors
     "data": ("CIFAR10DataModule", {"batch_size": 64, "split": "all"}),
     "model.relaxation": ("GumbelSoftmax", {"hard": False, "initial_mean": 1.0, "initial_deviation": 0.01}),
     "model.relaxation.temperature": ("Linear", {"start": 1.0, "end": 0.03, "every": "epoch", "inclusive": False}),
+    "model.drop_path": ("Linear", {"start": 0.0, "end": 0.3, "every": "epoch", "inclusive": False}),
     "model.optim.level": "single",
     "model.optim.arch_clip": 10.0,
     "model.optim.regularizers": [
@@ -224,7 +225,7 @@ def test_without_noise_and_constraint_it_is_darts(level, monkeypatch):
     modules = []
     for make in (
         lambda: DARTS(INPUTS, SPACE, optim=SearchOptim(level=level)),
-        lambda: SNAS(INPUTS, SPACE, GumbelSoftmax(Constant(0.5)), SearchOptim(level=level)),
+        lambda: SNAS(INPUTS, SPACE, GumbelSoftmax(Constant(0.5)), None, SearchOptim(level=level)),
     ):
         module = make().double()
         rate = 1e-2 if isinstance(module, DARTS) else 0.25 * 1e-2  # a step of the logits is a half, by half a gradient
@@ -253,11 +254,14 @@ def test_the_architecture_is_clipped_apart_from_the_weights():
         SearchOptim(arch_clip=-1.0)
 
 
-@pytest.mark.parametrize("engine", [Fused(), Fused(checkpoint=True), Fused(batch_edges=False)])
-@pytest.mark.parametrize("per_cell", [False, True])
+@pytest.mark.parametrize("per_cell", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "engine",
+    [Fused(), *(pytest.param(e, marks=pytest.mark.slow) for e in (Fused(checkpoint=True), Fused(batch_edges=False)))],
+)
 def test_engines_agree(engine, per_cell):
     relaxation = GumbelSoftmax(Linear(1.0, 0.03, "epoch"), per_cell=per_cell)
-    module = SNAS(INPUTS, SPACE, relaxation, engine=Reference()).double()
+    module = SNAS(INPUTS, SPACE, relaxation, None, engine=Reference()).double()
     other = copy.deepcopy(module)
     for cell in other.network.cells:
         cell.engine = engine

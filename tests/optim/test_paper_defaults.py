@@ -15,6 +15,7 @@ from lit_nas.optim import (
     DartsImageNetSGD,
     DartsSGD,
     EpochDecayLR,
+    ParsecAdam,
     PCDartsAdam,
     PCDartsSGD,
     ProxylessAdam,
@@ -52,6 +53,7 @@ def rates(scheduler, epochs: int) -> list[float]:
         (ProxylessSGD, {"lr": 0.025, "momentum": 0.9, "weight_decay": 4e-5, "nesterov": True, "dampening": 0}),
         (ProxylessAdam, {"lr": 1e-3, "betas": (0.0, 0.999), "weight_decay": 0.0, "eps": 1e-8, "amsgrad": False}),
         (DartsAdam, {"lr": 3e-4, "betas": (0.5, 0.999), "weight_decay": 1e-3, "eps": 1e-8, "amsgrad": False}),
+        (ParsecAdam, {"lr": 3e-3, "betas": (0.5, 0.999), "weight_decay": 0.0, "eps": 1e-8, "amsgrad": False}),
     ],
 )
 def test_defaults_are_the_numbers_of_the_paper(make, numbers):

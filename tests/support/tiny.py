@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from lit_nas.edges import MergedConvolutions, PartialChannels
-from lit_nas.methods import DARTS, GDAS, PCDARTS, PDARTS, SNAS, DropNAS, EntmaxDARTS, MergeNAS, ProxylessNAS
-from lit_nas.optim import PartialDecay, ProxylessAdam, ProxylessSGD, Reinforce
+from lit_nas.methods import DARTS, GDAS, PARSEC, PCDARTS, PDARTS, SNAS, DropNAS, EntmaxDARTS, MergeNAS, ProxylessNAS
+from lit_nas.optim import ParsecAdam, PartialDecay, ProxylessAdam, ProxylessSGD, Reinforce
 from lit_nas.perturbation import AdversarialSmoothing, RandomSmoothing
 from lit_nas.pruning import Pruning
 from lit_nas.regularizers import (
@@ -26,10 +26,10 @@ from lit_nas.regularizers import (
     ResourceCost,
     ZeroOne,
 )
-from lit_nas.relaxations import Entmax, GroupedDropout, GumbelSoftmax
+from lit_nas.relaxations import CategoricalPairs, Entmax, GroupedDropout, GumbelSoftmax
 from lit_nas.schedules import Constant, Linear
-from lit_nas.search import SearchModule, SearchOptim
-from lit_nas.spaces import DartsSpace, GDASSpace, MobileSpace, NasBench201Space
+from lit_nas.search import ImportanceSampling, SearchModule, SearchOptim
+from lit_nas.spaces import DARTS_OPERATIONS, DartsSpace, GDASSpace, MobileSpace, NasBench201Space
 from lit_nas.specs import ImageSpec
 from tests.support.hard_gumbel import HardGumbel
 
@@ -45,6 +45,12 @@ STAGED = DartsSpace(
         ],
     },
 )  # fmt: skip
+# without `none`, which a node that chooses its inputs does not need
+CONNECTED = replace(SPACE, operations=DARTS_OPERATIONS[1:])
+STAGED_CONNECTED = replace(
+    CONNECTED,
+    candidates={"normal": [[name for name in names if name != "none"] for names in STAGED.candidates["normal"]]},
+)
 # with running statistics, which the test of two processes needs: statistics of half a batch are other ones
 NAS_BENCH_201 = NasBench201Space(init_channels=2, cells_per_stage=1, track_running_stats=True)
 DROPOUT = GroupedDropout(Constant(0.3), Constant(0.2))
@@ -52,6 +58,9 @@ DROPOUT = GroupedDropout(Constant(0.3), Constant(0.2))
 # blocks with and without a shortcut
 MOBILE = MobileSpace(4, 4, (6, 8), (2, 1), (2, 1), 1, last_channels=8)
 PROXYLESS = SearchOptim(weights=ProxylessSGD, arch=ProxylessAdam, clip=0.0)
+
+THREE = ImportanceSampling(3, likelihood="mean", temperature=Constant(0.1))
+"""Children that all count, in steps that are short."""
 
 METHODS: dict[str, Callable[[], SearchModule]] = {
     "DARTS-first-order": lambda: DARTS(INPUTS, SPACE),
@@ -65,6 +74,14 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     ),
     "EntmaxDARTS": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(8.0), Pruning(every="step")),
     "EntmaxDARTS-bilevel": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(6.0, start=1.0), optim=SearchOptim()),
+    "PARSEC": lambda: PARSEC(INPUTS, CONNECTED, sampling=THREE),
+    "PARSEC-single-level": lambda: PARSEC(
+        INPUTS,
+        STAGED_CONNECTED,
+        CategoricalPairs(temperature=Linear(2.0, 1.0)),
+        THREE,
+        SearchOptim(arch=ParsecAdam, level="single", accumulate=2),
+    ),
     "SNAS": lambda: SNAS(INPUTS, SPACE),
     "SNAS-bilevel": lambda: SNAS(INPUTS, SPACE, optim=SearchOptim(regularizers=(ResourceCost(estimator="score"),))),
     "PDARTS": lambda: PDARTS(INPUTS, SPACE, Linear(0.5, 0.1, "epoch"), keep=3, optim=SearchOptim(arch_clip=5.0)),
@@ -79,6 +96,7 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     "GDAS-nas-bench-201": lambda: GDAS(INPUTS, NAS_BENCH_201, constant_unselected=True),
     "PCDARTS-nas-bench-201": lambda: PCDARTS(INPUTS, NAS_BENCH_201, edges=PartialChannels(2), optim=SearchOptim()),
     "EntmaxDARTS-nas-bench-201": lambda: EntmaxDARTS(INPUTS, NAS_BENCH_201, Entmax(5.0), Pruning(every="step")),
+    "PARSEC-nas-bench-201": lambda: PARSEC(INPUTS, NAS_BENCH_201, sampling=THREE),
     "SNAS-nas-bench-201": lambda: SNAS(INPUTS, NAS_BENCH_201),
     "ProxylessNAS": lambda: ProxylessNAS(INPUTS, SPACE, arch_every=1),
     "ProxylessNAS-all-paths": lambda: ProxylessNAS(INPUTS, SPACE, paths="all", arch_every=2),
@@ -99,6 +117,7 @@ REPRESENTATIVES = (
     "DARTS-second-order",
     "DARTS-nas-bench-201",
     "EntmaxDARTS",
+    "PARSEC",
     "SNAS",
     "PDARTS",
     "ProxylessNAS",
