@@ -35,19 +35,13 @@ FREE_TRAINER = (
     "val_check_interval",
 )
 """Arguments of the Trainer that change no step."""
-_TRAINING_ONLY = [
-    "deriver",
-    "drop_path",
-    "engine",
-    "keep",
-    "optim",
-    "order",
-    "product",
-    "pruning",
-    "sampling",
-    "skip_dropout",
-]
-TRAINING_ONLY = tuple(f"model.{name}" for name in _TRAINING_ONLY)
+TRAINING_ONLY = tuple(
+    f"model.{name}"
+    for name in (
+        *("deriver", "drop_path", "engine", "keep", "optim"),
+        *("order", "product", "pruning", "sampling", "skip_dropout"),
+    )
+)
 """Arguments of modules that concern training alone."""
 
 
