@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch.autograd import Function
 from torch.nn import functional as F
 
 from lit_nas.operations.depthwise import depthwise_gradients
+from lit_nas.precision import present_autocast
 
 __all__ = ("conv_of_relu", "recomputed")
 
@@ -77,8 +77,7 @@ class _Recomputed(Function):
     ) -> Tensor:
         ctx.again, ctx.none = again, [each is None for each in inputs]
         given = [each for each in inputs if each is not None]
-        kind = given[0].device.type
-        ctx.autocast = kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
+        ctx.autocast = present_autocast(given[0].device.type)
         ctx.save_for_backward(*given)
         return function(*inputs)
 
@@ -93,16 +92,7 @@ class _Recomputed(Function):
                 for each, need in zip(inputs, needs, strict=True)
             ]
         wanted = [each for each, need in zip(inputs, needs, strict=True) if need and each is not None]
-        with torch.enable_grad(), _autocast(*ctx.autocast):
+        with torch.enable_grad(), ctx.autocast():
             value = ctx.again(*inputs)
         found = iter(torch.autograd.grad(value, wanted, gradient, create_graph=twice))
         return None, None, *(next(found) if need else None for need in needs)
-
-
-@contextmanager
-def _autocast(kind: str, enabled: bool, dtype: torch.dtype) -> Iterator[None]:
-    if not enabled:
-        yield
-        return
-    with torch.autocast(kind, dtype, cache_enabled=False):
-        yield

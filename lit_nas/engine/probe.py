@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +19,7 @@ from torch.autograd.function import once_differentiable
 from lit_nas.architecture import CellMixture
 from lit_nas.edges import Edge
 from lit_nas.engine.engine import MixedCell, edges_of
+from lit_nas.precision import present_autocast
 
 __all__ = ("probe",)
 
@@ -103,11 +103,7 @@ class _Probed(torch.autograd.Function):
         ctx: Any, node: Tensor, weights: Tensor, beside: Tensor | None, probes: tuple[_Probe, ...], *sources: Tensor
     ) -> Tensor:
         ctx.save_for_backward(weights, beside, *sources)
-        device = node.device.type
-        # the backward pass runs outside of the autocast of the forward pass
-        ctx.cast = partial(
-            torch.autocast, device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device), False
-        )
+        ctx.cast = present_autocast(node.device.type)
         ctx.probes = probes
         return node.view_as(node)
 

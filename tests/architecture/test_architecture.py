@@ -11,6 +11,7 @@ from lit_nas.engine import Fused, Reference
 from lit_nas.networks import build_search_network
 from lit_nas.precision import _widest
 from lit_nas.relaxations import Softmax
+from lit_nas.search import DroppedSkip
 from tests.support.meta_device import autocast_anywhere
 from tests.support.tiny import INPUTS, STAGED, TINY
 
@@ -32,7 +33,13 @@ def test_a_device_without_float64_is_enough(name):
     module = TINY[name]()
     module.architecture.eval()  # draws look at parameters
     module.architecture.evaluation = "mean"
-    module.architecture.count_active()  # host data, which "meta" could not tell any more
+    module.architecture.count_active()  # host data, which "meta" could not tell any more, like the seed and the time
+    assert module.architecture.host_seed >= 0
+    module.architecture.clock.start(8, 2)
+    module.architecture.clock.set(3, 0.75)
+    for dropout in module.network.modules():
+        if isinstance(dropout, DroppedSkip):
+            dropout.eval()  # its generator is one of the device
     with autocast_anywhere(), WithoutFloat64():
         module.to("meta")
         images = torch.empty(4, INPUTS.channels, INPUTS.height, INPUTS.width, device="meta")
