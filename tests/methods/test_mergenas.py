@@ -20,7 +20,7 @@ from tests.support.paper_numbers import DARTS_SEARCH
 from tests.support.tiny import INPUTS, NAS_BENCH_201
 
 KIND = {"blocks": 1, "fold": False, "rescale": True, "recompute": False}
-MERGED = {**DARTS_SEARCH, "model.edges": ("MergedConvolutions", KIND), "model.relaxation": ("Softmax", {})}
+MERGED = {**DARTS_SEARCH, "model.edges": ("MergedConvolutions", KIND)}
 ALL_MERGED = {**MERGED, "model.edges": ("MergedConvolutions", {**KIND, "fold": True})}
 EXPECTED = {
     "search/mergenas.yaml": MERGED,
