@@ -19,6 +19,8 @@ from lit_nas.operations import AvgPool, DilatedConv, FactorizedReduce, MaxPool, 
 
 __all__ = ("Run", "add", "unchanged_buffers", "weighted_sums")
 
+NARROW = 8
+"""On a CPU groups of at most so many channels, those of partial channels, run as one matrix product."""
 Weights = Mapping[Group, Sequence[Tensor]]
 """For each group of convolutions the kernels, those of K modules side by side."""
 
@@ -104,14 +106,17 @@ def unchanged_buffers(module: nn.Module, again: bool) -> Iterator[None]:
 def _totals(run: Run, bundle: Bundle) -> list[tuple[tuple[int, ...], Tensor]]:
     """Sums of the groups on the same edges: places of K edges, and [B, K * C, H', W']."""
     totals: dict[tuple[tuple[int, ...], bool], Tensor] = {}
-    mixed = _mixable(run, bundle)
+    narrow = _narrow_groups(run, bundle)
+    mixed = [] if narrow else _mixable(run, bundle)
     for group in bundle.groups:
-        if group not in mixed:
+        if group not in mixed and group not in narrow.get(group.members, ()):
             key = group.members, group.kind is DilatedConv and run.source.subgrids
             totals[key] = _RUN[group.kind](run, group, totals.get(key))
     if mixed:
         key = mixed[0].members, False
         totals[key] = _mix(run, mixed, totals.get(key))
+    for members, groups in narrow.items():
+        totals[members, False] = _mix_narrow(run, groups, totals.get((members, False)))
     return [(members, from_subgrids(total) if fine else total) for (members, fine), total in totals.items()]
 
 
@@ -168,6 +173,9 @@ def _pointwise(x: Tensor, weight: Tensor) -> Tensor:
     pixels, channels = x.permute(0, 2, 3, 1), weight.shape[1]
     if groups == 1:  # plain matrix products have less overhead than the library's convolution
         return F.linear(pixels, weight.flatten(1)).permute(0, 3, 1, 2)
+    if channels <= NARROW:  # one product with the kernels along a diagonal: zeros cost less than copies for a batch
+        diagonal = torch.diag_embed(weight.view(groups, -1, channels).permute(1, 2, 0))  # [C', C, K, K]
+        return F.linear(pixels, diagonal.permute(2, 0, 3, 1).reshape(len(weight), -1)).permute(0, 3, 1, 2)
     y = torch.bmm(pixels.reshape(-1, groups, channels).transpose(0, 1), weight.view(groups, -1, channels).mT)
     return y.transpose(0, 1).reshape(*pixels.shape[:3], -1).permute(0, 3, 1, 2)
 
@@ -253,6 +261,39 @@ def _mixable(run: Run, bundle: Bundle) -> list[Group]:
         return []
     found = [group for group in bundle.groups if len(group.members) == count and group.narrow]
     return found if len(found) > 1 else []
+
+
+def _narrow_groups(run: Run, bundle: Bundle) -> dict[tuple[int, ...], list[Group]]:
+    """By their edges, groups without a convolution that `_mix_narrow` takes: of few channels, on a CPU."""
+    source = run.source
+    few = source.count == 1 and source.channels <= NARROW and source.channels_last
+    if not few or source.x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+        return {}
+    found: dict[tuple[int, ...], list[Group]] = {}
+    for group in bundle.groups:
+        if group.narrow:
+            found.setdefault(group.members, []).append(group)
+    return {members: groups for members, groups in found.items() if len(groups) > 1}
+
+
+def _mix_narrow(run: Run, groups: Sequence[Group], total: Tensor | None) -> Tensor:
+    """Adds what J groups share to their K edges, as one product of all pixels with a matrix of mixing weights.
+
+    Loops over so few channels cost more than the zeros of that matrix.
+    """
+    source, members = run.source, groups[0].members
+    pools = [group for group in groups if group.pooled]
+    moments = run.statistics.of_pools(pools) if len(pools) > 1 else None
+    if moments is None:
+        shared = [_narrow(run, group) for group in groups]
+    else:  # one BatchNorm for all pools
+        groups = [*pools, *(group for group in groups if not group.pooled)]
+        shared = [normalise(torch.cat([source.pool(group.pool) for group in pools], 1), moments)]
+        shared += [_narrow(run, group) for group in groups[len(pools) :]]
+    factors = torch.stack([torch.stack([run.factor(group.column, member) for group in groups]) for member in members])
+    wide = factors.to(source.x.dtype).unsqueeze(2).expand(-1, -1, source.channels)  # [K, J, C]
+    matrix = torch.diag_embed(wide).permute(0, 2, 1, 3).reshape(len(members) * source.channels, -1)  # [K * C, J * C]
+    return add(total, F.linear(torch.cat(shared, 1).permute(0, 2, 3, 1), matrix).permute(0, 3, 1, 2))
 
 
 def _mix(run: Run, groups: Sequence[Group], total: Tensor | None) -> Tensor:
