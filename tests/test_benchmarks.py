@@ -32,3 +32,13 @@ def test_sampled_step(start, capsys):
     assert [row.split()[0] for row in rows] == ["reference", "fused"]
     for row in rows:
         assert all(float(number) > 0 for number in row.split()[1:])
+
+
+def test_memory(start, capsys):
+    start("memory.py", "--repeats", "1", "--channels", "8", "--methods", "DARTS", "PCDARTS", "GDAS")
+    _, _, *rows = capsys.readouterr().out.splitlines()
+    names = ["DARTS", "PCDARTS", "GDAS"]
+    assert [row.split()[:2] for row in rows] == [[name, level] for level in ("weights", "arch") for name in names]
+    for row in rows:
+        assert all(float(number.removesuffix("x")) > 0 for number in row.split()[2:])
+        assert row.split()[3] == "1.00x" or float(row.split()[3][:-1]) < 1

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lit_nas.engine.fused.convolutions import convolution, dilated, factorized_reduce, separable
 from lit_nas.engine.fused.plan import Alone, Bundle, Group
 from lit_nas.engine.fused.run import Run, unchanged_buffers
-from lit_nas.engine.fused.shared_results import mix, mixable, shared_result
+from lit_nas.engine.fused.shared_results import mix, mix_slim, mixable, shared_result, slim_groups
 from lit_nas.operations import AvgPool, DilatedConv, FactorizedReduce, MaxPool, ReLUConvBN, SeparableConv
 from lit_nas.operations.depthwise import from_subgrids
 
@@ -36,14 +36,17 @@ def _totals(run: Run, bundle: Bundle) -> list[tuple[tuple[int, ...], Tensor]]:
     """Sums of the groups on the same edges: places of K edges, and [B, K * C, H', W']."""
     # dilated kernels may run on subgrids, whose sums are kept apart and put together once
     totals: dict[tuple[tuple[int, ...], bool], Tensor] = {}
-    mixed = mixable(run, bundle)
+    slim = slim_groups(run, bundle)
+    mixed = [] if slim else mixable(run, bundle)
     for group in bundle.groups:
-        if group not in mixed:
+        if group not in mixed and group not in slim.get(group.members, ()):
             key = group.members, group.kind is DilatedConv and run.source.subgrids
             totals[key] = _RUN[group.kind](run, group, totals.get(key))
     if mixed:
         key = mixed[0].members, False
         totals[key] = mix(run, mixed, totals.get(key))
+    for members, groups in slim.items():
+        totals[members, False] = mix_slim(run, groups, totals.get((members, False)))
     return [
         (members, from_subgrids(total) if on_subgrids else total) for (members, on_subgrids), total in totals.items()
     ]

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lit_nas.engine.fused.plan import Group
-from lit_nas.engine.fused.run import Run, add
+from lit_nas.engine.fused.run import SLIM, Run, add
 from lit_nas.engine.fused.source import Source
 from lit_nas.engine.fused.statistics import Moments, normalise, without_bias
 from lit_nas.operations import pointwise
@@ -68,6 +68,9 @@ def _pointwise(x: Tensor, weight: Tensor) -> Tensor:
     pixels, channels = x.permute(0, 2, 3, 1), weight.shape[1]
     if groups == 1:  # plain matrix products have less overhead than the library's convolution
         return F.linear(pixels, weight.flatten(1)).permute(0, 3, 1, 2)
+    if channels <= SLIM:  # one product with the kernels along a diagonal: zeros cost less than copies for a batch
+        diagonal = torch.diag_embed(weight.view(groups, -1, channels).permute(1, 2, 0))  # [C', C, K, K]
+        return F.linear(pixels, diagonal.permute(2, 0, 3, 1).reshape(len(weight), -1)).permute(0, 3, 1, 2)
     y = torch.bmm(pixels.reshape(-1, groups, channels).transpose(0, 1), weight.view(groups, -1, channels).mT)
     return y.transpose(0, 1).reshape(*pixels.shape[:3], -1).permute(0, 3, 1, 2)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from lit_nas.architecture import CellMixture
-from lit_nas.engine.engine import Engine, MixedCell, empty_node
+from lit_nas.engine.engine import Engine, MixedCell, edges_of, empty_node
 from lit_nas.engine.fused.candidates import weighted_sums
 from lit_nas.engine.fused.nodes import Asides, Nodes
 from lit_nas.engine.fused.plan import Front, Group, Plan
@@ -105,13 +105,17 @@ class Fused(Engine):
         """For each state whether the edges that leave it run as one batch, and whether batches are joined further.
 
         Joining saves launches, which a CPU has for nothing, and needs larger tensors, which its caches do not hold.
+        The size is that of what candidates see.
         """
         inputs, states = cell.space.num_inputs, range(cell.space.targets[-1])
         if self.batch_edges is not None or state.device.type != "cpu":
             together = self.batch_edges is not False
             return tuple(together for _ in states), together
-        size = state.numel() // (4 if cell.space.reduction else 1)
-        return tuple((state.numel() if source < inputs else size) < BATCHED_BELOW for source in states), False
+        fusible = edges_of(cell)[0].fusible
+        seen = None if fusible is None else fusible.channels
+        whole = state.numel() if seen is None else state.numel() // state.shape[1] * seen
+        size = whole // (4 if cell.space.reduction else 1)
+        return tuple((whole if source < inputs else size) < BATCHED_BELOW for source in states), False
 
 
 @dataclass(frozen=True, eq=False)

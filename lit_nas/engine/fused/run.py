@@ -14,8 +14,10 @@ from lit_nas.engine.fused.source import Source
 from lit_nas.engine.fused.statistics import BatchStatistics, Moments
 from lit_nas.internals import is_view
 
-__all__ = ("Run", "Weights", "add", "unchanged_buffers")
+__all__ = ("SLIM", "Run", "Weights", "add", "unchanged_buffers")
 
+SLIM = 8
+"""On a CPU groups of at most so many channels, those of partial channels, run as one matrix product."""
 Weights = Mapping[Group, Sequence[Tensor]]
 """For each group of convolutions the kernels, those of K modules side by side."""
 

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lit_nas.engine.fused.plan import Bundle, Group
-from lit_nas.engine.fused.run import Run, add
+from lit_nas.engine.fused.run import SLIM, Run, add
 from lit_nas.engine.fused.statistics import normalise
 from lit_nas.internals import is_view
 
-__all__ = ("mix", "mixable", "shared_result")
+__all__ = ("mix", "mix_slim", "mixable", "shared_result", "slim_groups")
 
 
 def shared_result(run: Run, group: Group, total: Tensor | None) -> Tensor:
@@ -57,6 +58,33 @@ def mixable(run: Run, bundle: Bundle) -> list[Group]:
         return []
     found = [group for group in bundle.groups if len(group.members) == count and group.narrow]
     return found if len(found) > 1 else []
+
+
+def slim_groups(run: Run, bundle: Bundle) -> dict[tuple[int, ...], list[Group]]:
+    """By their edges, groups without a convolution that `mix_slim` takes: of few channels, on a CPU."""
+    source = run.source
+    slim = source.count == 1 and source.channels <= SLIM and source.channels_last
+    if not slim or source.x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+        return {}
+    found: dict[tuple[int, ...], list[Group]] = {}
+    for group in bundle.groups:
+        if group.narrow:
+            found.setdefault(group.members, []).append(group)
+    return {members: groups for members, groups in found.items() if len(groups) > 1}
+
+
+def mix_slim(run: Run, groups: Sequence[Group], total: Tensor | None) -> Tensor:
+    """Adds what J groups share to their K edges, as one product of all pixels with a matrix of mixing weights.
+
+    Loops over so few channels cost more than the zeros of that matrix.
+    """
+    source, members = run.source, groups[0].members
+    groups, parts = _side_by_side(run, groups)  # [B, J', 1, C, H, W] each
+    shared = torch.cat([part.flatten(1, 3) for part in parts], 1)
+    factors = torch.stack([torch.stack([run.factor(group.column, member) for group in groups]) for member in members])
+    wide = factors.to(source.x.dtype).unsqueeze(2).expand(-1, -1, source.channels)  # [K, J, C]
+    matrix = torch.diag_embed(wide).permute(0, 2, 1, 3).reshape(len(members) * source.channels, -1)  # [K * C, J * C]
+    return add(total, F.linear(shared.permute(0, 2, 3, 1), matrix).permute(0, 3, 1, 2))
 
 
 def mix(run: Run, groups: Sequence[Group], total: Tensor | None) -> Tensor:
