@@ -33,7 +33,8 @@ def test_a_device_without_float64_is_enough(name):
     module = TINY[name]()
     module.architecture.eval()  # draws look at parameters
     module.architecture.evaluation = "mean"
-    module.architecture.count_active()  # host data, which "meta" could not tell any more
+    module.architecture.count_active()  # host data, which "meta" could not tell any more, and the time
+    module.architecture.clock.moment()
     with autocast_anywhere(), WithoutFloat64():
         module.to("meta")
         images = torch.empty(4, INPUTS.channels, INPUTS.height, INPUTS.width, device="meta")

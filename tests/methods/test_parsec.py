@@ -35,7 +35,7 @@ NUMBERS = {
     "model.space": (
         "DartsSpace", {"init_channels": 16, "num_cells": 8, "nodes": 4, "operations": list(DARTS_OPERATIONS[1:])},
     ),
-    "model.prior": ("CategoricalPairs", {"pairs": 2}),
+    "model.prior": None,
     "model.sampling.samples": 16,
     "model.sampling.likelihood": "sum",
     "model.sampling.per_nat": None,
@@ -46,7 +46,6 @@ EXPECTED = {
     "search/parsec.yaml + layers/space/nas_bench_201.yaml": {
         **NUMBERS,
         "model.space": ("NasBench201Space", {"init_channels": 16, "cells_per_stage": 5, "track_running_stats": False}),
-        "model.prior": None,
     },
 }
 ALL = ImportanceSampling(4, likelihood="mean", temperature=Constant(0.05), least=0.0)
