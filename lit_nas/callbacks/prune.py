@@ -87,6 +87,8 @@ class Prune(Callback):
         weights = architecture.probabilities()
         for name, cell in architecture.space.cells.items():
             mask, logits = architecture.mask(name).cpu(), architecture.logits[name].detach().double().cpu()
+            if logits.shape != mask.shape:  # parameters of something else than candidates
+                logits = weights[name].log()
             keep = self.policy.keep(cell, weights[name], logits, mask)
             if not torch.equal(keep, mask):  # nothing is thrown away that would have to be made anew
                 architecture.prune(name, keep)

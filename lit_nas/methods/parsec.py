@@ -91,10 +91,11 @@ class PARSEC(ImageSearchModule):
     def _posterior(self, updates: Updates, batch: Batch) -> tuple[Tensor, Tensor]:
         """Loss and importance weight of each child, [K] both."""
         sampling, clock = self.sampling, self.architecture.clock
-        count = sampling.count(sum(self.architecture.entropy().values()) if sampling.per_nat else 0.0)
+        entropy = sum(self.architecture.entropy().values())
+        count = sampling.count(entropy)
         losses = self.samples.losses(updates, self.loss, batch, count)
         costs = self.samples.costs(updates, sampling.cost, count) if sampling.looks_at_cost else None
         shares = sampling.shares(losses, self.size(batch) * self.trainer.world_size, clock, costs)
         if updates != "weights":
-            self.loss_log.step({"arch/effective_samples": shares.square().sum().reciprocal()})
+            self.loss_log.step({"arch/effective_samples": shares.square().sum().reciprocal(), "arch/entropy": entropy})
         return losses, shares

@@ -43,12 +43,18 @@ class MaxNorm(Regularizer):
             raise ValueError(f"MaxNorm.temperature must be a positive number or null, not {self.temperature}.")
 
     def check(self, architecture: Architecture) -> None:
-        """Refuses a number of factors that is not that of the edges.
+        """Refuses factors that are not as many as the edges, and a temperature without parameters of candidates.
 
         Raises:
-            ValueError: naming both numbers.
+            ValueError: naming both numbers, or the relaxation.
         """
         cells = architecture.cells
+        fits = all(logits.shape == architecture.mask(name).shape for name, logits in architecture.logits.items())
+        if self.temperature is not None and not fits:
+            raise ValueError(
+                f"MaxNorm.temperature divides the parameters of candidates, which "
+                f"{type(architecture.relaxation).__name__} does not have: leave it out (null)."
+            )
         edges = sum(len(cell.edges) for cell in cells.values())
         if self.factors and len(self.factors) != edges:
             raise ValueError(

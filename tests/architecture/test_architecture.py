@@ -35,8 +35,7 @@ def test_a_device_without_float64_is_enough(name):
     module.architecture.evaluation = "mean"
     module.architecture.count_active()  # host data, which "meta" could not tell any more, like the seed and the time
     assert module.architecture.host_seed >= 0
-    module.architecture.clock.start(8, 2)
-    module.architecture.clock.set(3, 0.75)
+    module.architecture.clock.moment()
     for dropout in module.network.modules():
         if isinstance(dropout, DroppedSkip):
             dropout.eval()  # its generator is one of the device

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lit_nas.architecture import Architecture
+from lit_nas.callbacks import Prune
 from lit_nas.clock import Moment
 from lit_nas.engine import Fused, Reference
 from lit_nas.held_memory import held_for_backward
@@ -16,7 +17,8 @@ from lit_nas.networks import count_weights
 from lit_nas.networks.darts_evaluation import EvaluationNetwork
 from lit_nas.optim import ParsecAdam, frozen_statistics
 from lit_nas.perturbation import RandomSmoothing
-from lit_nas.regularizers import ExpectedCost, LogCost, ResourceCost
+from lit_nas.pruning import Pruning
+from lit_nas.regularizers import ExpectedCost, LogCost, MaxNorm, ResourceCost
 from lit_nas.relaxations import Categorical, CategoricalPairs, Occasion, Softmax
 from lit_nas.relaxations.draw import generator_of
 from lit_nas.schedules import Constant
@@ -35,7 +37,7 @@ NUMBERS = {
     "model.space": (
         "DartsSpace", {"init_channels": 16, "num_cells": 8, "nodes": 4, "operations": list(DARTS_OPERATIONS[1:])},
     ),
-    "model.prior": ("CategoricalPairs", {"pairs": 2}),
+    "model.prior": None,
     "model.sampling.samples": 16,
     "model.sampling.likelihood": "sum",
     "model.sampling.per_nat": None,
@@ -46,7 +48,6 @@ EXPECTED = {
     "search/parsec.yaml + layers/space/nas_bench_201.yaml": {
         **NUMBERS,
         "model.space": ("NasBench201Space", {"init_channels": 16, "cells_per_stage": 5, "track_running_stats": False}),
-        "model.prior": None,
     },
 }
 ALL = ImportanceSampling(4, likelihood="mean", temperature=Constant(0.05), least=0.0)
@@ -379,6 +380,10 @@ def test_before_the_architecture_moves_children_are_those_of_the_uniform_prior(t
         (lambda: PARSEC(INPUTS, SMALL, optim=SearchOptim(graphs=True)), r"set model\.optim\.graphs to false"),
         (lambda: PARSEC(INPUTS, NAS_BENCH_201, CategoricalPairs()), "choose Categorical, which draws one operation"),
         (
+            lambda: MaxNorm(Constant(1.0), temperature=2.0).check(Architecture(SMALL, CategoricalPairs())),
+            "MaxNorm.temperature divides the parameters of candidates, which CategoricalPairs does not have",
+        ),
+        (
             lambda: fit(PARSEC(INPUTS, SMALL, optim=SearchOptim(regularizers=(ResourceCost(),))), None),
             "draws of CategoricalPairs leave out candidates",
         ),
@@ -392,3 +397,20 @@ def test_what_is_refused(make, message):
 def test_parameters_of_the_mode_have_no_gradient_of_the_loss():
     architecture = Architecture(SMALL, CategoricalPairs())
     assert not any(cell.weights.requires_grad for cell in architecture())
+
+
+@pytest.mark.parametrize("guard", [False, True])
+def test_what_is_pruned_is_drawn_no_more(guard, tmp_path):
+    """With another callback, although the parameters are not those of candidates."""
+    module = PARSEC(INPUTS, SMALL, sampling=ImportanceSampling(2))
+    for logits in module.architecture.parameters():
+        logits.data.normal_(generator=torch.Generator().manual_seed(3))
+    table = module.architecture.probabilities()["normal"]
+    prune = Prune(Pruning(threshold=float(table.median()), guard=guard))
+    fit_with(module, steps=1, callbacks=[prune])
+    mask = module.architecture.mask("normal")
+    assert 0 < mask.sum() < mask.numel()
+    for sample in range(20):
+        with module.architecture.drawing("weights", sample):
+            cell = module.architecture()[0]
+        assert all(mask[edge, o] for edge, columns in enumerate(cell.active) for o in columns)

@@ -39,9 +39,9 @@ NUMBERS = {  # section 3 of the paper and the script of the authors
     "model.optim.arch_clip": 10.0,
     "model.optim.regularizers": [
         {
-            "class_path": "lit_nas.regularizers.ResourceCost",
+            "class_path": "lit_nas.ResourceCost",
             "init_args": {
-                "strength": {"class_path": "lit_nas.schedules.Constant", "init_args": {"value": 0.01}},
+                "strength": {"class_path": "lit_nas.Constant", "init_args": {"value": 0.01}},
                 "form": "log",
                 "estimator": "sample",
                 "ratio": 1.0,
