@@ -1,5 +1,6 @@
 """How both levels of a search descend."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,7 +47,7 @@ class SearchOptim:
     graphs: bool = False
     """Whether gradients are captured as CUDA graphs and replayed: first order on one GPU, without float16."""
 
-    regularizers: tuple[Regularizer, ...] = ()
+    regularizers: Sequence[Regularizer] = ()
     """Terms of the architecture's loss, in this order, each with a schedule of its strength; the weights descend on the
     loss without them."""
     arch_clip: float = 0.0

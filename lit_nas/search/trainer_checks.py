@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytorch_lightning import Trainer
 
+from lit_nas.clock import Moment
 from lit_nas.engine import Engine
 from lit_nas.internals import data_of
 from lit_nas.search.search_optim import SearchOptim
@@ -76,6 +77,7 @@ def check_run(module: SearchLifecycle) -> None:
             "model.optim.decay does not enter the virtual step of the second order: set model.order to 1, or set "
             "weight_decay of model.optim.weights and leave model.optim.decay out."
         )
+    _check_width(optim, trainer.max_epochs)
     size = getattr(data, "batch_size", None)
     if isinstance(size, int) and optim.accumulate > size:
         raise ValueError(
@@ -83,6 +85,19 @@ def check_run(module: SearchLifecycle) -> None:
             f"be cut into more parts than it has {module.spec.samples}. Use a smaller accumulate or a larger "
             "batch_size."
         )
+
+
+def _check_width(optim: SearchOptim, epochs: int) -> None:
+    """Refuses a neighbourhood of negative width in any epoch."""
+    if optim.perturbation is None:
+        return
+    for epoch in range(epochs):  # schedules look at parts of the run, so a step may be a whole epoch here
+        width = float(optim.perturbation.epsilon(Moment(float(epoch), float(epoch), float(epochs), float(epochs))))
+        if not width >= 0:
+            raise ValueError(
+                f"model.optim.perturbation.epsilon is {width} in epoch {epoch}, but half the width of a neighbourhood "
+                "must not be negative: choose a schedule that stays at 0 or above."
+            )
 
 
 def check_graphs(module: SearchLifecycle) -> None:
