@@ -70,7 +70,7 @@ def check_run(module: SearchLifecycle) -> None:
     if optim.arch_from_epoch >= trainer.max_epochs:
         raise ValueError(
             f"model.optim.arch_from_epoch is {optim.arch_from_epoch}, but the run ends after "
-            f"trainer.max_epochs {trainer.max_epochs}: the architecture would never move."
+            f"trainer.max_epochs {trainer.max_epochs}: the architecture would never be updated."
         )
     if optim.decay is not None and module.order == 2:
         raise ValueError(
@@ -116,7 +116,7 @@ def check_graphs(module: SearchLifecycle) -> None:
             "no dropout after skip connections: a graph replays the masks of its capture",
         ),
         (module.device.type != "cuda", f"a GPU, but runs on {module.device.type}"),
-        (module.order != 1, "the first order: order 2 moves the weights within a step"),
+        (module.order != 1, "the first order: order 2 changes the weights within a step"),
         (module.trainer.world_size > 1, "one process"),
         (module.gradients.scale().value != 1.0, "precision 32-true or bf16-mixed: the scale of 16-mixed changes"),
     ):

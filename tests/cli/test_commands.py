@@ -265,7 +265,7 @@ def test_shapes_flow_from_the_data(tmp_path):
         (["--model.optim.arch.betas", "[0.5]"], "model.optim.arch.betas is [0.5], but must be a list of 2 values"),
         (["--model.optim.weights", "torch.optim.LBFGS"], "model.optim.weights is LBFGS"),
         (["--model.optim.schedule", "torch.optim.lr_scheduler.StepLR"], "model.optim.schedule.step_size is missing"),
-        (["--model.optim.arch_from_epoch", "1"], "the architecture would never move"),
+        (["--model.optim.arch_from_epoch", "1"], "the architecture would never be updated"),
         (["--model.product", "exact"], "only order 2 has such a product"),
         (["--model.spec.classes", "7"], "follows from the data"),
         (["--model.order"], "--model.order needs a value"),
