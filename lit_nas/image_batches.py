@@ -151,11 +151,11 @@ class CheckedBatches(LightningModule):
             self._check(batches[role], f"The training batch of the part '{role}'")
 
     def on_validation_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Checks the batch."""
+        """Refuses a batch that does not fit the network."""
         self._check(batch, "A batch of the validation")
 
     def on_test_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Checks the batch."""
+        """Refuses a batch that does not fit the network."""
         self._check(batch, "A batch of the test")
 
     def on_predict_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:

@@ -161,7 +161,7 @@ class Architecture(nn.Module):
 
     @property
     def drawn_for(self) -> tuple[Updates, int]:
-        """What moves in the present step and the number of its draw, see `drawing`; outside of one, the weights."""
+        """What the present step updates and the number of its draw, see `drawing`; outside of a step, the weights."""
         return ("weights", 0) if self._draws is None else (self._draws.updates, self._draws.sample)
 
     @contextmanager

@@ -57,7 +57,7 @@ class LogAlphas(Callback):
                 kept += [row for row in rows if int(row[0]) < trainer.current_epoch]
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Logs and writes one epoch."""
+        """Logs the architecture as the epoch has left it, and adds it to `alphas.csv`."""
         search = search_of(pl_module, self)
         architecture, derived, epoch = search.architecture, search.derive_or_none(), trainer.current_epoch
         probabilities, weights = architecture.probabilities(), architecture.edge_probabilities()

@@ -21,7 +21,7 @@ class LogLearningRates(Callback):
         self._rates: dict[str, Any] = {}
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Reads the rates of this step, because schedules move before the hooks at the end of an epoch run."""
+        """Reads the rates of this step, because schedules change them before the hooks at the end of an epoch."""
         self._rates = {
             f"lr/{LEVELS[index] if index < len(LEVELS) else index}" + (f"/{number}" if number else ""): group["lr"]
             for index, optimizer in enumerate(trainer.optimizers)
@@ -29,6 +29,6 @@ class LogLearningRates(Callback):
         }
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Logs them."""
+        """Logs the learning rates that the last step of the epoch used."""
         if self._rates:
             recorded(pl_module, self).log_now(self._rates)

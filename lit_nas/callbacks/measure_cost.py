@@ -50,17 +50,17 @@ class MeasureCost(Callback):
         return {"seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on counting."""
+        """Takes over the seconds before the interruption, to which those of this process are added."""
         self._before = float(state_dict["seconds"])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock."""
+        """Begins to count seconds and peak memory, now that setting up is over."""
         self._start = time.monotonic()
         if pl_module.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(pl_module.device)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Logs and writes."""
+        """Logs the cost so far and writes it to `cost.json`, once per epoch."""
         values = self._values(trainer, pl_module.device)
         recorded(pl_module, self).log_now(
             {f"cost/{name}": value for name, value in values.items() if value is not None}
@@ -68,7 +68,7 @@ class MeasureCost(Callback):
         self._write(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the final values and stops the clock."""
+        """Writes the final values to `cost.json` and ends the count of seconds."""
         self._write(trainer, pl_module)
         self._before, self._start = self.seconds, None
 

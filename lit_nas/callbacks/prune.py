@@ -45,7 +45,7 @@ class Prune(Callback):
         search_of(pl_module, self).leaves_weights_unused = True
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Starts to measure, before the first step of an epoch."""
+        """Begins to measure what a step costs, before the first step of an epoch."""
         if not self._steps:
             self._watch = WatchHeld(search_of(pl_module, self).network)
             self._began = time.monotonic()
@@ -68,7 +68,7 @@ class Prune(Callback):
         self._stop_watch()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Prunes after an epoch, and logs."""
+        """Prunes after an epoch, and logs how many candidates are active and what a step costs."""
         search = search_of(pl_module, self)
         if self.policy.every == "epoch":
             self._prune(search)

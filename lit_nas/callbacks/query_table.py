@@ -59,7 +59,7 @@ class QueryTable(Callback):
             self._rows = [row for row in rows if int(row[0]) < trainer.current_epoch]
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Logs and writes one epoch."""
+        """Logs what the table says of the cell that the epoch has found, and adds it to `table.csv`."""
         search = search_of(pl_module, self)
         genotype = search.derive_or_none()
         if genotype is None or genotype.architecture is None or self._table is None:

@@ -116,7 +116,7 @@ class ShowProgress(RichProgressBar):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Moves the bar, and now and then reads the losses."""
+        """Advances the bar by one step, and now and then reads the losses."""
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         if (now := time.monotonic()) - self._looked >= _INTERVAL:
             self._looked = now

@@ -17,7 +17,7 @@ class ShowResults(Callback):
             self._verbose, trainer.validate_loop.verbose = trainer.validate_loop.verbose, False
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Prints them."""
+        """Prints the metrics in a table of our own."""
         if trainer.state.fn == "validate":
             self._print(trainer, "validation metric")
 
@@ -26,7 +26,7 @@ class ShowResults(Callback):
         self._verbose, trainer.test_loop.verbose = trainer.test_loop.verbose, False
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Prints them."""
+        """Prints the metrics in a table of our own."""
         self._print(trainer, "test metric")
 
     def _print(self, trainer: Trainer, title: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
+from lit_nas.cli.own_classes import name_own_class
 from lit_nas.cli.parser_messages import translate_parser
 from lit_nas.cli.trainer_messages import call_by_key, translate_trainer
 
@@ -16,18 +17,19 @@ _SIGNS_OF_THE_PARSER = ("Parser key", "Union subtypes", "Problem with given clas
 
 
 @contextmanager
-def explained(trainer: Mapping[str, Any] | None = None) -> Iterator[None]:
+def explained(trainer: Mapping[str, Any] | None = None, building: bool = False) -> Iterator[None]:
     """Raises what the parser, a constructor or Lightning refuses within as a `ValueError` with one sentence.
 
     Errors of lit-nas itself pass as they are, and so does everything that is not about what a user wrote.
 
     Args:
         trainer: Values that the Trainer was given.
+        building: Whether classes are built within: an error inside one that a user wrote then names that class.
     """
     try:
         yield
     except Exception as error:
-        sentence = explain(error, trainer or {})
+        sentence = (_of_own_class(error) if building else None) or explain(error, trainer or {})
         if sentence is error:
             raise
         raise sentence from error
@@ -52,6 +54,15 @@ def explain(error: Exception, trainer: Mapping[str, Any]) -> Exception:
     ):
         return ValueError(sentence)
     return error
+
+
+def _of_own_class(error: Exception) -> Exception | None:
+    """What arose in a class of the user, unless lit-nas has refused what it gave with a sentence of its own."""
+    chain = _chain(error)
+    if any(isinstance(link, (ValueError, OSError)) and _is_of_lit_nas(link) for link in chain):
+        return None
+    sentence = next(filter(None, map(name_own_class, reversed(chain))), None)
+    return None if sentence is None else ValueError(sentence)
 
 
 def _chain(error: BaseException) -> list[BaseException]:

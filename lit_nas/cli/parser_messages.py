@@ -5,6 +5,7 @@ The parser tells of all its attempts, as a tree of lines; `PARSER` lists the lea
 
 from lit_nas.cli.parser_sentences import (
     ambiguous,
+    no_class_path,
     no_class_yet,
     no_mapping,
     no_package,
@@ -73,6 +74,11 @@ PARSER = (
         r"Expected a dot import path string: (?P<name>.+)",
         unknown_class,
         "Expected a dot import path string: Softmax",
+    ),
+    Pattern(
+        r"Unexpected import path format: (?P<name>.+)",
+        no_class_path,
+        'Parser key "model.optim.perturbation.epsilon":\n  Unexpected import path format: 0.3',
     ),
     Pattern(
         r"given class_path '(?P<name>[\w.]+)':\s+(?P<reason>module '.*' has no attribute '.*'|No module named '.*')",

@@ -8,9 +8,11 @@ from pytorch_lightning import Trainer
 
 from lit_nas.cli.known import classes_of, guess, known_classes, parameters_of
 from lit_nas.cli.parser_place import ROOTS, Place, find_place, given_value
+from lit_nas.schedules import Schedule
 
 __all__ = (
     "ambiguous",
+    "no_class_path",
     "no_class_yet",
     "no_mapping",
     "no_package",
@@ -156,6 +158,17 @@ def no_class_yet(match: re.Match[str], _: Mapping[str, Any]) -> str:
 def wrong_length(match: re.Match[str], _: Mapping[str, Any]) -> str:
     """A list of the wrong length."""
     return f"{find_place(match).key} is {given_value(match)}, but must be a list of {match[1]} values."
+
+
+def no_class_path(match: re.Match[str], given: Mapping[str, Any]) -> str:
+    """A number or another value where a class is wanted; a schedule may be a number that does not change."""
+    place = find_place(match)
+    if Schedule not in classes_of(place.annotation):
+        return wrong_class(match, given)
+    constant = f"{{class_path: Constant, init_args: {{value: {match['name']}}}}}"
+    return (
+        f"{place.key} is {match['name']}, but must be a schedule: for a number that does not change write {constant}."
+    )
 
 
 def no_package(match: re.Match[str], _: Mapping[str, Any]) -> str:

@@ -103,11 +103,11 @@ def _facts(trainer: Trainer, module: LightningModule, folder: Path) -> dict[str,
 
 
 def _next(trainer: Trainer, module: LightningModule, folder: Path) -> str | None:
-    """What a user does next, and its command; None after a search that left no genotype."""
+    """What a user does next, and its command; None after a search that left nothing to retrain."""
     if not isinstance(module, SearchModule):
         return "Test it:\n  " + _command(["test", *_without("--ckpt_path", sys.argv[2:]), "--ckpt_path", "last"])
     genotype, data = folder / "genotype.json", data_of(trainer)
-    if data is None or not genotype.exists():
+    if data is None or not genotype.exists() or not _can_be_retrained(load_genotype(genotype).space):
         return None
     name = ["--model.genotype", str(genotype)]
     if layers := _retraining(type(data).__name__, load_genotype(genotype).space):
@@ -118,6 +118,11 @@ def _next(trainer: Trainer, module: LightningModule, folder: Path) -> str | None
     model = ["--model", "RetrainModule", *name]
     command = _command(["fit", *model, *_own_data(data), "--trainer.max_epochs", "600"])
     return f"Retrain it, for as many epochs as you like:\n  {command}"
+
+
+def _can_be_retrained(space: str) -> bool:
+    """Whether there is a network for genotypes of a space."""
+    return space in SPACES and bool(SPACES[space].retrain)
 
 
 def _retraining(data: str, space: str) -> list[Path]:

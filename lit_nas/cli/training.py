@@ -169,7 +169,7 @@ class TrainingCLI(LightningCLI):
             return
         trainer = vars(self._get(self.config, "trainer"))
         check_trainer_keys(trainer)
-        with explained(trainer):
+        with explained(trainer, building=True):
             super().instantiate_classes()
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:

@@ -96,7 +96,7 @@ class ImageDataModule(LightningDataModule, ABC):
     mean: Sequence[float]
     """Mean of each channel over the training images, in units of the largest pixel value."""
     std: Sequence[float]
-    """Deviation of each channel, likewise."""
+    """Deviation of each channel over the training images, in units of the largest pixel value."""
     num_workers: int = 0
     """Worker processes of a loader that reads files."""
 

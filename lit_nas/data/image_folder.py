@@ -34,10 +34,10 @@ class ImageFolderDataModule(ImageDataModule):
         in_memory: Whether to decode all files once and keep the pixels; otherwise workers decode in each epoch.
         random_resized_crop: Whether to use the ImageNet recipe: random parts and jittered colours in training, the
             centre of a larger image in evaluation. Needs `in_memory: false` and `augmentation.crop_padding: 0`.
-        num_workers: Processes that decode if the pixels are not kept in memory, else threads that decode once.
+        num_workers: Processes that decode if the pixels are not kept in memory, otherwise threads that decode once.
         test_fraction: Share of the test part if there is no folder for it.
         mean: Mean of each channel; None takes ImageNet's for RGB and 0.5 for grey.
-        std: Deviation of each channel, likewise.
+        std: Deviation of each channel; None takes ImageNet's for RGB and 0.5 for grey.
         common: Arguments of `ImageDataModule`.
 
     Raises:

@@ -44,11 +44,11 @@ class RoleLoader(ABC, Generic[Yielded]):
             self.epoch, self.position, self._resumed = epoch, 0, False
 
     def state_dict(self) -> dict[str, int]:
-        """Epoch and number of batches handed out in it, which give the cycle too."""
+        """Epoch and number of batches that it has yielded, which give the cycle, too."""
         return {"epoch": self.epoch, "position": self.position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continues after the batches that were handed out; the next iteration starts there."""
+        """Continues after the batches that it has yielded; the next iteration starts there."""
         self.epoch, self.position, self._resumed = state["epoch"], state["position"], True
 
     # a generator, because Lightning calls iter() before it names the epoch

@@ -18,7 +18,7 @@ class SyntheticDataModule(ImageDataModule):
     The images are the same in each run; labels come in turn, so each class has its share of any stretch of images.
 
     Args:
-        num_images: Training images; the test part has a quarter as many, at least one a class.
+        num_images: Training images; the test part has a quarter as many, at least one per class.
         channels: C.
         height: H.
         width: W.

@@ -22,7 +22,7 @@ __all__ = ("DARTS",)
 
 
 class DARTS(ImageSearchModule):
-    """Weights descend on one part of the training data, the architecture on the other.
+    """Weights are updated on one part of the training data, the architecture on the other.
 
     Args:
         spec: Images and labels; flows in from the data on the command line.
@@ -55,7 +55,9 @@ class DARTS(ImageSearchModule):
                 "model.product out."
             )
         if order == 2 and optim.level == "single":
-            raise ValueError("Both levels step at the same point with model.optim.level single: set model.order to 1.")
+            raise ValueError(
+                "Both levels are updated at the same point with model.optim.level single: set model.order to 1."
+            )
         self.spec, self.order, self.product = spec, order, product
         self.network = build_search_network(space, spec, engine)
         self.architecture = Architecture(space, Softmax())

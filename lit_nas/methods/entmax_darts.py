@@ -3,8 +3,8 @@
 Paper: Bezirganyan, Akarmazyan, "Improving differentiable NAS with sparse connections and model pruning", 2022,
 https://doi.org/10.54503/2579-2903-2022.1-203.
 What the paper leaves open: candidates are pruned after each epoch (`pruning.every: step` for the other reading); both
-levels step along the same gradient (`optim.level: alternating` for the other reading), on all training images; where an
-edge ends with several operations the most probable one stays; a node without inputs leaves the output.
+levels are updated along the same gradient (`optim.level: alternating` for the other reading), on all training images;
+where an edge ends with several operations the most probable one stays; a node without inputs leaves the output.
 """
 
 from typing import Any

@@ -106,7 +106,8 @@ def build_search_network(space: SearchSpace, spec: Any, engine: Engine, edges: E
         edges: What an edge makes of its candidates.
 
     Raises:
-        ValueError: if the space has no network or a layout that cannot be built, or `spec` does not fit it.
+        ValueError: if the space has no network or a layout that cannot be built, `spec` does not fit it, or `edges` is
+            no kind of edge.
     """
     row = SPACES.get(getattr(space, "name", ""))
     if row is None or row.space is not type(space):
@@ -120,6 +121,8 @@ def build_search_network(space: SearchSpace, spec: Any, engine: Engine, edges: E
             f"Networks of the space {type(space).__name__} are built for {space.spec_class.__name__}, but the data "
             f"hand over {spec}. Choose other data (data) or another space (model.space)."
         )
+    if not isinstance(edges, EdgeKind):
+        raise ValueError(f"edges must be a kind of edge, such as PlainEdges() or PartialChannels(4), not {edges!r}.")
     space.check_layout()
     return row.search(space, spec, engine, edges)
 

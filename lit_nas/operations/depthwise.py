@@ -18,8 +18,8 @@ __all__ = ("depthwise", "depthwise_gradients", "from_subgrids", "to_subgrids")
 def to_subgrids(x: Tensor) -> Tensor:
     """[B, C, H, W], H and W even -> [4 * B, C, H / 2, W / 2]: pixels by the parity of their row and column.
 
-    A kernel with dilation 2 never mixes these four grids, so on them it is an ordinary one. All else that a
-    candidate does is done to each pixel alone, or summed over all of them.
+    A kernel with dilation 2 never mixes these four grids, so on them it is an ordinary one. Whatever other
+    operation a candidate has concerns each pixel alone, or is a sum over all of them.
     """
     batch, channels, height, width = x.shape
     x = x.permute(0, 2, 3, 1).reshape(batch, height // 2, 2, width // 2, 2, channels)

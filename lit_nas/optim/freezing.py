@@ -1,4 +1,4 @@
-"""Holding one level of a search still while the other moves."""
+"""Keeping one level of a search unchanged while the other is updated."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

@@ -42,7 +42,7 @@ __all__ = (
 OptimizerCallable = Callable[[Iterable[nn.Parameter] | Iterable[tuple[str, nn.Parameter]]], Optimizer]
 """Parameters, with or without their names -> optimiser; in YAML `class_path` and `init_args`."""
 SchedulerCallable = Callable[[Optimizer], LRScheduler]
-"""Optimiser -> scheduler, stepped once an epoch; in YAML `class_path` and `init_args`."""
+"""Optimiser -> scheduler, stepped once per epoch; in YAML `class_path` and `init_args`."""
 
 
 Argument = TypeVar("Argument")

@@ -1,4 +1,4 @@
-"""REINFORCE: the architecture moves towards what the drawn networks are worth, and nothing is differentiated.
+"""REINFORCE: the architecture is updated towards what the drawn networks are worth, and nothing is differentiated.
 
 Paper: Cai, Zhu, Han, ICLR 2019, https://arxiv.org/abs/1812.00332 (ProxylessNAS, section 3.3.1). Numbers and baseline
 are those of the authors' code (mit-han-lab/proxylessnas, 80c1c37, `search/nas_manager.py`).

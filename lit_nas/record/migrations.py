@@ -112,7 +112,8 @@ def _rename_inputs(checkpoint: Checkpoint) -> Checkpoint:
 def _tell_the_time(checkpoint: Checkpoint) -> Checkpoint:
     """The clock of a search knows steps, epochs and their totals; before, it was the part of the search that is done.
 
-    Where the number of batches of an epoch was not saved, a run counts as a single step; likewise of epochs.
+    Where the number of batches of an epoch was not saved, a run counts as a single step; where the number of epochs
+    was not, as a single epoch.
     """
     if "architecture.progress" not in checkpoint.get("state_dict", {}):
         return checkpoint

@@ -23,7 +23,7 @@ class Difference(NamedTuple):
     old: Any
     """Value there; None where the key is missing and has no default."""
     new: Any
-    """Value here, likewise."""
+    """Value here; None where the key is missing here and has no default."""
 
     def __str__(self) -> str:
         return f"{self.key}: {self.old!r} -> {self.new!r}"
@@ -33,7 +33,7 @@ def plain(value: Any) -> Any:
     """Turns an argument into builtins that a YAML file could hold.
 
     Frozen dataclasses become mappings; those that are chosen by class (subclasses of an abstract class) become
-    `class_path` and `init_args`. Classes and partial calls of classes likewise.
+    `class_path` and `init_args`, and so do classes and partial calls of classes.
 
     Args:
         value: A builtin, a path, a frozen dataclass, a class, a partial call of a class, or containers of these.
@@ -138,7 +138,7 @@ def differences(
 
     Args:
         old: Builtins, as `plain` makes them or as a YAML file holds them.
-        new: Likewise.
+        new: Builtins of the same form.
         defaults: Default values of the keys, nested like the two; None stands for a missing one.
         key: Prefix of the keys that are returned.
 

@@ -108,9 +108,9 @@ class RecordedModule(LightningModule, ABC):
         return run_settings(self.trainer)
 
     def log_now(self, values: dict[str, Tensor | float], prog_bar: bool = False) -> None:
-        """Hands scalars to all loggers at once, and to progress bar and `trainer.callback_metrics`.
+        """Passes scalars to all loggers at once, and to progress bar and `trainer.callback_metrics`.
 
-        Lightning hands over what is logged in training only after the checkpoint of that step has been written, so a
+        Lightning passes on what is logged in training only after the checkpoint of that step has been written, so a
         run that continues from it would miss one entry of the curves.
 
         Args:
@@ -150,7 +150,7 @@ class RecordedModule(LightningModule, ABC):
                 torch.distributed.broadcast(buffer, 0)
 
     def on_test_start(self) -> None:
-        """Likewise."""
+        """Gives all ranks the running statistics of rank 0, see `on_validation_start`."""
         self.on_validation_start()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -51,7 +51,7 @@ class ArchitectureView:
 class Regularizer(ABC):
     """A term of the architecture's loss. A value: no parameters, no state.
 
-    It sees the architecture only, so its gradient never reaches the weights of the network. It enters once a step,
+    It sees the architecture only, so its gradient never reaches the weights of the network. It enters once per step,
     into how many parts a batch may be cut and on how many devices it may lie.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Binary gates: one path is computed, and what its gate would change moves the architecture.
+"""Binary gates: one path is computed, and what its gate would change updates the architecture.
 
 Paper: Cai, Zhu, Han, ICLR 2019, https://arxiv.org/abs/1812.00332 (ProxylessNAS, section 3.2). Read with the authors'
 code (mit-han-lab/proxylessnas, 80c1c37, `search/modules/mix_op.py`).
@@ -62,7 +62,7 @@ class BinaryGates(Relaxation):
     def draw(self, logits: Tensor, mask: Tensor, clock: Moment, occasion: Occasion) -> Draw:
         """The path of each edge, and the candidates whose gates are known: numbers [2, E, O] of zeros and ones.
 
-        Where the weights move, only the gate of the path is known.
+        Where the weights are updated, only the gate of the path is known.
         """
         paths = "one" if occasion.updates == "weights" else self.paths
         # the largest entries of logits with Gumbel noise are a draw without replacement

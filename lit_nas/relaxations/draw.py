@@ -1,4 +1,4 @@
-"""What is random in a mixture: drawn on the host once a step, the same wherever and however often it is asked for."""
+"""What is random in a mixture: drawn on the host once per step, the same wherever and however often it is asked for."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field

@@ -143,19 +143,19 @@ class SaveCheckpoints(Checkpoint):
             (folder / f".{name}.new").unlink(missing_ok=True)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock."""
+        """Begins to count the minutes after which a checkpoint is due."""
         self._saved = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Saves within the epoch."""
+        """Saves a checkpoint within the epoch where one is due."""
         # what belongs to the end of an epoch comes after its last batch, and a resume would not make up for it
         if not trainer.is_last_batch and self._due(trainer, batch_idx + 1):
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Saves at the end of the epoch; Lightning calls this after all other callbacks and the module."""
+        """Saves a checkpoint at the end of the epoch; Lightning calls this after all other callbacks and the module."""
         self._save(trainer)
 
     def _due(self, trainer: Trainer, batches: int) -> bool:

@@ -14,7 +14,7 @@ __all__ = ("RewindCurves", "RunLogger")
 
 
 class _Writer(ExperimentWriter):
-    """Goes on with the file of an earlier process, whose header it keeps."""
+    """Continues the file of an earlier process and keeps the header of that file."""
 
     def __init__(self, log_dir: str) -> None:
         super().__init__(log_dir)
@@ -72,19 +72,19 @@ class RewindCurves(Callback):
         self._count = 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Remembers whose curves they are."""
+        """Remembers the Trainer, whose loggers hold the curves."""
         self._trainer = trainer
 
     def _loggers(self) -> list[RunLogger]:
         return [logger for logger in self._trainer.loggers if isinstance(logger, RunLogger)] if self._trainer else []
 
     def state_dict(self) -> dict[str, Any]:
-        """How many rows there are."""
+        """Number of rows of the curves at this checkpoint."""
         loggers = self._loggers() if self._trainer and self._trainer.is_global_zero else []
         return {"rows": [len(logger.experiment.rows()) for logger in loggers]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes the number of rows."""
+        """Takes over the number of rows that the curves had at the checkpoint."""
         self._count = max(state_dict["rows"], default=0)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -63,7 +63,7 @@ class KeepRandomState(Callback):
         self._device = trainer.strategy.root_device
 
     def state_dict(self) -> dict[str, Any]:
-        """States of all ranks; called on all of them."""
+        """Random states of all ranks; called on all of them."""
         states = [collect(self._device)]
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             states = [{} for _ in range(torch.distributed.get_world_size())]
@@ -71,7 +71,7 @@ class KeepRandomState(Callback):
         return {"ranks": states}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes the states; `on_train_batch_start` sets them, when nothing else will draw any more."""
+        """Takes over the random states; `on_train_batch_start` sets them, when nothing else draws before the step."""
         self._states = state_dict["ranks"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -90,7 +90,7 @@ class KeepRandomState(Callback):
         self._pending, self._states = self._states[trainer.global_rank], None
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Restores, once."""
+        """Restores the random state before the first step, once."""
         if self._pending is not None:
             restore(self._pending, self._device)
             self._pending = None

@@ -79,12 +79,12 @@ class StopOnSignal(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Looks between steps."""
+        """Saves and stops between steps if a signal has come."""
         if not trainer.is_last_batch and (trainer.world_size == 1 or (batch_idx + 1) % self.every_n_steps == 0):
             self._leave_if_asked(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Looks at the end of an epoch."""
+        """Saves and stops at the end of an epoch if a signal has come."""
         self._leave_if_asked(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

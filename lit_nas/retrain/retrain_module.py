@@ -37,7 +37,7 @@ else:  # the parser of the command line would replace the name of a file by its 
 
 @dataclass(frozen=True)
 class RetrainOptim:
-    """How the weights descend. The defaults are those of DARTS on CIFAR (appendix A.2).
+    """How the weights are updated. The defaults are those of DARTS on CIFAR (appendix A.2).
 
     For ImageNet the paper has `DartsImageNetSGD`, `EpochDecayLR`, `drop_path` 0 and `label_smoothing` 0.1.
 
@@ -164,7 +164,7 @@ class RetrainModule(CheckedBatches, RecordedModule):
         return self.network(images)[0]
 
     def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
-        """Loss and accuracy."""
+        """Loss and accuracy on validation data."""
         self._evaluate(batch, "val", self.val_accuracy)
 
     def test_step(self, batch: ImageBatch, batch_idx: int) -> None:
@@ -211,7 +211,7 @@ class RetrainModule(CheckedBatches, RecordedModule):
             )
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """The optimiser, and its learning rate by epochs or steps."""
+        """Gives Lightning the optimiser and the schedule of its learning rate, by epochs or steps."""
         optimizer = make_part(self.optim.weights, self.network.parameters(), "model.optim.weights")
         every = self.optim.schedule_every
         length = self.trainer.max_epochs if every == "epoch" else int(self.trainer.estimated_stepping_batches)
@@ -219,7 +219,7 @@ class RetrainModule(CheckedBatches, RecordedModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": every}}
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Clips the weights, whose gradients are unscaled here."""
+        """Clips the gradient of the weights, which a scaler has unscaled by now."""
         if self.optim.clip:
             self.clip_gradients(optimizer, self.optim.clip, "norm")
 

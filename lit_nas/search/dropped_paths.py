@@ -24,7 +24,7 @@ class DroppedPaths:
     """Multiplies all candidates of an edge by m / (1 - p), with one m from Bernoulli(1 - p) for each edge and sample.
 
     So the sum of the candidates is multiplied by it, whatever the engine and the kind of edge. The masks follow from
-    the seed of the architecture, the step, what moves in it, the edge and the process: all passes of a step see the
+    the seed of the architecture, the step, what it updates, the edge and the process: all passes of a step see the
     same ones, under recomputation, too, and a run that continues those that it would have seen. The parts of an
     accumulated batch share them. Candidates run as their modules, because engines do not look behind hooks.
 

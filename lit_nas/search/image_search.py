@@ -54,7 +54,7 @@ class ImageSearchModule(CheckedBatches, SearchModule, ABC):
         return self.network(images, self.architecture())
 
     def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
-        """Loss and accuracy on data that did not move the weights."""
+        """Loss and accuracy on data by which the weights were not updated."""
         self._evaluate(batch, "val")
 
     def test_step(self, batch: ImageBatch, batch_idx: int) -> None:

@@ -35,7 +35,7 @@ class PerturbedWeights:
 
     @contextmanager
     def during(self, loss: Loss, batch: Batch) -> Iterator[None]:
-        """Disturbs what the architecture hands out, if the settings say so.
+        """Disturbs the mixture of the architecture, if the settings say so.
 
         Args:
             loss: Mean loss of a batch.

@@ -53,7 +53,7 @@ class SearchModule(SearchLifecycle, ABC):
         Args:
             loss: Mean loss of a batch.
             batch: The batch of each role; a bare batch is that of the weights.
-            weights_first: Whether the weights move before the architecture, where each has a step of its own.
+            weights_first: Whether the weights are updated before the architecture, where each has a step of its own.
         """
         parts = by_role(batch)
         if self.optim.level == "single":
@@ -68,7 +68,7 @@ class SearchModule(SearchLifecycle, ABC):
     def step_both(self, loss: Loss, batch: Batch) -> Tensor:
         """One step of both levels along the gradient of one loss at the same point (single-level optimisation).
 
-        Before epoch `optim.arch_from_epoch` only the weights move.
+        Before epoch `optim.arch_from_epoch` only the weights are updated.
 
         Args:
             loss: Mean loss of a batch.
@@ -169,7 +169,7 @@ class SearchModule(SearchLifecycle, ABC):
         """One step of the architecture along a gradient that needs no backward pass through the network.
 
         Args:
-            gradient: One tensor a parameter of the architecture, in its order; the mean over processes.
+            gradient: One tensor per parameter of the architecture, in its order; the mean over processes.
             loss: Of the samples, on all processes.
             batch: On which it was computed.
 
@@ -182,12 +182,12 @@ class SearchModule(SearchLifecycle, ABC):
     def apply_arch_gradient(
         self, gradient: Iterable[Tensor], reduced: bool = False, loss: Tensor | None = None
     ) -> None:
-        """Steps the architecture along a gradient that the method computed itself, and along that of the regularisers.
+        """Updates the architecture along the gradient that a method computed itself, with that of the regularisers.
 
-        Within `architecture.drawing` the relaxation may say what of it moves (`Relaxation.expected` and `settled`).
+        Within `architecture.drawing` the relaxation may say which part is updated (see `Relaxation.expected`).
 
         Args:
-            gradient: One tensor a parameter of the architecture, in its order.
+            gradient: One tensor per parameter of the architecture, in its order.
             reduced: Whether it is the mean over processes already.
             loss: Of what it is the gradient, on this process; regularisers that multiply a loss need it.
         """

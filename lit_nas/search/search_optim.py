@@ -1,5 +1,6 @@
-"""How both levels of a search descend."""
+"""How both levels of a search are updated."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +20,7 @@ __all__ = ("SearchOptim",)
 
 @dataclass(frozen=True)
 class SearchOptim:
-    """How both levels descend. The defaults are those of DARTS (appendix A.1).
+    """How both levels are updated. The defaults are those of DARTS (appendix A.1).
 
     Raises:
         ValueError: if a number is out of range.
@@ -32,7 +33,7 @@ class SearchOptim:
     schedule: SchedulerCallable = SearchCosineLR
     """Learning rate of the weights; that of the architecture is constant."""
     schedule_every: Literal["epoch", "step"] = "epoch"
-    """How often the schedule moves; where it moves at every step, it counts steps."""
+    """How often the learning rate is updated; where that is at every step, the schedule counts steps."""
     clip: float = 5.0
     """Largest norm of the gradient of all weights together; 0 does not clip."""
     level: Literal["bilevel", "alternating", "single"] = "bilevel"
@@ -40,15 +41,15 @@ class SearchOptim:
     (`bilevel`), it takes the batch of the weights and is updated before them (`alternating`), or both are updated along
     the gradient of one loss at one point (`single`)."""
     arch_from_epoch: int = 0
-    """First epoch in which the architecture moves."""
+    """First epoch in which the architecture is updated."""
     accumulate: int = 1
     """Into how many parts each batch is cut, one after the other in memory; their gradients are averaged."""
     graphs: bool = False
     """Whether gradients are captured as CUDA graphs and replayed: first order on one GPU, without float16."""
 
-    regularizers: tuple[Regularizer, ...] = ()
-    """Terms of the architecture's loss, in this order, each with a schedule of its strength; the weights descend on the
-    loss without them."""
+    regularizers: Sequence[Regularizer] = ()
+    """Terms of the architecture's loss, in this order, each with a schedule of its strength; the weights are
+    updated by the loss without them."""
     arch_clip: float = 0.0
     """Largest norm of the gradient of all architecture parameters together, regularisers included; 0 does not clip."""
     perturbation: Perturbation | None = None

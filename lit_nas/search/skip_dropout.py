@@ -24,7 +24,7 @@ SKIP = "skip_connect"
 class DroppedSkip(nn.Module):
     """The identity, and while it is trained dropout of single elements: x * m / (1 - p), m from Bernoulli(1 - p).
 
-    The mask follows from the seed of the architecture, the step, what moves in it, the place in the network and the
+    The mask follows from the seed of the architecture, the step, what it updates, the place in the network and the
     process. So all passes of a step see one mask, under recomputation and on every engine, and a run that continues
     sees those that it would have seen; the parts of an accumulated batch share it.
 

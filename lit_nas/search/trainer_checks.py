@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytorch_lightning import Trainer
 
+from lit_nas.clock import Moment
 from lit_nas.engine import Engine
 from lit_nas.internals import data_of
 from lit_nas.search.search_optim import SearchOptim
@@ -69,13 +70,14 @@ def check_run(module: SearchLifecycle) -> None:
     if optim.arch_from_epoch >= trainer.max_epochs:
         raise ValueError(
             f"model.optim.arch_from_epoch is {optim.arch_from_epoch}, but the run ends after "
-            f"trainer.max_epochs {trainer.max_epochs}: the architecture would never move."
+            f"trainer.max_epochs {trainer.max_epochs}: the architecture would never be updated."
         )
     if optim.decay is not None and module.order == 2:
         raise ValueError(
             "model.optim.decay does not enter the virtual step of the second order: set model.order to 1, or set "
             "weight_decay of model.optim.weights and leave model.optim.decay out."
         )
+    _check_width(optim, trainer.max_epochs)
     size = getattr(data, "batch_size", None)
     if isinstance(size, int) and optim.accumulate > size:
         raise ValueError(
@@ -83,6 +85,19 @@ def check_run(module: SearchLifecycle) -> None:
             f"be cut into more parts than it has {module.spec.samples}. Use a smaller accumulate or a larger "
             "batch_size."
         )
+
+
+def _check_width(optim: SearchOptim, epochs: int) -> None:
+    """Refuses a neighbourhood of negative width in any epoch."""
+    if optim.perturbation is None:
+        return
+    for epoch in range(epochs):  # schedules look at parts of the run, so a step may be a whole epoch here
+        width = float(optim.perturbation.epsilon(Moment(float(epoch), float(epoch), float(epochs), float(epochs))))
+        if not width >= 0:
+            raise ValueError(
+                f"model.optim.perturbation.epsilon is {width} in epoch {epoch}, but half the width of a neighbourhood "
+                "must not be negative: choose a schedule that stays at 0 or above."
+            )
 
 
 def check_graphs(module: SearchLifecycle) -> None:
@@ -101,7 +116,7 @@ def check_graphs(module: SearchLifecycle) -> None:
             "no dropout after skip connections: a graph replays the masks of its capture",
         ),
         (module.device.type != "cuda", f"a GPU, but runs on {module.device.type}"),
-        (module.order != 1, "the first order: order 2 moves the weights within a step"),
+        (module.order != 1, "the first order: order 2 changes the weights within a step"),
         (module.trainer.world_size > 1, "one process"),
         (module.gradients.scale().value != 1.0, "precision 32-true or bf16-mixed: the scale of 16-mixed changes"),
     ):

@@ -78,7 +78,7 @@ class GDASSpace(SearchSpace):
 
     @property
     def layout(self) -> tuple[Position, ...]:
-        """Searched cells: N normal ones, and twice a reduction cell with N - 1 normal ones behind it.
+        """Searched cells: N normal ones, then two times a reduction cell followed by N - 1 normal ones.
 
         A fixed reduction cell stands wherever channels double, and is not listed.
         """

@@ -30,7 +30,7 @@ def read_table(path: str | Path) -> Table:
 
 
 def read_csv(path: str | Path) -> Table:
-    """Reads a CSV file with the columns `architecture` and `COLUMNS`; other columns are passed over.
+    """Reads a CSV file with the columns `architecture` and `COLUMNS`; other columns are ignored.
 
     Args:
         path: The file.

@@ -7,6 +7,7 @@ import time
 
 import pytest
 import torch
+import yaml
 
 from lit_nas.cli import main
 from lit_nas.data import SyntheticDataModule
@@ -264,7 +265,7 @@ def test_shapes_flow_from_the_data(tmp_path):
         (["--model.optim.arch.betas", "[0.5]"], "model.optim.arch.betas is [0.5], but must be a list of 2 values"),
         (["--model.optim.weights", "torch.optim.LBFGS"], "model.optim.weights is LBFGS"),
         (["--model.optim.schedule", "torch.optim.lr_scheduler.StepLR"], "model.optim.schedule.step_size is missing"),
-        (["--model.optim.arch_from_epoch", "1"], "the architecture would never move"),
+        (["--model.optim.arch_from_epoch", "1"], "the architecture would never be updated"),
         (["--model.product", "exact"], "only order 2 has such a product"),
         (["--model.spec.classes", "7"], "follows from the data"),
         (["--model.order"], "--model.order needs a value"),
@@ -409,3 +410,12 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path, capsys):
     assert "trainer.default_root_dir is '" in capsys.readouterr().err
     assert main(["draw", "DARTS_V1", "-o", str(tmp_path / "file" / "cell.svg")]) == 2
     assert "Errno" not in capsys.readouterr().err
+
+
+def test_regularisers_are_appended_one_by_one(capsys):
+    words = ["--model.optim.regularizers+=ZeroOne", "--model.optim.regularizers+=Entropy", "--print_config"]
+    with pytest.raises(SystemExit) as printed:
+        main(["fit", *TINY_SEARCH, *words])
+    assert not printed.value.code
+    parts = yaml.safe_load(capsys.readouterr().out)["model"]["init_args"]["optim"]["regularizers"]
+    assert [part["class_path"].rpartition(".")[2] for part in parts] == ["ZeroOne", "Entropy"]

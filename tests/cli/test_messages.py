@@ -8,6 +8,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from lit_nas.cli.explain import explain, explained
 from lit_nas.cli.parser_messages import PARSER, translate_parser
 from lit_nas.cli.trainer_messages import TRAINER, check_trainer_keys, translate_trainer
+from lit_nas.spaces import DartsSpace
 
 IN_ARCH = """\
 Parser key "model":
@@ -97,3 +98,55 @@ def test_good_values_pass(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"trainer.default_root_dir is '.*', but '.*file' is a file"):
         check_trainer_keys({"default_root_dir": str(tmp_path / "file" / "run")})
+
+
+def test_a_number_in_the_place_of_a_schedule():
+    sentence = translate_parser(
+        IN_SPACE.replace('"space"', '"optim.perturbation.epsilon"')
+        .replace(
+            "'lit_nas.methods.DARTS':\n        Parser",
+            "'lit_nas.methods.DARTS':\n        Parser key \"optim.perturbation\":\n        given class_path "
+            "'lit_nas.RandomSmoothing':\n        Parser",
+        )
+        .replace("LEAF", "Unexpected import path format: 0.3")
+        .replace('"optim.perturbation.epsilon"', '"epsilon"')
+    )
+    assert sentence == (
+        "model.optim.perturbation.epsilon is 0.3, but must be a schedule: for a number that does not change write "
+        "{class_path: Constant, init_args: {value: 0.3}}."
+    )
+
+
+class OwnPart:
+    """Stands for a class that a user wrote."""
+
+    def fail(self):
+        return self.nothing
+
+    def refuse(self):
+        raise ValueError("there must be a width")
+
+
+def built_as_by_the_parser(method):
+    try:
+        getattr(OwnPart(), method)()
+    except Exception as error:
+        raise ValueError(f"Problem with given class_path 'lit_nas.DARTS': {error}") from error
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [("fail", "AttributeError: 'OwnPart' object has no attribute 'nothing'"), ("refuse", "there must be a width")],
+)
+def test_an_error_within_a_class_of_the_user_names_it(method, message):
+    sentence = rf"^{__name__}\.OwnPart could not be used: {message}$"
+    with pytest.raises(ValueError, match=sentence), explained(building=True):
+        built_as_by_the_parser(method)
+
+
+def test_what_lit_nas_refuses_within_a_class_of_the_user_stays_its_own_sentence():
+    class OwnSpace(DartsSpace):
+        pass
+
+    with pytest.raises(ValueError, match=r"^space\.init_channels"), explained(building=True):
+        OwnSpace(init_channels=0)

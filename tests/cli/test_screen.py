@@ -5,6 +5,7 @@ import logging
 import re
 import shlex
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from lit_nas.cli.quiet import _Unneeded, quiet
 from lit_nas.cli.screen import _retraining, resume_command
 from lit_nas.cli.training import TrainingCLI
 from lit_nas.genotype import load_genotype
+from lit_nas.networks.registry import SPACES
 from tests.cli.test_commands import TINY_SEARCH, folder
 
 ROOT = Path(__file__).parent.parent.parent
@@ -171,3 +173,11 @@ def test_strides_that_are_the_same_are_not_warned_of():
         warnings.warn(text.format(16), stacklevel=1)
         warnings.warn("The number of training batches (2) is smaller than the logging interval", stacklevel=1)
     assert [str(warning.message) for warning in seen] == [text.format(16)]
+
+
+def test_nothing_is_suggested_where_a_space_has_no_retraining_network(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(SPACES, "darts", replace(SPACES["darts"], retrain={}))
+    assert call(["fit", *TINY_SEARCH, *folder(tmp_path)], monkeypatch) == 0
+    printed = capsys.readouterr().out
+    assert "genotype.json" in printed
+    assert "Retrain it" not in printed

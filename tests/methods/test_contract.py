@@ -17,15 +17,18 @@ from lit_nas.record.recorded_module import load_module
 from lit_nas.relaxations import Categorical, CategoricalPairs
 from lit_nas.retrain import RetrainModule, RetrainOptim
 from tests.support.edge_searches import EDGE_SEARCHES
+from tests.support.text import LanguageSearch
 from tests.support.tiny import INPUTS, TINY, pair, with_representatives
 from tests.support.tiny import METHODS as LISTED
 
-SEARCHES = TINY | EDGE_SEARCHES
-METHODS = pytest.mark.parametrize("name", SEARCHES)
+SEARCHES = TINY | EDGE_SEARCHES | {"text": LanguageSearch}
+METHODS = pytest.mark.parametrize("name", TINY | EDGE_SEARCHES)
+ALL_KINDS = pytest.mark.parametrize("name", SEARCHES)
+"""Of data as well: `contract_data` of a search gives other data than images."""
 # what files hold and how a run goes on differs little from edge to edge
-RUNS = pytest.mark.parametrize(
-    "name", [*with_representatives(), *(pytest.param(name, marks=pytest.mark.slow) for name in EDGE_SEARCHES)]
-)
+_RUNS = [*with_representatives(), *(pytest.param(name, marks=pytest.mark.slow) for name in EDGE_SEARCHES)]
+RUNS = pytest.mark.parametrize("name", _RUNS)
+RUNS_OF_ALL_KINDS = pytest.mark.parametrize("name", [*_RUNS, "text"])
 
 
 class Steps(torch.utils.data.Dataset):
@@ -52,7 +55,7 @@ def fit(module, folder, epochs=1, steps=2, callbacks=(), **arguments):
     )  # fmt: skip
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
-        trainer.fit(module, loader(steps), **arguments)
+        trainer.fit(module, getattr(module, "contract_data", loader)(steps), **arguments)
     return trainer
 
 
@@ -69,7 +72,7 @@ def test_every_method_is_listed():
     assert classes == set(lit_nas.methods.__all__)
 
 
-@METHODS
+@ALL_KINDS
 def test_a_step_moves_both_levels(name, tmp_path):
     module = SEARCHES[name]()
     before = snapshot(module)
@@ -85,7 +88,7 @@ def test_a_step_moves_both_levels(name, tmp_path):
     assert all(value.isfinite().all() for value in after.values())
 
 
-@METHODS
+@ALL_KINDS
 def test_each_step_leaves_the_other_level_bit_equal(name, tmp_path):
     module = SEARCHES[name]()
     records = []
@@ -175,7 +178,7 @@ def loss_by_score(module, batch):
         return sum(density.sum() for density in module.architecture.log_densities())
 
 
-@RUNS
+@RUNS_OF_ALL_KINDS
 def test_configuration_survives_a_round_trip(name, tmp_path):
     module = SEARCHES[name]()
     text = yaml.safe_dump(dict(module.hparams))
@@ -190,18 +193,18 @@ def test_configuration_survives_a_round_trip(name, tmp_path):
     assert again.derive().cells == module.derive().cells
 
 
-@RUNS
+@RUNS_OF_ALL_KINDS
 def test_checkpoint_is_plain(name, tmp_path):
     checkpoint = ModelCheckpoint(dirpath=tmp_path, save_last=True)
     fit(SEARCHES[name](), tmp_path, callbacks=[checkpoint])
     content = torch.load(checkpoint.last_model_path, weights_only=True)
-    json.dumps(content["lit_nas"])
+    json.dumps({key: value for key, value in content["lit_nas"].items() if key != "rank_state"})  # which are tensors
     assert Genotype.from_dict(content["lit_nas"]["genotype"]).cells
     assert content["global_step"] == 2  # weight steps
 
 
 @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
-@RUNS
+@RUNS_OF_ALL_KINDS
 def test_epoch_end_resume_is_bit_identical(name, tmp_path):
     whole = SEARCHES[name]()
     state = copy.deepcopy(whole.state_dict())

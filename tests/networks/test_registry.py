@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from lit_nas.derivation import ArgmaxPerEdge, TopEdges, default_deriver
+from lit_nas.edges import PartialChannels
 from lit_nas.engine import Fused
 from lit_nas.genotype import Genotype, load_genotype
 from lit_nas.networks import (
@@ -128,6 +129,14 @@ def test_data_of_another_kind_are_refused(rows):
         build_search_network(WordSpace(), SMALL, Fused())
     with pytest.raises(ValueError, match=r"built for ImageSpec, but the data hand over WordSpec\(words=10\)"):
         build_search_network(DartsSpace(2, 3), WordSpec(), Fused())
+
+
+@pytest.mark.parametrize("edges", ["x", PartialChannels])
+def test_only_a_kind_of_edge_is_taken(edges):
+    with pytest.raises(
+        ValueError, match=r"^edges must be a kind of edge, such as PlainEdges\(\) .*, not .*(x|Partial)"
+    ):
+        build_search_network(DartsSpace(2, 3), SMALL, Fused(), edges)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from lit_nas.perturbation import AdversarialSmoothing, RandomSmoothing, to_simpl
 from lit_nas.perturbation.perturbation import CellWeights
 from lit_nas.relaxations import Draw, Relaxation, Softmax
 from lit_nas.relaxations.draw import active_columns
-from lit_nas.schedules import Constant
+from lit_nas.schedules import Constant, Linear
 from lit_nas.search import SearchOptim
 from tests.methods.test_contract import changed, snapshot
 from tests.search.test_search_module import FrozenNorms, double_loss, fit, float16
@@ -260,3 +260,10 @@ def test_one_step_for_both_levels_leaves_no_room_for_it():
 def test_only_a_perturbation_is_taken(given):
     with pytest.raises(ValueError, match=r"model\.optim\.perturbation must be a perturbation such as"):
         SearchOptim(perturbation=given)
+
+
+@pytest.mark.parametrize("epsilon", [Constant(-0.1), Linear(0.1, -0.1), Linear(-0.1, 0.1)])
+def test_a_negative_width_is_refused_before_the_first_step(epsilon):
+    module = DARTS(INPUTS, SPACE, optim=SearchOptim(perturbation=RandomSmoothing(epsilon)))
+    with pytest.raises(ValueError, match=r"epsilon is -0\.\d+ in epoch \d, but half the width .* must not be negative"):
+        fit(module, epochs=3)

@@ -262,6 +262,10 @@ class LanguageSearch(LanguageSearchModule):
         self.network = RecurrentNetwork(space, spec)
         self.architecture = Architecture(space, Softmax())
 
+    def contract_data(self, steps: int) -> GrammarDataModule:
+        """Data of as many steps per epoch as a test of all searches wants."""
+        return GrammarDataModule(length=7 * steps + 1, window=7)
+
     def training_step(self, batch: SearchBatch, batch_idx: int) -> None:
         windows: Mapping[str, Window] = by_role(batch)
         self.advance("arch", self.step_arch, windows["arch"])

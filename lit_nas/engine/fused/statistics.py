@@ -25,7 +25,7 @@ class Moments(NamedTuple):
     mean: Tensor | None
     """[K * C]: where the mean of the batch goes, or the running mean if that normalises."""
     variance: Tensor | None
-    """Likewise."""
+    """[K * C]: where the variance of the batch goes, or the running variance if that normalises."""
     by_batch: bool
     """Whether the batch normalises."""
     eps: float
@@ -119,7 +119,7 @@ def _dtype(fronts: Sequence[Front]) -> torch.dtype | None:
 
 @torch.no_grad()
 def update_running(fronts: Sequence[BatchStatistics]) -> None:
-    """Moves the running moments of all BatchNorms of a cell towards the batch's."""
+    """Updates the running moments of all BatchNorms of a cell by those of the batch."""
     lists: dict[float, tuple[list[Tensor], list[Tensor]]] = {}
     for momentum, old, new in (entry for front in fronts for entry in front.running()):
         pair = lists.setdefault(momentum, ([], []))
