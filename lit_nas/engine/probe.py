@@ -112,7 +112,7 @@ class _Probed(torch.autograd.Function):
         return node.view_as(node)
 
     @staticmethod
-    @once_differentiable  # type: ignore[no-untyped-call, untyped-decorator]  # torch has no types for it
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         weights, beside, *sources = ctx.saved_tensors
         found = torch.zeros_like(weights)

@@ -17,7 +17,7 @@ from lit_nas.relaxations import Softmax
 from lit_nas.spaces import CellSpace, SearchSpace
 from lit_nas.specs import ImageSpec, Spec
 
-__all__ = ("CostTable", "Measure", "candidate_costs")
+__all__ = ("CostTable", "Measure", "candidate_costs", "candidates_of", "check_measure", "searched_cells")
 
 Measure = Literal["parameters", "multiply_adds"]
 """What a candidate costs: learned numbers, or multiply-adds for one image."""
@@ -67,7 +67,7 @@ def candidate_costs(network: nn.Module, space: SearchSpace, spec: Spec, measure:
     """
     if measure not in ("parameters", "multiply_adds"):
         raise ValueError(f"The measure of a cost must be parameters or multiply_adds, not {measure!r}.")
-    cells = list(_cells(network))
+    cells = list(searched_cells(network))
     if not cells:
         raise ValueError(
             f"No {measure} of candidates can be counted, as {type(network).__name__} has no cells of the space: leave "
@@ -82,7 +82,7 @@ def candidate_costs(network: nn.Module, space: SearchSpace, spec: Spec, measure:
     for name, cell in cells:
         table = torch.zeros(len(cell.edges), len(cell.operations), dtype=torch.float64)
         for edge in range(len(cell.edges)):
-            candidates = _candidates(network, f"{name}.edges.{edge}", cell.names(edge))
+            candidates = candidates_of(network, f"{name}.edges.{edge}", cell.names(edge))
             for o, operation in enumerate(cell.operations):
                 if operation in candidates:
                     table[edge, o] = total[f"{name}.edges.{edge}.operations.{operation}"]
@@ -92,15 +92,45 @@ def candidate_costs(network: nn.Module, space: SearchSpace, spec: Spec, measure:
     return CostTable(sum(counts.values()) - searched, tuple(types), tuple(costs))
 
 
-def _cells(network: nn.Module) -> Iterator[tuple[str, CellSpace]]:
-    """Name and DAG of each searched cell."""
+def check_measure(measure: str, owner: str, files: bool = True) -> None:
+    """Refuses what is no measure.
+
+    Args:
+        measure: `parameters`, `multiply_adds`, or the path of a table of latencies, which is read when a search starts.
+        owner: Whose it is, for the message.
+        files: Whether it may be a path.
+
+    Raises:
+        ValueError: naming what is known.
+    """
+    if measure not in ("parameters", "multiply_adds") and not (files and str(measure).endswith(".json")):
+        table = ", or the path of a table of latencies (.json, see `lit-nas latency`)" if files else ""
+        raise ValueError(f"{owner} must be parameters or multiply_adds{table}, not {measure!r}.")
+
+
+def searched_cells(network: nn.Module) -> Iterator[tuple[str, CellSpace]]:
+    """Name and DAG of each searched cell.
+
+    Args:
+        network: A search network.
+    """
     for name, module in network.named_modules():
         space = getattr(module, "space", None)
         if isinstance(space, CellSpace):
             yield name, space
 
 
-def _candidates(network: nn.Module, name: str, names: Iterable[str]) -> nn.ModuleDict:
+def candidates_of(network: nn.Module, name: str, names: Iterable[str]) -> nn.ModuleDict:
+    """The candidates of an edge by name.
+
+    Args:
+        network: A search network.
+        name: Of the edge.
+        names: What must be there.
+
+    Raises:
+        ValueError: if they are not there one by one.
+    """
     operations = getattr(network.get_submodule(name), "operations", None)
     if not isinstance(operations, nn.ModuleDict) or set(names) - set(operations):
         raise ValueError(
