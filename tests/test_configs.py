@@ -173,6 +173,7 @@ def test_retraining_on_a_folder_of_images(tmp_path):
     assert (tmp_path / "run" / "checkpoints" / "last.ckpt").exists()
 
 
+@pytest.mark.slow
 def test_a_mobile_search_and_a_mobile_retraining_on_a_folder_of_images(tmp_path):
     data = [*folder_of_images(tmp_path / "images"), "--data.size", "32"]
     halves = ["--data.split", "half"]

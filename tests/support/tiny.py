@@ -51,12 +51,6 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     "EntmaxDARTS": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(8.0), Pruning(every="step")),
     "EntmaxDARTS-bilevel": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(6.0, start=1.0), optim=SearchOptim()),
     "ProxylessNAS": lambda: ProxylessNAS(INPUTS, SPACE, arch_every=1),
-    "ProxylessNAS-all-paths": lambda: ProxylessNAS(INPUTS, SPACE, paths="all", arch_every=2),
-    "ProxylessNAS-single-level": lambda: ProxylessNAS(
-        INPUTS, SPACE, arch_every=1, optim=replace(PROXYLESS, level="single")
-    ),
-    "DARTS-nas-bench-201": lambda: DARTS(INPUTS, NAS_BENCH_201),
-    "EntmaxDARTS-nas-bench-201": lambda: EntmaxDARTS(INPUTS, NAS_BENCH_201, Entmax(5.0), Pruning(every="step")),
     "ProxylessNAS-mobile": lambda: ProxylessNAS(INPUTS, MOBILE, arch_every=1),
     "ProxylessNAS-nas-bench-201": lambda: ProxylessNAS(INPUTS, NAS_BENCH_201, arch_every=1),
 }
@@ -95,6 +89,12 @@ PARTS: tuple[Regularizer, ...] = (
 SMOOTHED = SearchOptim(regularizers=PARTS, perturbation=AdversarialSmoothing(Linear(0.03, 0.3), steps=2))
 
 VARIANTS: dict[str, Callable[[], SearchModule]] = {
+    "ProxylessNAS-all-paths": lambda: ProxylessNAS(INPUTS, SPACE, paths="all", arch_every=2),
+    "ProxylessNAS-single-level": lambda: ProxylessNAS(
+        INPUTS, SPACE, arch_every=1, optim=replace(PROXYLESS, level="single")
+    ),
+    "DARTS-nas-bench-201": lambda: DARTS(INPUTS, NAS_BENCH_201),
+    "EntmaxDARTS-nas-bench-201": lambda: EntmaxDARTS(INPUTS, NAS_BENCH_201, Entmax(5.0), Pruning(every="step")),
     "ProxylessNAS-reinforce": lambda: ProxylessNAS(
         INPUTS, SPACE, "reinforce", arch_every=1, reinforce=Reinforce(3, 0.5, "parameters", 500.0)
     ),
@@ -108,7 +108,7 @@ VARIANTS: dict[str, Callable[[], SearchModule]] = {
         INPUTS, SPACE, Entmax(3.0), optim=SearchOptim(level="single", regularizers=PARTS)
     ),
 }
-"""Methods with parts that all of them may have: for the tests of these parts alone."""
+"""Methods with parts that all of them may have, and with options of their own: for the tests of these parts alone."""
 
 
 def pair(seed: int, size: int = 6) -> tuple[Tensor, Tensor]:
