@@ -51,7 +51,6 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     "EntmaxDARTS": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(8.0), Pruning(every="step")),
     "EntmaxDARTS-bilevel": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(6.0, start=1.0), optim=SearchOptim()),
     "ProxylessNAS": lambda: ProxylessNAS(INPUTS, SPACE, arch_every=1),
-    "ProxylessNAS-mobile": lambda: ProxylessNAS(INPUTS, MOBILE, arch_every=1),
     "ProxylessNAS-nas-bench-201": lambda: ProxylessNAS(INPUTS, NAS_BENCH_201, arch_every=1),
 }
 STAND_INS: dict[str, Callable[[], SearchModule]] = {
@@ -95,6 +94,7 @@ VARIANTS: dict[str, Callable[[], SearchModule]] = {
     ),
     "DARTS-nas-bench-201": lambda: DARTS(INPUTS, NAS_BENCH_201),
     "EntmaxDARTS-nas-bench-201": lambda: EntmaxDARTS(INPUTS, NAS_BENCH_201, Entmax(5.0), Pruning(every="step")),
+    "ProxylessNAS-mobile": lambda: ProxylessNAS(INPUTS, MOBILE, arch_every=1),
     "ProxylessNAS-reinforce": lambda: ProxylessNAS(
         INPUTS, SPACE, "reinforce", arch_every=1, reinforce=Reinforce(3, 0.5, "parameters", 500.0)
     ),
