@@ -92,7 +92,7 @@ def test_a_file_says_what_it_is_for(name):
     comment = [line for line in lines if line.startswith("#")]
     assert lines[0].startswith("# ")
     assert any(line.rstrip().endswith(".") for line in comment)
-    (command,) = (line for line in comment if line.startswith("#   lit-nas "))
+    *_, command = (line for line in comment if line.startswith("#   lit-nas "))  # the last of several
     assert f"configs/{name}" in command
 
 
@@ -184,6 +184,7 @@ def test_search_on_a_folder_of_images(tmp_path):
     assert {role: len(part) for role, part in parts.items() if role != "test"} == {"weights": 16, "arch": 4}
 
 
+@pytest.mark.slow
 def test_a_mobile_search_and_a_mobile_retraining_on_a_folder_of_images(tmp_path):
     data = [*folder_of_images(tmp_path / "images"), "--data.size", "32"]
     halves = ["--data.split", "half"]

@@ -19,6 +19,7 @@ one fit (configured by YAML layers `-c FILE` and by arguments; later ones win):
   validate   loss and accuracy on held-out training data
   test       loss and accuracy on the test part
   predict    classes of the test part, or of a folder of images
+  latency    measure what the candidates of a search take on this machine
 
 a whole job:
   run        search, derive, retrain, test; finished stages are skipped
@@ -78,6 +79,10 @@ def main(args: Sequence[str] | None = None) -> int:
             from lit_nas.cli import tables
 
             getattr(tables, command)(rest)
+        elif command == "latency":
+            from lit_nas.cli.latency import latency
+
+            latency(rest)
         else:
             raise ValueError(f"There is no command '{command}'. See `lit-nas --help`.")
     except (ValueError, OSError, FloatingPointError, MemoryError) as error:

@@ -23,6 +23,7 @@ from lit_nas.engine import Engine, Fused
 from lit_nas.image_batches import ImageBatch
 from lit_nas.networks import build_search_network
 from lit_nas.optim import Baseline, ProxylessAdam, ProxylessSGD, Reinforce, frozen_statistics, score_gradient
+from lit_nas.precision import widest_float
 from lit_nas.relaxations import BinaryGates
 from lit_nas.search import ImageSearchModule, SearchBatch, SearchOptim
 from lit_nas.spaces import DartsSpace, SearchSpace
@@ -127,7 +128,8 @@ class ProxylessNAS(ImageSearchModule):
 
     def _accuracy(self, batch: ImageBatch) -> Tensor:
         parts = self.gradients.parts(batch)
-        right = [share * (self(images).argmax(-1) == labels).float().mean() for (images, labels), share in parts]
+        kind = widest_float(self.device)
+        right = [share * (self(images).argmax(-1) == labels).to(kind).mean() for (images, labels), share in parts]
         return torch.stack(right).sum()
 
     def _cost(self, child: dict[str, Tensor]) -> Tensor | None:

@@ -17,7 +17,7 @@ from lit_nas.relaxations import Softmax
 from lit_nas.spaces import CellSpace, SearchSpace
 from lit_nas.specs import ImageSpec, Spec
 
-__all__ = ("CostTable", "Measure", "candidate_costs")
+__all__ = ("CostTable", "Measure", "candidate_costs", "candidates_of", "check_measure", "searched_cells")
 
 Measure = Literal["parameters", "multiply_adds", "operations", "memory_access"]
 """What a candidate costs: learned numbers, or for one image multiply-adds of convolutions and linear layers, these and
@@ -74,9 +74,8 @@ def candidate_costs(network: nn.Module, space: SearchSpace, spec: Spec, measure:
         ValueError: if the measure is unknown, another one than parameters is asked for of anything but images, the
             network has no searched cells, or an edge does not hold its candidates one by one.
     """
-    if measure not in get_args(Measure):
-        raise ValueError(f"The measure of a cost must be one of {', '.join(get_args(Measure))}, not {measure!r}.")
-    cells = list(_cells(network))
+    check_measure(measure, "The measure of a cost", files=False)
+    cells = list(searched_cells(network))
     if not cells:
         raise ValueError(
             f"No {measure} of candidates can be counted, as {type(network).__name__} has no cells of the space: leave "
@@ -91,7 +90,7 @@ def candidate_costs(network: nn.Module, space: SearchSpace, spec: Spec, measure:
     for name, cell in cells:
         table = torch.zeros(len(cell.edges), len(cell.operations), dtype=torch.float64)
         for edge in range(len(cell.edges)):
-            candidates = _candidates(network, f"{name}.edges.{edge}", cell.names(edge))
+            candidates = candidates_of(network, f"{name}.edges.{edge}", cell.names(edge))
             for o, operation in enumerate(cell.operations):
                 if operation in candidates:
                     table[edge, o] = total[f"{name}.edges.{edge}.operations.{operation}"]
@@ -101,15 +100,45 @@ def candidate_costs(network: nn.Module, space: SearchSpace, spec: Spec, measure:
     return CostTable(sum(counts.values()) - searched, tuple(types), tuple(costs))
 
 
-def _cells(network: nn.Module) -> Iterator[tuple[str, CellSpace]]:
-    """Name and DAG of each searched cell."""
+def check_measure(measure: str, owner: str, files: bool = True) -> None:
+    """Refuses what is no measure.
+
+    Args:
+        measure: A `Measure`, or the path of a table of latencies, which is read when a search starts.
+        owner: Whose it is, for the message.
+        files: Whether it may be a path.
+
+    Raises:
+        ValueError: naming what is known.
+    """
+    if measure not in get_args(Measure) and not (files and str(measure).endswith(".json")):
+        table = ", or the path of a table of latencies (.json, see `lit-nas latency`)" if files else ""
+        raise ValueError(f"{owner} must be one of {', '.join(get_args(Measure))}{table}, not {measure!r}.")
+
+
+def searched_cells(network: nn.Module) -> Iterator[tuple[str, CellSpace]]:
+    """Name and DAG of each searched cell.
+
+    Args:
+        network: A search network.
+    """
     for name, module in network.named_modules():
         space = getattr(module, "space", None)
         if isinstance(space, CellSpace):
             yield name, space
 
 
-def _candidates(network: nn.Module, name: str, names: Iterable[str]) -> nn.ModuleDict:
+def candidates_of(network: nn.Module, name: str, names: Iterable[str]) -> nn.ModuleDict:
+    """The candidates of an edge by name.
+
+    Args:
+        network: A search network.
+        name: Of the edge.
+        names: What must be there.
+
+    Raises:
+        ValueError: if they are not there one by one.
+    """
     operations = getattr(network.get_submodule(name), "operations", None)
     if not isinstance(operations, nn.ModuleDict) or set(names) - set(operations):
         raise ValueError(

@@ -11,7 +11,7 @@ from math import isfinite
 import torch
 from torch import Tensor, nn
 
-from lit_nas.networks.candidate_costs import Measure
+from lit_nas.networks.candidate_costs import check_measure
 
 __all__ = ("Baseline", "Reinforce", "score_gradient")
 
@@ -29,7 +29,7 @@ class Reinforce:
     decay: float = 0.99
     """Which part of its distance to the mean reward of a step the baseline goes, before it is subtracted. With the 0.99
     of the authors' code it is nearly that mean; a small number makes it a slow average."""
-    measure: Measure | None = None
+    measure: str | None = None
     """What a network costs, see `ExpectedCost`; None rewards accuracy alone."""
     reference: float | None = None
     """Cost at which the reward is the accuracy, in the unit of the measure and with what is not searched."""
@@ -46,6 +46,8 @@ class Reinforce:
                 f"model.reinforce has the measure {self.measure} and the reference {self.reference}: give both, so "
                 "that costs count, or neither."
             )
+        if self.measure is not None:
+            check_measure(self.measure, "model.reinforce.measure")
         if self.reference is not None and not (isfinite(self.reference) and self.reference > 0):
             raise ValueError(f"model.reinforce.reference must be a positive number, not {self.reference}.")
         if not (isfinite(self.exponent) and self.exponent >= 0):

@@ -2,7 +2,7 @@
 
 Papers: Cai, Zhu, Han, ICLR 2019, https://arxiv.org/abs/1812.00332 (ProxylessNAS, section 3.3; both forms are in the
 authors' code); Xie, Zheng, Liu, Lin, ICLR 2019, https://arxiv.org/abs/1812.09926 (SNAS, section 2.4).
-Differs from them: costs are counted, not measured on a device, and one measure at a time; the term of SNAS, of three
+Differs from them: one measure at a time; the term of SNAS, of three
 measures together and of the drawn sample, is `ResourceCost`. All forms here use probabilities, the discrete
 expectation.
 """
@@ -10,13 +10,12 @@ expectation.
 from abc import ABC
 from dataclasses import dataclass
 from math import isfinite
-from typing import get_args
 
 import torch
 from torch import Tensor
 
 from lit_nas.clock import Number
-from lit_nas.networks.candidate_costs import CostTable, Measure
+from lit_nas.networks.candidate_costs import CostTable, check_measure
 from lit_nas.regularizers.regularizer import ArchitectureView, Regularizer
 from lit_nas.schedules import Constant, Schedule
 
@@ -41,16 +40,16 @@ def even_cost(table: CostTable, view: ArchitectureView) -> Tensor:
 
 @dataclass(frozen=True)
 class _Cost(Regularizer, ABC):
-    measure: Measure = "parameters"
+    measure: str = "parameters"
     """What is counted: `parameters`, or for one image `multiply_adds`, `operations` (poolings included) or
-    `memory_access`, of the search network."""
+    `memory_access`, of the search network. Or the path of a table of latencies (`.json`), which `lit-nas latency` has
+    measured; costs are then milliseconds."""
+
+    reads_tables = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.measure not in get_args(Measure):
-            raise ValueError(
-                f"{type(self).__name__}.measure must be one of {', '.join(get_args(Measure))}, not {self.measure!r}."
-            )
+        check_measure(self.measure, f"{type(self).__name__}.measure", self.reads_tables)
 
 
 @dataclass(frozen=True)
@@ -97,6 +96,8 @@ class LogCost(_Cost):
         ValueError: if the measure is unknown.
     """
 
+    reads_tables = False  # less than a millisecond would cost nothing
+
     strength: Schedule = Constant(1e-2)
     """What it is multiplied by, over the search; SNAS's values lie between 1.5e-3 and 1e-2."""
 
@@ -130,6 +131,22 @@ class CostFactor(_Relative):
         super().__post_init__()
         if not (isfinite(self.scale) and self.scale > 0):
             raise ValueError(f"CostFactor.scale must be a positive number, not {self.scale}.")
+
+    def check_start(self, view: ArchitectureView) -> None:
+        """Refuses latencies whose logarithms are not positive; what is counted is more than 1.
+
+        Raises:
+            ValueError: naming them.
+        """
+        super().check_start(view)
+        if not self.measure.endswith(".json"):
+            return
+        expected, reference = (float(number) for number in self._costs(view))
+        if min(expected, reference) <= 1:
+            raise ValueError(
+                f"CostFactor takes logarithms, so costs must be above 1, but {expected:.4g} is expected and the "
+                f"reference is {reference:.4g} ({self.measure}): choose ExpectedCost, or measure larger batches."
+            )
 
     def value(self, view: ArchitectureView) -> Tensor:
         """The quotient log E / log reference."""

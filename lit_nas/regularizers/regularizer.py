@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lit_nas.architecture import Architecture, Mixture
 from lit_nas.clock import Number, Time
-from lit_nas.networks.candidate_costs import CostTable, Measure
+from lit_nas.networks.candidate_costs import CostTable
 from lit_nas.schedules import Schedule
 from lit_nas.spaces import SearchSpace
 
@@ -29,7 +29,7 @@ class ArchitectureView:
     """Cell type -> active candidates, bool [E, O]."""
     clock: Time
     """Where the search is."""
-    costs: Callable[[Measure], CostTable]
+    costs: Callable[[str], CostTable]
     """Table of what each candidate costs."""
     edges: Mapping[str, Tensor] = field(default_factory=dict)
     """Cell type -> weights of edges without noise, [E]; empty where a method has none."""
@@ -76,6 +76,14 @@ class Regularizer(ABC):
         Raises:
             ValueError: naming what does not fit.
         """
+
+    def check_start(self, view: ArchitectureView) -> None:
+        """Refuses what the search starts with, and asks for the tables that it needs.
+
+        Args:
+            view: Before the first step, without gradients.
+        """
+        self.value(view)
 
     @abstractmethod
     def value(self, view: ArchitectureView) -> Tensor:

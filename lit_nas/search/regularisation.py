@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from lit_nas.networks.candidate_costs import CostTable, Measure, candidate_costs
+from lit_nas.networks.candidate_costs import CostTable
+from lit_nas.networks.latency import find_costs
 from lit_nas.precision import widest_float
 from lit_nas.regularizers import ArchitectureView, Regularizer
 
@@ -45,7 +46,7 @@ class Regularisation:
             with torch.no_grad():
                 view = self._view()
                 for part in self._module.optim.regularizers:
-                    part.value(view)  # asks for its tables
+                    part.check_start(view)
 
     def add(self, gradient: list[Tensor], loss: Tensor | None) -> tuple[list[Tensor], dict[str, Tensor]]:
         """The gradient of the loss with all regularisers.
@@ -87,11 +88,15 @@ class Regularisation:
             gradient = [outer * each for each in gradient]
         return [each + new for each, new in zip(gradient, own, strict=True)], values
 
-    def table(self, measure: Measure) -> CostTable:
-        """What each candidate costs, counted once and kept on the device."""
+    def table(self, measure: str) -> CostTable:
+        """What the candidates of the search cost, on its device; looked up once.
+
+        Args:
+            measure: What is counted, or the path of a table of latencies.
+        """
         module = self._module
         if measure not in self._tables:
-            table = candidate_costs(module.network, module.architecture.space, module.spec, measure)
+            table = find_costs(module.network, module.architecture.space, module.spec, measure)
             self._tables[measure] = table.to(module.device, widest_float(module.device))
         return self._tables[measure]
 

@@ -58,8 +58,15 @@ def gradients(net, probed, executed=False):
     return torch.autograd.grad(value, [images, *weights.values()])
 
 
-@pytest.mark.parametrize("edges", KINDS, ids=lambda edges: type(edges).__name__)
-@pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
+def combinations():
+    for kind in KINDS:
+        for name, engine in ENGINES.items():
+            quick = name in ("reference", "batched") or isinstance(kind, PlainEdges)
+            marks = () if quick else pytest.mark.slow
+            yield pytest.param(engine, kind, id=f"{name}-{type(kind).__name__}", marks=marks)
+
+
+@pytest.mark.parametrize(("engine", "edges"), list(combinations()))
 def test_the_gradient_is_that_of_running_them(engine, edges):
     _, *expected = gradients(network(Reference(), edges), probed=False, executed=True)
     alone, *_ = gradients(network(engine, edges), probed=False)

@@ -74,6 +74,7 @@ def second_order(module):
     return torch.nn.functional.cross_entropy(scores, labels)
 
 
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")  # where weights take no step
 @pytest.mark.parametrize(
     "name", each(name for name, make in SEARCHES.items() if getattr(make(), "order", 1) == 1 or "exact" in name)
 )
@@ -81,10 +82,17 @@ def test_a_step_descends_along_the_gradient_of_the_whole_loss(name):
     """Against autograd through everything at once, for every part and every way of stepping."""
     parts = SHARED if name == "merged kernels" else PARTS
     module = double(name, regularizers=parts)
+    architecture, level = module.architecture, "both" if module.optim.level == "single" else "arch"
+    if name.startswith("ProxylessNAS"):  # whose weights would move first
+        module.step_weights = lambda loss, batch: None
     loss = (first_order if getattr(module, "order", 1) == 1 else second_order)(module)
-    logits = list(module.architecture.parameters())
-    gradient = torch.autograd.grad(regularised(module, loss), logits)
-    expected = [p.detach() - g for p, g in zip(logits, gradient, strict=True)]
+    logits = list(architecture.parameters())
+    with architecture.drawing(level):  # regularisers see what the step expects, and what it draws has the last word
+        gradient = torch.autograd.grad(regularised(module, loss), logits)
+        expected = [p.detach() - g for p, g in zip(logits, gradient, strict=True)]
+        for number, cell in enumerate(architecture.logits):
+            if (draw := architecture._drawn(cell)) is not None:
+                expected[number] = architecture.relaxation.settle(logits[number].detach(), expected[number], draw)
     fit(module, steps=1)
     for found, each in zip(logits, expected, strict=True):
         torch.testing.assert_close(found.detach(), each, rtol=1e-7, atol=1e-8)
@@ -261,7 +269,7 @@ def test_they_are_in_the_record(name, tmp_path):
     trainer.fit(module, loader(1))
     again = load_module(checkpoint.last_model_path)
     assert again.hparams == module.hparams
-    assert again.optim.regularizers == module.optim.regularizers == PARTS
+    assert again.optim.regularizers == module.optim.regularizers == VARIANTS[name]().optim.regularizers
     assert again.optim.perturbation == module.optim.perturbation
 
 

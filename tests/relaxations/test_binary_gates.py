@@ -33,14 +33,14 @@ def chi_square(found, probabilities):
 @pytest.mark.parametrize(("paths", "level"), [("two", "weights"), ("all", "arch"), ("all", "weights"), ("one", "arch")])
 def test_a_path_is_drawn_as_often_as_it_is_probable(paths, level):
     logits = torch.tensor([0.3, -1.0, 1.2, 0.0], dtype=torch.float64)
-    _, draw, _ = drawn(logits.expand(40_000, 4), paths, level)
+    _, draw, _ = drawn(logits.expand(20_000, 4), paths, level)
     counts = torch.bincount(columns_of(draw.active), minlength=4).double()
     assert chi_square(counts, logits.softmax(0)) < 16.3  # 3 degrees of freedom, p = 0.001
 
 
 def test_pairs_are_drawn_without_replacement_and_one_of_both_is_the_path():
     logits = torch.tensor([0.3, -1.0, 1.2, 0.0], dtype=torch.float64)
-    _, draw, _ = drawn(logits.expand(40_000, 4))
+    _, draw, _ = drawn(logits.expand(20_000, 4))
     path, other = columns_of(draw.active), columns_of(draw.probed)
     assert not (path == other).any()
     p = logits.softmax(0)

@@ -48,6 +48,20 @@ EXPECTED = {
         "model.optim.clip": 0.0,
         "model.optim.arch_from_epoch": 41,
     },
+    "search/proxylessnas_imagenet.yaml + layers/recipe/latency.yaml": {  # the script of the authors
+        "trainer.max_epochs": 160,
+        "model.optim.regularizers": [
+            {
+                "class_path": "lit_nas.CostFactor",
+                "init_args": {
+                    "measure": "latency.json",
+                    "reference": 80.0,
+                    "scale": 0.2,
+                    "strength": {"class_path": "lit_nas.Constant", "init_args": {"value": 0.3}},
+                },
+            }
+        ],
+    },
     "retrain/proxylessnas_imagenet.yaml": {
         "trainer.max_epochs": 300,
         "data": ("ImageFolderDataModule", {**IMAGENET, "batch_size": 512, "split": "all"}),

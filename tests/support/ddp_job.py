@@ -62,7 +62,9 @@ def _child(name: str, folder: Path, ranks: int, rank: int, port: int, batch_size
         # the gradient at a candidate that dies grows with alpha: at 8 it makes 1e-5 out of rounding in float64
         module.architecture.relaxation = Entmax(3.0)
     # images are float32 whatever `precision` says
-    module.network.register_forward_pre_hook(lambda network, given: (given[0].to(network.stem.conv.weight), *given[1:]))
+    module.network.register_forward_pre_hook(
+        lambda network, given: (given[0].to(next(network.parameters())), *given[1:])
+    )
     if rank == 0 or ranks == 1:
         torch.save(module.state_dict(), folder / "start.pt")
     data = SyntheticDataModule(

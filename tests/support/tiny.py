@@ -99,11 +99,6 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     "PARSEC-nas-bench-201": lambda: PARSEC(INPUTS, NAS_BENCH_201, sampling=THREE),
     "SNAS-nas-bench-201": lambda: SNAS(INPUTS, NAS_BENCH_201),
     "ProxylessNAS": lambda: ProxylessNAS(INPUTS, SPACE, arch_every=1),
-    "ProxylessNAS-all-paths": lambda: ProxylessNAS(INPUTS, SPACE, paths="all", arch_every=2),
-    "ProxylessNAS-single-level": lambda: ProxylessNAS(
-        INPUTS, SPACE, arch_every=1, optim=replace(PROXYLESS, level="single")
-    ),
-    "ProxylessNAS-mobile": lambda: ProxylessNAS(INPUTS, MOBILE, arch_every=1),
     "ProxylessNAS-nas-bench-201": lambda: ProxylessNAS(INPUTS, NAS_BENCH_201, arch_every=1),
     "MergeNAS": lambda: MergeNAS(INPUTS, SPACE),
     "MergeNAS-nas-bench-201": lambda: MergeNAS(INPUTS, NAS_BENCH_201, MergedConvolutions(fold=True)),
@@ -150,6 +145,13 @@ PARTS: tuple[Regularizer, ...] = (
 SMOOTHED = SearchOptim(regularizers=PARTS, perturbation=AdversarialSmoothing(Linear(0.03, 0.3), steps=2))
 
 VARIANTS: dict[str, Callable[[], SearchModule]] = {
+    "ProxylessNAS-all-paths": lambda: ProxylessNAS(INPUTS, SPACE, paths="all", arch_every=2),
+    "ProxylessNAS-single-level": lambda: ProxylessNAS(
+        INPUTS, SPACE, arch_every=1, optim=replace(PROXYLESS, level="single")
+    ),
+    "DARTS-nas-bench-201": lambda: DARTS(INPUTS, NAS_BENCH_201),
+    "EntmaxDARTS-nas-bench-201": lambda: EntmaxDARTS(INPUTS, NAS_BENCH_201, Entmax(5.0), Pruning(every="step")),
+    "ProxylessNAS-mobile": lambda: ProxylessNAS(INPUTS, MOBILE, arch_every=1),
     "ProxylessNAS-reinforce": lambda: ProxylessNAS(
         INPUTS, SPACE, "reinforce", arch_every=1, reinforce=Reinforce(3, 0.5, "parameters", 500.0)
     ),
@@ -164,7 +166,7 @@ VARIANTS: dict[str, Callable[[], SearchModule]] = {
         INPUTS, SPACE, Entmax(3.0), optim=SearchOptim(level="single", regularizers=PARTS)
     ),
 }
-"""Methods with parts that all of them may have: for the tests of these parts alone."""
+"""Methods with parts that all of them may have, and with options of their own: for the tests of these parts alone."""
 
 
 def pair(seed: int, size: int = 6) -> tuple[Tensor, Tensor]:
