@@ -158,12 +158,14 @@ def test_every_piece_of_yaml_parses(block, tmp_path, monkeypatch, capsys):
 
 
 def build_part(part) -> None:
-    """Makes the optimiser or the space of a piece, so that their own checks run."""
+    """Makes the optimiser, the space or the deriver of a piece, so that their own checks run."""
+    from lit_nas.derivation import LimitedSkips
     from lit_nas.record.plain import build
     from lit_nas.search import SearchOptim
     from lit_nas.spaces import DartsSpace
 
-    made = build(DartsSpace, part["init_args"]) if "class_path" in part else build(SearchOptim, part)
+    known = {"DartsSpace": DartsSpace, "LimitedSkips": LimitedSkips}
+    made = build(known[part["class_path"]], part["init_args"]) if "class_path" in part else build(SearchOptim, part)
     assert made not in (SearchOptim(), DartsSpace())
 
 
