@@ -80,7 +80,7 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
         STAGED_CONNECTED,
         CategoricalPairs(temperature=Linear(2.0, 1.0)),
         THREE,
-        SearchOptim(arch=ParsecAdam, level="single", accumulate=2),
+        SearchOptim(arch=ParsecAdam, level="single"),
     ),
     "SNAS": lambda: SNAS(INPUTS, SPACE),
     "SNAS-bilevel": lambda: SNAS(INPUTS, SPACE, optim=SearchOptim(regularizers=(ResourceCost(estimator="score"),))),
