@@ -393,10 +393,10 @@ def test_a_machine_without_gpu_says_so(command, tmp_path, capsys):
 
 def test_a_genotype_of_an_unknown_space_is_refused(tmp_path, capsys):
     genotype = load_genotype("DARTS_V1").to_dict()
-    (tmp_path / "strange.json").write_text(json.dumps({**genotype, "space": "mobile"}))
+    (tmp_path / "strange.json").write_text(json.dumps({**genotype, "space": "strange"}))
     assert main(["describe", str(tmp_path / "strange.json")]) == 2
     assert (
-        "of the space 'mobile', for which no network is known. Spaces are: darts, nas_bench_201"
+        "of the space 'strange', for which no network is known. Spaces are: darts, nas_bench_201"
         in capsys.readouterr().err
     )
     assert main(["describe", str(tmp_path / "strange.json"), "--network", "cifar", "--num_cells", "3"]) == 0
