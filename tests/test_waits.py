@@ -76,6 +76,7 @@ def made(name, **optim):
     if hasattr(module, "pruning"):
         module.pruning = Pruning()
     module.architecture.count_active()  # known before a step, and looked up again only after pruning
+    assert module.architecture.host_seed >= 0  # read once a run, by what draws
     return module
 
 

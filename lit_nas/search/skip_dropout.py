@@ -59,7 +59,9 @@ class DroppedSkip(nn.Module):
         seed = seed_of("skip dropout", architecture.host_seed, step, *architecture.drawn_for, self.place, rank)
         # drawn in one layout and then laid out, so that it does not depend on the engine
         drawn = torch.empty(x.shape, dtype=torch.bool, device=x.device)
-        drawn.bernoulli_(keep, generator=torch.Generator(x.device).manual_seed(seed))
+        # where there are shapes without data, there is nothing to draw and no generator
+        generator = None if x.is_meta else torch.Generator(x.device).manual_seed(seed)
+        drawn.bernoulli_(keep, generator=generator)
         channels_last = x.is_contiguous(memory_format=torch.channels_last)
         return drawn.contiguous(memory_format=torch.channels_last) if channels_last else drawn
 

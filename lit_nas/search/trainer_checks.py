@@ -113,7 +113,7 @@ def check_graphs(module: SearchLifecycle) -> None:
         (recomputes, "model.engine.checkpoint false, because recomputation reads random states on the host"),
         (
             any(isinstance(part, DroppedSkip) for part in module.network.modules()),
-            "no dropout after skip connections: a graph replays the masks of its capture",
+            "no dropout after skip connections, whose masks are drawn: a graph replays those of its capture",
         ),
         (module.device.type != "cuda", f"a GPU, but runs on {module.device.type}"),
         (module.order != 1, "the first order: order 2 changes the weights within a step"),

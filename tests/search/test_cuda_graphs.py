@@ -133,6 +133,8 @@ def test_graphs_and_parts_of_batches_exclude_each_other():
 @FIRST_ORDER
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_graphs_equal_eager_steps_on_a_gpu(name, precision):
+    if getattr(TINY[name](), "skip_dropout", None) is not None:
+        pytest.skip("graphs are refused where masks are drawn")
     plain, graphs = TINY[name](), with_graphs(TINY[name]())
     graphs.load_state_dict(plain.state_dict())
     fit(plain, [Prune()], "cuda", precision=precision)
