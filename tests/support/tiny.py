@@ -55,7 +55,10 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     "DARTS-nas-bench-201": lambda: DARTS(INPUTS, NAS_BENCH_201),
     "EntmaxDARTS-nas-bench-201": lambda: EntmaxDARTS(INPUTS, NAS_BENCH_201, Entmax(5.0), Pruning(every="step")),
     "MergeNAS": lambda: MergeNAS(INPUTS, SPACE),
-    "MergeNAS-nas-bench-201": lambda: MergeNAS(INPUTS, NAS_BENCH_201, MergedConvolutions(fold=True)),
+    # with channels enough for bfloat16, in which a whole edge is one convolution
+    "MergeNAS-nas-bench-201": lambda: MergeNAS(
+        INPUTS, replace(NAS_BENCH_201, init_channels=4), MergedConvolutions(fold=True)
+    ),
 }
 STAND_INS: dict[str, Callable[[], SearchModule]] = {
     "hard-gumbel": lambda: HardGumbel(INPUTS, SPACE),
