@@ -101,7 +101,10 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     "ProxylessNAS": lambda: ProxylessNAS(INPUTS, SPACE, arch_every=1),
     "ProxylessNAS-nas-bench-201": lambda: ProxylessNAS(INPUTS, NAS_BENCH_201, arch_every=1),
     "MergeNAS": lambda: MergeNAS(INPUTS, SPACE),
-    "MergeNAS-nas-bench-201": lambda: MergeNAS(INPUTS, NAS_BENCH_201, MergedConvolutions(fold=True)),
+    # with channels enough for bfloat16, in which a whole edge is one convolution
+    "MergeNAS-nas-bench-201": lambda: MergeNAS(
+        INPUTS, replace(NAS_BENCH_201, init_channels=4), MergedConvolutions(fold=True)
+    ),
 }
 STAND_INS: dict[str, Callable[[], SearchModule]] = {
     "hard-gumbel-second-order": lambda: HardGumbel(INPUTS, SPACE, optim=SearchOptim(accumulate=2)),
