@@ -148,7 +148,7 @@ def test_describe_prints_the_published_counts(capsys):
 @pytest.mark.parametrize("command", [["describe", "NoSuchNet"], ["draw", "NoSuchNet", "-o", "x.svg"]])
 def test_unknown_genotypes_list_the_published(command, capsys):
     assert main(command) == 2
-    assert "AmoebaNet, DARTS_V1, DARTS_V2, GDAS_F1, GDAS_V1, " in capsys.readouterr().err
+    assert "AmoebaNet, DARTS_V1, DARTS_V2, DropNAS, GDAS_F1, GDAS_V1, " in capsys.readouterr().err
 
 
 def test_draw_writes_a_picture(tmp_path, capsys):
@@ -254,10 +254,10 @@ def test_shapes_flow_from_the_data(tmp_path):
             ["--model.space.foo", "1"],
             "model.space.foo is unknown. The keys of DartsSpace are: init_channels, num_cells",
         ),
-        (["--model.space", "Softmax"], "for it are: DartsSpace, NasBench201Space."),
+        (["--model.space", "Softmax"], "for it are: DartsSpace, GDASSpace, MobileSpace, NasBench201Space."),
         (["--model.space", "torch.nn.Linear"], "model.space is torch.nn.Linear, which is no SearchSpace"),
         (["--model.space.num_cells", "100000"], "space.num_cells must be at most 1000"),
-        (["--model.deriver.foo", "3"], "set model.deriver to one of ArgmaxPerEdge, TopEdges first"),
+        (["--model.deriver.foo", "3"], "set model.deriver to one of ArgmaxPerEdge, EveryChoice, LimitedSkips, TopEdges"),
         (["--model.optim.clip", "nan"], "model.optim.clip is nan, but must be a number"),
         (["--model.optim.clip", ".nan"], "model.optim.clip must not be negative, but is nan"),
         (["--model.optim.weights.lr", "-1"], "model.optim.weights refuses its settings: Invalid learning rate: -1.0"),
@@ -359,7 +359,7 @@ def test_retraining_refuses_what_does_not_fit(tmp_path, capsys):
         ("model: {class_path: DARTS, init_args: {optim: {clp: 1}}}", "The keys of SearchOptim are: weights, arch"),
         ("model: {class_path: DARTS, init_args: {space: {class_path: DartsSpace, init_args: {foo: 1}}}}",
          "model.space.foo is unknown. The keys of DartsSpace are: init_channels"),
-        ("model: {class_path: DARTS, init_args: {space: {class_path: Softmax}}}", "DartsSpace, NasBench201Space"),
+        ("model: {class_path: DARTS, init_args: {space: {class_path: Softmax}}}", "DartsSpace, GDASSpace, MobileSpace"),
         ("model: {class_path: DARTS, init_args: {spec: {classes: 7}}}", "layer.yaml' sets model.spec"),
         ("model: {class_path: DARTS, init_arg: {order: 1}}", "did you mean `init_args`?"),
         ("data: {class_path: SyntheticDataModule, init_args: {augmentation: {foo: 1}}}", "keys of Augmentation are"),
@@ -396,7 +396,7 @@ def test_a_genotype_of_an_unknown_space_is_refused(tmp_path, capsys):
     (tmp_path / "strange.json").write_text(json.dumps({**genotype, "space": "strange"}))
     assert main(["describe", str(tmp_path / "strange.json")]) == 2
     assert (
-        "of the space 'strange', for which no network is known. Spaces are: darts, nas_bench_201"
+        "of the space 'strange', for which no network is known. Spaces are: darts, "
         in capsys.readouterr().err
     )
     assert main(["describe", str(tmp_path / "strange.json"), "--network", "cifar", "--num_cells", "3"]) == 0
