@@ -9,6 +9,7 @@ than the clock. The first method, DARTS unless another one is named first, is 1.
 
     python benchmarks/memory.py
     python benchmarks/memory.py --batch 64 --repeats 5 --methods DARTS PCDARTS GDAS
+    python benchmarks/memory.py --methods GDAS ProxylessNAS PARSEC   # against one path per edge
 """
 
 from __future__ import annotations
@@ -19,16 +20,17 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
+from lit_nas.edges import MergedConvolutions
 from lit_nas.engine import Engine, Fused
 from lit_nas.held_memory import held_for_backward
-from lit_nas.methods import DARTS, GDAS, PCDARTS
+from lit_nas.methods import DARTS, GDAS, PARSEC, PCDARTS, SNAS, DropNAS, MergeNAS, ProxylessNAS
 from lit_nas.optim import DartsSGD, frozen, frozen_statistics
 from lit_nas.search import SearchModule
-from lit_nas.spaces import DartsSpace
+from lit_nas.spaces import DARTS_OPERATIONS, DartsSpace
 from lit_nas.specs import ImageSpec
 
 Make = Callable[[ImageSpec, DartsSpace, Engine], SearchModule]
@@ -37,6 +39,13 @@ METHODS: dict[str, Make] = {
     "DARTS": lambda spec, space, engine: DARTS(spec, space, engine=engine),
     "PCDARTS": lambda spec, space, engine: PCDARTS(spec, space, engine=engine),
     "GDAS": lambda spec, space, engine: GDAS(spec, space, engine=engine),
+    "SNAS": lambda spec, space, engine: SNAS(spec, space, drop_path=None, engine=engine),
+    "ProxylessNAS": lambda spec, space, engine: ProxylessNAS(spec, space, engine=engine),
+    "ProxylessNAS all paths": lambda spec, space, engine: ProxylessNAS(spec, space, paths="all", engine=engine),
+    "PARSEC": lambda spec, space, engine: PARSEC(spec, replace(space, operations=DARTS_OPERATIONS[1:]), engine=engine),
+    "MergeNAS": lambda spec, space, engine: MergeNAS(spec, space, engine=engine),
+    "MergeNAS folded": lambda spec, space, engine: MergeNAS(spec, space, MergedConvolutions(fold=True), engine=engine),
+    "DropNAS": lambda spec, space, engine: DropNAS(spec, space, engine=engine),
 }
 """Rows of the table, the one that they are compared with first; a new method of the family is a line."""
 LEVELS = ("weights", "arch")
@@ -95,7 +104,9 @@ class Search:
         """One step of a level."""
         if level == "arch":
             with self._level(level):
-                torch.autograd.grad(self.module.loss(self.batches[level]), self.logits)
+                loss = self.module.loss(self.batches[level])
+                if loss.requires_grad:  # a prior learns from losses alone
+                    torch.autograd.grad(loss, self.logits)
             return
         self.optimizer.zero_grad()
         with self._level(level):
