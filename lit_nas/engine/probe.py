@@ -7,13 +7,13 @@ candidate of weight 0 need not run in the forward pass: the backward pass runs i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from lit_nas.architecture import CellMixture
@@ -72,12 +72,16 @@ class _Probe:
             gradient: Of the loss by the node.
         """
         fusible = self.edge.fusible
-        if fusible is None:  # its candidates may depend on each other
-            yield from self._together(self.names, (*self.active, *self.names), x, weights, beside, gradient)
-            return
+        alone: Mapping[str, nn.Module] = {} if fusible is None else fusible.operations
+        apart = tuple(name for name in self.names if name[1] not in alone)  # which may depend on each other
+        executed = tuple(name for name in self.active if name[1] not in alone)
+        found = self._together(apart, (*executed, *apart), x, weights, beside, gradient) if apart else ()
+        known = dict(zip(apart, found, strict=True))
         for name in self.names:
-            if fusible.join is None:
-                out = fusible.operations[name[1]](x)
+            if name in known:
+                yield known[name]
+            elif fusible is not None and fusible.join is None:
+                out = alone[name[1]](x)
                 yield (out.to(weights.dtype) * gradient.to(weights.dtype)).sum()
             else:  # linear in the candidates, so that one of them is enough
                 yield from self._together((name,), (name,), x, weights, beside, gradient)

@@ -26,7 +26,7 @@ from lit_nas.search.gradients import Gradients
 from lit_nas.search.health import Health
 from lit_nas.search.loss_log import LossLog
 from lit_nas.search.means import Means
-from lit_nas.search.optimizers import build_optimizers, check_owners
+from lit_nas.search.optimizers import build_optimizers, check_owners, fit_schedule_to_steps
 from lit_nas.search.perturbed_weights import PerturbedWeights
 from lit_nas.search.processes import keep_architecture_apart, share_architecture
 from lit_nas.search.regularisation import Regularisation
@@ -174,11 +174,12 @@ class SearchLifecycle(RecordedModule, ABC):
         share_architecture(self)
 
     def on_train_start(self) -> None:
-        """Tells the clock how long the run is, which is known once the data are there."""
+        """Tells the clock, and a schedule of steps, how long the run is, which is known once the data are there."""
         super().on_train_start()
         epochs = self.trainer.max_epochs
         assert epochs is not None  # see `check_run`
         self.architecture.clock.start(epochs * self.trainer.num_training_batches, epochs)
+        fit_schedule_to_steps(self)
 
     # -- during training -----------------------------------------------------------------------------------------
 

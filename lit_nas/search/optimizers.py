@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from lit_nas.optim import check_unrollable, fit_to_run, make_part
+from torch.optim.lr_scheduler import LRScheduler
+
+from lit_nas.optim import check_unrollable, fit_to_run, is_spanning, make_part
 
 if TYPE_CHECKING:
     from lit_nas.search.lifecycle import SearchLifecycle
 
-__all__ = ("build_optimizers", "check_owners")
+__all__ = ("build_optimizers", "check_owners", "fit_schedule_to_steps")
 
 
 def build_optimizers(module: SearchLifecycle) -> list[Any]:
@@ -21,8 +23,7 @@ def build_optimizers(module: SearchLifecycle) -> list[Any]:
         module: A search with a Trainer.
 
     Raises:
-        ValueError: if a setting of an optimiser is not one, the second order cannot unroll it, or nobody knows how many
-            steps a schedule of steps has.
+        ValueError: if a setting of an optimiser is not one, or the second order cannot unroll it.
     """
     optim = module.optim
     # with their names, which are in the checkpoint and compared when it is loaded
@@ -30,7 +31,8 @@ def build_optimizers(module: SearchLifecycle) -> list[Any]:
     if module.order == 2:
         check_unrollable(weights)
     schedule = make_part(optim.schedule, weights, "model.optim.schedule")
-    schedule = fit_to_run(schedule, _schedule_length(module))
+    if optim.schedule_every == "epoch":
+        schedule = fit_to_run(schedule, module.trainer.max_epochs)
     arch = make_part(optim.arch, module.architecture.named_parameters(), "model.optim.arch")
     return [{"optimizer": weights, "lr_scheduler": schedule}, {"optimizer": arch}]
 
@@ -55,14 +57,24 @@ def check_owners(module: SearchLifecycle, checkpoint: Mapping[str, Any]) -> None
             )
 
 
-def _schedule_length(module: SearchLifecycle) -> int | None:
-    """How often the schedule of the weights is updated in the run."""
-    if module.optim.schedule_every == "epoch":
-        return module.trainer.max_epochs
-    steps = module.trainer.estimated_stepping_batches
+def fit_schedule_to_steps(module: SearchLifecycle) -> None:
+    """Gives a schedule of steps that spans the run its length, which is known once the data are there.
+
+    Asking for it earlier would load the data before a checkpoint says where in an epoch they continue.
+
+    Args:
+        module: A search that begins to train.
+
+    Raises:
+        ValueError: if nobody knows how many steps the run has.
+    """
+    schedule = cast(LRScheduler, module.lr_schedulers())
+    if module.optim.schedule_every == "epoch" or not is_spanning(schedule):
+        return
+    steps = (module.trainer.max_epochs or 0) * module.trainer.num_training_batches
     if not isfinite(steps):
         raise ValueError(
             "model.optim.schedule_every is step, but the data do not say how many batches they have: set "
             "trainer.limit_train_batches, or schedule_every to epoch."
         )
-    return int(steps)
+    fit_to_run(schedule, int(steps))

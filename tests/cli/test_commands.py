@@ -257,7 +257,10 @@ def test_shapes_flow_from_the_data(tmp_path):
         (["--model.space", "Softmax"], "for it are: DartsSpace, GDASSpace, MobileSpace, NasBench201Space."),
         (["--model.space", "torch.nn.Linear"], "model.space is torch.nn.Linear, which is no SearchSpace"),
         (["--model.space.num_cells", "100000"], "space.num_cells must be at most 1000"),
-        (["--model.deriver.foo", "3"], "set model.deriver to one of ArgmaxPerEdge, EveryChoice, LimitedSkips, TopEdges"),
+        (
+            ["--model.deriver.foo", "3"],
+            "set model.deriver to one of ArgmaxPerEdge, EveryChoice, LimitedSkips, TopEdges",
+        ),
         (["--model.optim.clip", "nan"], "model.optim.clip is nan, but must be a number"),
         (["--model.optim.clip", ".nan"], "model.optim.clip must not be negative, but is nan"),
         (["--model.optim.weights.lr", "-1"], "model.optim.weights refuses its settings: Invalid learning rate: -1.0"),
@@ -395,10 +398,7 @@ def test_a_genotype_of_an_unknown_space_is_refused(tmp_path, capsys):
     genotype = load_genotype("DARTS_V1").to_dict()
     (tmp_path / "strange.json").write_text(json.dumps({**genotype, "space": "strange"}))
     assert main(["describe", str(tmp_path / "strange.json")]) == 2
-    assert (
-        "of the space 'strange', for which no network is known. Spaces are: darts, "
-        in capsys.readouterr().err
-    )
+    assert "of the space 'strange', for which no network is known. Spaces are: darts, " in capsys.readouterr().err
     assert main(["describe", str(tmp_path / "strange.json"), "--network", "cifar", "--num_cells", "3"]) == 0
     assert main(["describe", "DARTS_V1", "--num_cells", "100000"]) == 2
     assert "num_cells must be at most 1000" in capsys.readouterr().err

@@ -179,11 +179,11 @@ def test_costs_below_one_have_no_logarithm_to_multiply_by(tmp_path):
         ),
         (
             lambda: LogCost(measure="latency.json"),
-            r"LogCost\.measure must be parameters or multiply_adds, not",
+            r"LogCost\.measure must be one of parameters, multiply_adds, operations, memory_access, not",
         ),
         (
             lambda: Reinforce(measure="ms", reference=2.0),
-            r"model\.reinforce\.measure must be parameters or",
+            r"model\.reinforce\.measure must be one of parameters, .* or the path of a table of latencies",
         ),
     ],
 )

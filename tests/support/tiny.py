@@ -70,7 +70,10 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     "DARTS-staged": lambda: DARTS(INPUTS, STAGED),
     "DropNAS": lambda: DropNAS(INPUTS, SPACE, DROPOUT),
     "DropNAS-nas-bench-201": lambda: DropNAS(
-        INPUTS, NAS_BENCH_201, DROPOUT, optim=SearchOptim(level="single", decay=PartialDecay(own_step=True))
+        INPUTS,
+        NAS_BENCH_201,
+        GroupedDropout(Constant(0.95), Constant(0.9)),  # so that some weights are never used
+        optim=SearchOptim(level="single", decay=PartialDecay(own_step=True)),
     ),
     "EntmaxDARTS": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(8.0), Pruning(every="step")),
     "EntmaxDARTS-bilevel": lambda: EntmaxDARTS(INPUTS, SPACE, Entmax(6.0, start=1.0), optim=SearchOptim()),
