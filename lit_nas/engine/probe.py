@@ -7,7 +7,7 @@ candidate of weight 0 need not run in the forward pass: the backward pass runs i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -72,7 +72,7 @@ class _Probe:
             gradient: Of the loss by the node.
         """
         fusible = self.edge.fusible
-        alone: Mapping[str, nn.Module] = {} if fusible is None else fusible.operations
+        alone = nn.ModuleDict() if fusible is None else fusible.operations
         apart = tuple(name for name in self.names if name[1] not in alone)  # which may depend on each other
         executed = tuple(name for name in self.active if name[1] not in alone)
         found = self._together(apart, (*executed, *apart), x, weights, beside, gradient) if apart else ()

@@ -12,6 +12,7 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
@@ -213,10 +214,20 @@ class RetrainModule(CheckedBatches, RecordedModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Gives Lightning the optimiser and the schedule of its learning rate, by epochs or steps."""
         optimizer = make_part(self.optim.weights, self.network.parameters(), "model.optim.weights")
-        every = self.optim.schedule_every
-        length = self.trainer.max_epochs if every == "epoch" else int(self.trainer.estimated_stepping_batches)
-        schedule = fit_to_run(make_part(self.optim.schedule, optimizer, "model.optim.schedule"), length)
+        schedule, every = make_part(self.optim.schedule, optimizer, "model.optim.schedule"), self.optim.schedule_every
+        if every == "epoch":
+            schedule = fit_to_run(schedule, self.trainer.max_epochs)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": every}}
+
+    def on_train_start(self) -> None:
+        """Gives a schedule of steps its length, which is known once the data are there.
+
+        Asking for it earlier would load the data before a checkpoint says where in an epoch they continue.
+        """
+        super().on_train_start()
+        schedule = self.lr_schedulers()
+        if self.optim.schedule_every == "step" and isinstance(schedule, LRScheduler) and is_spanning(schedule):
+            fit_to_run(schedule, int(self.trainer.estimated_stepping_batches))
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clips the gradient of the weights, which a scaler has unscaled by now."""
