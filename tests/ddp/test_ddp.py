@@ -6,10 +6,12 @@ import torch
 from tests.support.ddp_job import run
 from tests.support.edge_searches import EDGE_SEARCHES
 from tests.support.resume_job import differences
-from tests.support.tiny import TINY
+from tests.support.tiny import TINY, with_representatives
 
 
-@pytest.mark.parametrize("name", [*TINY, *EDGE_SEARCHES])
+@pytest.mark.parametrize(
+    "name", [*with_representatives(), *(pytest.param(name, marks=pytest.mark.slow) for name in EDGE_SEARCHES)]
+)
 def test_two_processes_equal_one(name, tmp_path):
     check(name, tmp_path, 1e-5)
 

@@ -14,7 +14,7 @@ from lit_nas.methods import DARTS
 from lit_nas.search import SearchOptim, gradients, lifecycle
 from lit_nas.search.cuda_graphs import CapturedGradient
 from tests.methods.test_contract import loader, snapshot
-from tests.support.tiny import INPUTS, SPACE, TINY
+from tests.support.tiny import INPUTS, SPACE, TINY, with_representatives
 
 FIRST_ORDER = pytest.mark.parametrize("name", [name for name, make in TINY.items() if make().order == 1])
 
@@ -117,7 +117,7 @@ def test_graphs_and_recomputation_exclude_each_other():
         fit(with_graphs(DARTS(INPUTS, SPACE, engine=Fused(checkpoint=True))))
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", with_representatives())
 def test_graphs_are_refused_where_they_cannot_be_right(name):
     # what draws, or cuts its batches, is refused on a GPU as well
     with pytest.raises(ValueError, match=r"graphs needs a GPU, but runs on cpu|graphs needs .*draw|accumulate at 1"):

@@ -15,9 +15,9 @@ from lit_nas.methods import DARTS
 from lit_nas.relaxations import Categorical, CategoricalPairs
 from lit_nas.search import SearchOptim
 from tests.methods.test_contract import changed, loader, snapshot
-from tests.support.tiny import INPUTS, SPACE, TINY, pair
+from tests.support.tiny import INPUTS, SPACE, TINY, pair, with_representatives
 
-METHODS = pytest.mark.parametrize("name", TINY)
+METHODS = pytest.mark.parametrize("name", with_representatives())
 
 
 class FrozenNorms(Callback):

@@ -123,10 +123,8 @@ REPRESENTATIVES = (
     "PDARTS",
     "ProxylessNAS",
     "DropNAS",
-    "DropNAS-nas-bench-201",
     "PCDARTS",
     "MergeNAS",
-    "MergeNAS-nas-bench-201",
     "GDAS",
 )
 """One search of each method, order, space and kind of draw. Tests that take long run with these by default and with all
