@@ -69,6 +69,11 @@ class Architecture(nn.Module):
                 row[list(columns)] = True
             self.logits[name] = nn.Parameter(relaxation.for_cell(cell).initial(mask))
             self.register_buffer(f"mask_{name}", mask)
+        if edge_relaxation is not None and not edge_relaxation.of_edges:
+            raise ValueError(
+                f"model.edge_relaxation is {type(edge_relaxation).__name__}, which is for operations alone: choose "
+                "another one."
+            )
         if edge_relaxation is not None:
             self._add_edge_logits(edge_relaxation)
         self.clock = Clock()

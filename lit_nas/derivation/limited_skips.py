@@ -12,6 +12,7 @@ from torch import Tensor
 from lit_nas.derivation.default import default_deriver
 from lit_nas.derivation.deriver import Deriver, Masks, choices
 from lit_nas.genotype import Edge, Genotype
+from lit_nas.operations import original
 from lit_nas.spaces import SearchSpace
 
 __all__ = ("LimitedSkips",)
@@ -55,22 +56,28 @@ class LimitedSkips(Deriver):
         rule = default_deriver(space) if self.rule is None else self.rule
         allowed = _masks(space, masks)
         genotype = rule(space, probabilities, allowed)
-        while (weakest := self._excess(space, genotype, probabilities)) is not None:
-            name, edge = weakest
-            allowed[name][edge, space.cells[name].operations.index(SKIP)] = False
+        while (weakest := self._excess(space, genotype, probabilities, allowed)) is not None:
+            name, edge, column = weakest
+            allowed[name][edge, column] = False
             genotype = rule(space, probabilities, allowed)
         return _in_order_of_sources(genotype)
 
     def _excess(
-        self, space: SearchSpace, genotype: Genotype, probabilities: Mapping[str, Tensor]
-    ) -> tuple[str, int] | None:
-        """Cell type and edge of the skip connection that has to go next; None if no cell has too many."""
+        self, space: SearchSpace, genotype: Genotype, probabilities: Mapping[str, Tensor], allowed: Masks
+    ) -> tuple[str, int, int] | None:
+        """Cell type, edge and column of the skip connection that has to go next; None if no cell has too many.
+
+        Where a space has several copies of it, that of an edge is the most probable one that is still allowed.
+        """
         for name in self.cells:
             cell, chosen = space.cells[name], genotype.cells[name].edges
             skips = sorted(cell.edges.index((edge.source, edge.target)) for edge in chosen if edge.operation == SKIP)
             if len(skips) > self.limit:
-                values = probabilities[name][:, cell.operations.index(SKIP)].tolist()
-                return name, min(skips, key=values.__getitem__)  # the first of equals
+                columns = [column for column, operation in enumerate(cell.operations) if original(operation) == SKIP]
+                values = probabilities[name].masked_fill(~allowed[name], -1.0)[:, columns]
+                best = values.max(-1).values.tolist()
+                edge = min(skips, key=best.__getitem__)  # the first of equals
+                return name, edge, columns[int(values[edge].argmax())]
         return None
 
 

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from lit_nas.edges.edge import Edge, EdgeKind
 from lit_nas.edges.mixed_edge import MixedEdge
-from lit_nas.operations import OperationStyle
+from lit_nas.operations import OperationStyle, original
 
 __all__ = ("Bypass", "PartialChannels", "RandomChannels", "Shuffle")
 
@@ -128,7 +128,7 @@ class PartialChannels(EdgeKind):
             ValueError: if K does not divide C, or a skip connection of stride 2 cannot halve C / K.
         """
         self._keep_channels(channels, channels_out)
-        if channels % self.k or (stride == 2 and "skip_connect" in names and channels // self.k % 2):
+        if channels % self.k or (stride == 2 and "skip_connect" in map(original, names) and channels // self.k % 2):
             raise ValueError(
                 f"Partial channels of 1/{self.k} do not fit cells of {channels} channels: K must divide them, and "
                 "C / K must be even for skip connections of stride 2. Change edges.k or space.init_channels."

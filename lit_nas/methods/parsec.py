@@ -40,6 +40,7 @@ class PARSEC(ImageSearchModule):
     """
 
     paper_batch_size = 64
+    differentiates_mixture = False
 
     def __init__(
         self,

@@ -67,7 +67,12 @@ class ProxylessNAS(ImageSearchModule):
         super().__init__()
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"model.label_smoothing must be in [0, 1), but is {label_smoothing}.")
-        self.label_smoothing = label_smoothing
+        if label_smoothing and optim.level == "single":
+            raise ValueError(
+                "model.label_smoothing smooths the targets of the weights alone, but both levels follow one loss with "
+                "model.optim.level single: set it to 0, or choose another level."
+            )
+        self.label_smoothing, self.differentiates_mixture = label_smoothing, gradient == "gates"
         self._check_choice(gradient, paths, arch_every, reinforce, optim)
         self.spec, self.optim, self.arch_every, self.reinforce = spec, optim, arch_every, reinforce
         self.network = build_search_network(space, spec, engine)
@@ -80,7 +85,7 @@ class ProxylessNAS(ImageSearchModule):
         """Weights first; after every n-th of these steps the architecture, with new gates."""
         parts, level = by_role(batch), self.optim.level
         due = (batch_idx + 1) % min(self.arch_every, self.trainer.num_training_batches) == 0
-        if due and level == "single":
+        if due and level == "single" and self.arch_moves:
             self.step_both(self.loss, parts["weights"])
             return
         self.step_weights(self.smoothed_loss, parts["weights"])

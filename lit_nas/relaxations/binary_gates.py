@@ -50,6 +50,13 @@ class BinaryGates(Relaxation):
         """Always."""
         return True
 
+    of_edges = False
+
+    @property
+    def differentiable(self) -> bool:  # type: ignore[override]  # elsewhere it depends on nothing
+        """Unless the path alone is known."""
+        return self.paths != "one"
+
     @property
     def settles(self) -> bool:
         """With two paths."""
@@ -89,6 +96,7 @@ class BinaryGates(Relaxation):
     def settled(self, before: Tensor, after: Tensor, mask: Tensor, draw: Draw) -> Tensor:
         """Parameters with which both paths are as probable together as before, [E, O]."""
         known = draw.numbers[1].bool()
+        after = torch.where(known, after, before)  # an optimiser with momentum would move the others as well
         exclusive = ~known & known.any(-1, keepdim=True)  # a row without candidates stays finite
         old, new = (x.masked_fill(exclusive, float("-inf")).logsumexp(-1, keepdim=True) for x in (before, after))
         return after - (new - old) * known

@@ -33,6 +33,8 @@ class Categorical(Relaxation):
     temperature: Schedule = Constant(1.0)
     """Anneals the prior: the higher, the closer to uniform it is, whatever the logits; must stay positive."""
 
+    differentiable = False
+
     @property
     def samples(self) -> bool:
         """Always."""
@@ -85,6 +87,9 @@ class CategoricalPairs(Relaxation):
     temperature: Schedule = Constant(1.0)
     """Anneals the prior: the higher, the closer to uniform it is, whatever the logits; must stay positive."""
 
+    differentiable = False
+    of_edges = False
+
     competes = False
 
     def __post_init__(self) -> None:
@@ -129,6 +134,8 @@ class _PairsOfCell(Relaxation):
     temperature: Schedule
     cell: CellSpace
 
+    differentiable = False
+    of_edges = False
     competes = False
 
     @property

@@ -80,6 +80,8 @@ class GroupedDropout(Relaxation):
                 f"{type(self.of).__name__}: set relaxation.adjust to false."
             )
 
+    of_edges = False
+
     @property
     def samples(self) -> bool:
         """Always."""

@@ -65,6 +65,11 @@ class Relaxation(ABC):
         """Whether parameters are `settled` after a step of their optimiser."""
         return False
 
+    differentiable = True
+    """Whether the mixing weights have a gradient to the parameters; otherwise a method must learn in another way."""
+    of_edges = True
+    """Whether it may weigh edges as well as operations."""
+
     competes = True
     """Whether the weights of an edge sum to 1; otherwise each is in [0, 1] by itself."""
 

@@ -51,6 +51,8 @@ class SearchLifecycle(RecordedModule, ABC):
     optim: SearchOptim
     order: int = 1
     """Order of the architecture gradient; 2 restricts the optimiser of the weights."""
+    differentiates_mixture: bool = True
+    """Whether the architecture learns from the gradient by its mixing weights."""
     leaves_weights_unused: bool = False
     """Whether a step may leave weights without a gradient, those of pruned candidates for example; not needed for those
     that a relaxation does not draw."""

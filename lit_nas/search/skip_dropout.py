@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lit_nas.architecture import Architecture
 from lit_nas.edges import Edge
+from lit_nas.operations import original
 from lit_nas.relaxations.draw import seed_of
 from lit_nas.schedules import Schedule
 from lit_nas.spaces import CellSpace
@@ -95,9 +96,9 @@ def drop_skips(network: nn.Module, architecture: Architecture, rate: Schedule | 
         ValueError: if a skip connection is not a module of its own.
     """
     places = list(_places(network))
-    before = [operations[SKIP] for operations in places]
-    for number, operations in enumerate(places):
-        operations[SKIP] = nn.Identity() if rate is None else DroppedSkip(rate, architecture, number)
+    before = [operations[name] for operations, name in places]
+    for number, (operations, name) in enumerate(places):
+        operations[name] = nn.Identity() if rate is None else DroppedSkip(rate, architecture, number)
     return before
 
 
@@ -108,30 +109,34 @@ def restore_skips(network: nn.Module, before: Sequence[nn.Module]) -> None:
         network: The network.
         before: What `drop_skips` has returned for it.
     """
-    for operations, skip in zip(_places(network), before, strict=True):
-        operations[SKIP] = skip
+    for (operations, name), skip in zip(_places(network), before, strict=True):
+        operations[name] = skip
 
 
-def _places(network: nn.Module) -> Iterator[nn.ModuleDict]:
-    """The candidates of each edge that has a skip connection of stride 1, in the order of the network."""
-    for name, cell in network.named_modules():
+def _places(network: nn.Module) -> Iterator[tuple[nn.ModuleDict, str]]:
+    """The candidates of an edge, and which of them is a skip connection of stride 1, in the order of the network.
+
+    A space may have several copies of it (`operations.COPIES`).
+    """
+    for where, cell in network.named_modules():
         space = getattr(cell, "space", None)
         if not isinstance(space, CellSpace):
             continue
         for index, edge in enumerate(cell.get_submodule("edges").children()):
-            if SKIP not in space.names(index) or space.stride(index) > 1:
+            if space.stride(index) > 1:
                 continue
             operations = _operations(edge)
-            if operations is None or type(operations[SKIP]) not in (nn.Identity, DroppedSkip):
-                raise ValueError(
-                    f"Dropout after skip connections needs them as modules of their own, but '{name}.edges.{index}' "
-                    f"({type(edge).__name__}) computes them in another way. Leave the dropout out, or choose other "
-                    "edges."
-                )
-            yield operations
+            for name in (name for name in space.names(index) if original(name) == SKIP):
+                if name not in operations or type(operations[name]) not in (nn.Identity, DroppedSkip):
+                    raise ValueError(
+                        "Dropout after skip connections needs them as modules of their own, but "
+                        f"'{where}.edges.{index}' ({type(edge).__name__}) computes them in another way. Leave the "
+                        "dropout out, or choose other edges."
+                    )
+                yield operations, name
 
 
-def _operations(edge: nn.Module) -> nn.ModuleDict | None:
+def _operations(edge: nn.Module) -> nn.ModuleDict:
     fusible = edge.fusible if isinstance(edge, Edge) else None
     found = getattr(edge, "operations", None) if fusible is None else fusible.operations
-    return found if isinstance(found, nn.ModuleDict) and SKIP in found else None
+    return found if isinstance(found, nn.ModuleDict) else nn.ModuleDict()

@@ -72,6 +72,7 @@ def check_run(module: SearchLifecycle) -> None:
             f"model.optim.arch_from_epoch is {optim.arch_from_epoch}, but the run ends after "
             f"trainer.max_epochs {trainer.max_epochs}: the architecture would never be updated."
         )
+    _check_relaxations(module)
     if optim.decay is not None and module.order == 2:
         raise ValueError(
             "model.optim.decay does not enter the virtual step of the second order: set model.order to 1, or set "
@@ -84,6 +85,22 @@ def check_run(module: SearchLifecycle) -> None:
             f"model.optim.accumulate is {optim.accumulate}, but data.batch_size is {size}: a batch cannot "
             f"be cut into more parts than it has {module.spec.samples}. Use a smaller accumulate or a larger "
             "batch_size."
+        )
+
+
+def _check_relaxations(module: SearchLifecycle) -> None:
+    """Refuses relaxations from which the method would not learn, and a decay that they do not carry."""
+    architecture, name = module.architecture, type(module).__name__
+    for key, relaxation in (("relaxation", architecture.relaxation), ("edge_relaxation", architecture.edge_relaxation)):
+        if relaxation is not None and module.differentiates_mixture and not relaxation.differentiable:
+            raise ValueError(
+                f"model.{key} is {type(relaxation).__name__}, whose mixing weights have no gradient, but {name} learns "
+                "from one: choose another relaxation."
+            )
+    if module.optim.decay is not None and not module.differentiates_mixture:
+        raise ValueError(
+            f"model.optim.decay follows what a step executes, but the architecture of {name} learns from several "
+            "samples: leave it out, and set weight_decay of model.optim.weights and model.optim.arch."
         )
 
 
@@ -111,6 +128,10 @@ def check_graphs(module: SearchLifecycle) -> None:
     for unsupported, requirement in (
         (module.architecture.samples, "a relaxation that draws nothing: a graph replays the candidates of its capture"),
         (recomputes, "model.engine.checkpoint false, because recomputation reads random states on the host"),
+        (
+            getattr(module.network, "drops_paths", False),
+            "no drop path, whose masks are drawn: a graph replays those of its capture",
+        ),
         (
             any(isinstance(part, DroppedSkip) for part in module.network.modules()),
             "no dropout after skip connections, whose masks are drawn: a graph replays those of its capture",

@@ -107,3 +107,20 @@ def test_spaces_without_skip_connections_are_left_alone():
 def test_what_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.timeout(60)
+def test_copies_of_a_skip_connection_are_limited_together():
+    """Whichever copy is the most probable of an edge, it goes, and so do those behind it."""
+    names = (*SPACE.operations, "skip_connect_2", "skip_connect_3")
+    space = DartsSpace(operations=names)
+    tables = random_probabilities(0, space)
+    copies = [names.index(name) for name in ("skip_connect", "skip_connect_2", "skip_connect_3")]
+    for name in tables:
+        tables[name] *= 1e-3
+        for place, column in enumerate(copies):
+            tables[name][:, column] = torch.linspace(0.2, 0.9, 14, dtype=torch.float64) / (1 + (place + 1) % 3)
+    assert len(skips(TopEdges()(space, tables))) == 8
+    for limit in (0, 2, 5):
+        assert len(skips(LimitedSkips(limit)(space, tables))) == limit
+    assert skips(LimitedSkips(2)(space, tables)) == [(3, 5), (4, 5)]  # the last edges are the most probable

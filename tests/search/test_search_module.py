@@ -11,8 +11,9 @@ from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.plugins import MixedPrecision
 
 from lit_nas.data import SyntheticDataModule
-from lit_nas.methods import DARTS
-from lit_nas.relaxations import Categorical, CategoricalPairs
+from lit_nas.methods import DARTS, PARSEC, PCDARTS, ProxylessNAS
+from lit_nas.optim import PartialDecay
+from lit_nas.relaxations import BinaryGates, Categorical, CategoricalPairs, GumbelSoftmax
 from lit_nas.search import SearchOptim
 from tests.methods.test_contract import changed, loader, snapshot
 from tests.support.tiny import INPUTS, SPACE, TINY, pair, with_representatives
@@ -76,7 +77,8 @@ def test_mixed_precision_follows_float32(name, precision):
             parameters = [key for key, _ in module.named_parameters() if key.startswith(prefix)]
             steps.append(torch.cat([(after[key] - start[key]).flatten() for key in parameters]))
         # behind BatchNorm a candidate that is alone on its edge has hardly a gradient by its own weight: terms cancel
-        least = 0.7 if full.architecture.skips and prefix != "network." else 0.9
+        alone = isinstance(full.architecture.relaxation, GumbelSoftmax) and full.architecture.skips
+        least = 0.7 if alone and prefix != "network." else 0.9
         assert torch.cosine_similarity(*steps, dim=0) > least, prefix
 
 
@@ -245,6 +247,37 @@ def test_architecture_rests_before_its_first_epoch():
 def test_an_architecture_that_would_never_move_is_refused():
     with pytest.raises(ValueError, match=r"arch_from_epoch is 2, but the run ends after trainer\.max_epochs 2"):
         fit(DARTS(INPUTS, SPACE, optim=SearchOptim(arch_from_epoch=2)), epochs=2)
+
+
+WIDE = replace(SPACE, init_channels=8)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: PCDARTS(INPUTS, WIDE, Categorical(), None, optim=SearchOptim()), "relaxation is Categorical, whose"),
+        (
+            lambda: PCDARTS(INPUTS, WIDE, edge_relaxation=Categorical(), optim=SearchOptim()),
+            r"model\.edge_relaxation is Categorical, whose mixing weights have no gradient, but PCDARTS learns",
+        ),
+        (lambda: PCDARTS(INPUTS, WIDE, BinaryGates("one"), None, optim=SearchOptim()), "relaxation is BinaryGates"),
+        (
+            lambda: PCDARTS(INPUTS, WIDE, edge_relaxation=BinaryGates(), optim=SearchOptim()),
+            r"model\.edge_relaxation is BinaryGates, which is for operations alone",
+        ),
+        (
+            lambda: PARSEC(INPUTS, SPACE, optim=SearchOptim(decay=PartialDecay())),
+            r"model\.optim\.decay follows what a step executes, but the architecture of PARSEC",
+        ),
+        (
+            lambda: ProxylessNAS(INPUTS, SPACE, label_smoothing=0.1, optim=SearchOptim(level="single")),
+            r"model\.label_smoothing smooths the targets of the weights alone",
+        ),
+    ],
+)
+def test_combinations_that_would_not_learn_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        fit(make())
 
 
 def test_a_norm_that_is_no_number_is_refused():

@@ -180,3 +180,20 @@ def test_accumulated_parts_and_both_levels_train(tmp_path):
         module = DARTS(INPUTS, SPACE, optim=optim)
         fit(module, tmp_path / optim.level, callbacks=[SkipDropout(HALF)])
         assert all(value.isfinite().all() for value in module.state_dict().values())
+
+
+def test_every_copy_of_a_skip_connection_is_hindered(architecture):
+    names = ("none", "skip_connect", "skip_connect_2", "skip_connect_3", "sep_conv_3x3")
+    space = replace(SPACE, operations=names)
+    network = build_search_network(space, INPUTS, Reference())
+    before = drop_skips(network, at(Architecture(space, Softmax()), 3), HALF)
+    dropped = [part for part in network.modules() if isinstance(part, DroppedSkip)]
+    edges = sum(
+        cell.stride(index) == 1
+        for cell in (module.space for module in network.cells)
+        for index in range(len(cell.edges))
+    )
+    assert len(dropped) == len(before) == 3 * edges
+    assert {skip.place for skip in dropped} == set(range(3 * edges))
+    restore_skips(network, before)
+    assert not any(isinstance(part, DroppedSkip) for part in network.modules())

@@ -39,7 +39,9 @@ def test_weights_and_shapes_of_the_search_network(fixed):
         assert parameters == 224
     else:
         assert parameters == 112
+        # every tensor but the 10 biases of the classifier is a multiple of 16, as the channels are
         assert count_weights(network) == 744_570
+        assert count_weights(network) % 16 == 10
         for number, sizes in ((2, (64, 64, 32)), (4, (128, 128, 64))):
             assert count_weights(network.cells[number]) == weights_of_a_fixed_cell(*sizes)
 
