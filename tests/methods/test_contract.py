@@ -22,13 +22,11 @@ from tests.support.tiny import INPUTS, TINY, pair, with_representatives
 from tests.support.tiny import METHODS as LISTED
 
 SEARCHES = TINY | EDGE_SEARCHES | {"text": LanguageSearch}
-METHODS = pytest.mark.parametrize("name", TINY | EDGE_SEARCHES)
-ALL_KINDS = pytest.mark.parametrize("name", SEARCHES)
+# edges differ little in what a search does with them
+_METHODS = [*with_representatives(), *(pytest.param(name, marks=pytest.mark.slow) for name in EDGE_SEARCHES)]
+METHODS = pytest.mark.parametrize("name", _METHODS)
+ALL_KINDS = pytest.mark.parametrize("name", [*_METHODS, "text"])
 """Of data as well: `contract_data` of a search gives other data than images."""
-# what files hold and how a run goes on differs little from edge to edge
-_RUNS = [*with_representatives(), *(pytest.param(name, marks=pytest.mark.slow) for name in EDGE_SEARCHES)]
-RUNS = pytest.mark.parametrize("name", _RUNS)
-RUNS_OF_ALL_KINDS = pytest.mark.parametrize("name", [*_RUNS, "text"])
 
 
 class Steps(torch.utils.data.Dataset):
@@ -178,7 +176,7 @@ def loss_by_score(module, batch):
         return sum(density.sum() for density in module.architecture.log_densities())
 
 
-@RUNS_OF_ALL_KINDS
+@ALL_KINDS
 def test_configuration_survives_a_round_trip(name, tmp_path):
     module = SEARCHES[name]()
     text = yaml.safe_dump(dict(module.hparams))
@@ -193,7 +191,7 @@ def test_configuration_survives_a_round_trip(name, tmp_path):
     assert again.derive().cells == module.derive().cells
 
 
-@RUNS_OF_ALL_KINDS
+@ALL_KINDS
 def test_checkpoint_is_plain(name, tmp_path):
     checkpoint = ModelCheckpoint(dirpath=tmp_path, save_last=True)
     fit(SEARCHES[name](), tmp_path, callbacks=[checkpoint])
@@ -204,7 +202,7 @@ def test_checkpoint_is_plain(name, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
-@RUNS_OF_ALL_KINDS
+@ALL_KINDS
 def test_epoch_end_resume_is_bit_identical(name, tmp_path):
     whole = SEARCHES[name]()
     state = copy.deepcopy(whole.state_dict())
@@ -226,7 +224,7 @@ def test_epoch_end_resume_is_bit_identical(name, tmp_path):
         assert torch.equal(second.state_dict()[key], value), key
 
 
-@RUNS
+@METHODS
 def test_derived_genotype_trains_in_an_evaluation_network(name, tmp_path):
     genotype = SEARCHES[name]().derive()
     optim = RetrainOptim(auxiliary_weight=0.4 if genotype.space == "darts" else 0.0)

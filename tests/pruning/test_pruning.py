@@ -18,7 +18,7 @@ from lit_nas.relaxations import Entmax
 from lit_nas.search import SearchOptim
 from lit_nas.spaces import CellSpace
 from tests.methods.test_contract import loader, snapshot
-from tests.support.tiny import INPUTS, SPACE, TINY
+from tests.support.tiny import INPUTS, SPACE, TINY, with_representatives
 
 CELL = CellSpace("normal", ("none", "skip_connect", "sep_conv_3x3"), ((0, 2), (1, 2), (0, 3), (1, 3), (2, 3)))
 
@@ -159,7 +159,7 @@ def test_a_pruned_network_keeps_less_for_the_backward_pass():
     assert values[-1] < 0.9 * values[0]
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", with_representatives())
 def test_measuring_runs_nothing_and_changes_nothing(name):
     plain = TINY[name]()
     plain.pruning = None  # the callback of this test measures
