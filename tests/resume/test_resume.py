@@ -70,9 +70,8 @@ def test_resume_is_bit_identical(name, bomb, at, status, rest, whole, tmp_path):
     assert differences(expected, interrupted(name, tmp_path, bomb, at, status, rest)) == []
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n == "weighted edges" else pytest.mark.slow) for n in EDGE_SEARCHES]
-)
+@pytest.mark.slow  # PCDARTS has weighted edges that see a part of the channels
+@pytest.mark.parametrize("name", EDGE_SEARCHES)
 def test_resume_is_bit_identical_on_every_kind_of_edge(name, whole, tmp_path):
     expected = final_state(whole(name))
     assert differences(expected, interrupted(name, tmp_path, "SIGTERM", 5, 143, 6)) == []
