@@ -96,6 +96,17 @@ def test_rescaling_by_hand():
     assert not BinaryGates("all").settles
 
 
+def test_what_an_optimiser_moves_besides_is_put_back():
+    before = torch.tensor([[0.0, 0.5, 1.0, -1.0]], dtype=torch.float64)
+    relaxation, draw, _ = drawn(before)
+    draw.numbers[1] = torch.tensor([[0.0, 1.0, 0.0, 1.0]])
+    moved = before + torch.tensor([[0.3, 0.1, -0.2, -0.2]], dtype=torch.float64)  # as momentum does
+    settled = relaxation.settled(before, moved, torch.ones_like(before, dtype=torch.bool), draw)
+    assert torch.equal(settled[0, [0, 2]], before[0, [0, 2]])
+    chances = [each.softmax(-1)[0, [0, 2]] for each in (before, settled)]
+    torch.testing.assert_close(*chances, rtol=1e-14, atol=0)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_step_of_two_paths_changes_no_other_probability(seed):
     torch.manual_seed(seed)

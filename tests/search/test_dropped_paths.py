@@ -9,7 +9,7 @@ import torch
 from lit_nas.engine import Fused, Reference
 from lit_nas.engine.engine import Engine, edges_of, empty_node
 from lit_nas.methods import SNAS
-from lit_nas.relaxations import GumbelSoftmax
+from lit_nas.relaxations import GumbelSoftmax, Softmax
 from lit_nas.relaxations.draw import generator_of
 from lit_nas.schedules import Constant, Linear
 from lit_nas.search import DroppedPaths, SearchOptim
@@ -137,3 +137,11 @@ def test_it_can_be_used_with_other_edges_and_not_with_shared_kernels():
 def test_a_probability_outside_is_refused():
     with pytest.raises(ValueError, match=r"model\.drop_path must be in \[0, 1\), but is 1 at epoch 0"):
         fit(SNAS(INPUTS, SPACE, drop_path=Constant(1.0), optim=SearchOptim(level="single")), None)
+
+
+def test_a_graph_would_replay_its_masks(tmp_path):
+    optim = SearchOptim(level="single", graphs=True)
+    with pytest.raises(ValueError, match=r"model\.optim\.graphs needs no drop path, whose masks are drawn"):
+        fit(SNAS(INPUTS, SPACE, Softmax(), optim=optim), tmp_path)
+    with pytest.raises(ValueError, match=r"model\.optim\.graphs needs a GPU"):
+        fit(SNAS(INPUTS, SPACE, Softmax(), drop_path=None, optim=optim), tmp_path)
