@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lit_nas.clock import Moment, Time
-from lit_nas.relaxations.draw import Draw, Occasion, active_columns
+from lit_nas.relaxations.draw import Draw, Occasion, active_columns, gumbel_noise
 from lit_nas.relaxations.relaxation import Relaxation, one_of_each
 from lit_nas.relaxations.softmax import softmax_of_active
 
@@ -73,11 +73,11 @@ class BinaryGates(Relaxation):
         """
         paths = "one" if occasion.updates == "weights" else self.paths
         # the largest entries of logits with Gumbel noise are a draw without replacement
-        order = logits + _gumbel(logits, occasion.generator)
+        order = logits + gumbel_noise(logits, occasion.generator)
         gates = first = one_of_each(order, mask).numbers.bool()
         if paths == "two":
             known = first | one_of_each(order, mask & ~first).numbers.bool()
-            gates = one_of_each(logits + _gumbel(logits, occasion.generator), known).numbers.bool()
+            gates = one_of_each(logits + gumbel_noise(logits, occasion.generator), known).numbers.bool()
         else:
             known = mask if paths == "all" else first
         numbers = torch.stack([gates, known]).to(logits.dtype)
@@ -100,7 +100,3 @@ class BinaryGates(Relaxation):
         exclusive = ~known & known.any(-1, keepdim=True)  # a row without candidates stays finite
         old, new = (x.masked_fill(exclusive, float("-inf")).logsumexp(-1, keepdim=True) for x in (before, after))
         return after - (new - old) * known
-
-
-def _gumbel(like: Tensor, generator: torch.Generator) -> Tensor:
-    return -torch.empty_like(like).exponential_(generator=generator).log()

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from lit_nas.clock import Moment, Time
-from lit_nas.relaxations.draw import Draw, Occasion, active_columns
+from lit_nas.relaxations.draw import Draw, Occasion, active_columns, gumbel_noise
 from lit_nas.relaxations.relaxation import Relaxation, one_of_each
 from lit_nas.relaxations.softmax import log_softmax_of_active, softmax_of_active
 from lit_nas.schedules import Constant, Schedule
@@ -54,7 +54,7 @@ class Categorical(Relaxation):
         Raises:
             ValueError: if the temperature is not positive.
         """
-        return one_of_each(logits / _checked(self, clock) + _noise(logits, occasion), mask)
+        return one_of_each(logits / _checked(self, clock) + gumbel_noise(logits, occasion.generator), mask)
 
     def weights(self, logits: Tensor, mask: Tensor, clock: Time, draw: Draw) -> Tensor:
         """Ones and zeros, [E, O]."""
@@ -182,7 +182,7 @@ class _PairsOfCell(Relaxation):
     def draw(self, logits: Tensor, mask: Tensor, clock: Moment, occasion: Occasion) -> Draw:
         """A child; its numbers are how often it has each candidate, [E, O], and what each slot chose, [S * M, O]."""
         logarithms, alive = self._slots(logits, mask, _checked(self, clock))
-        chosen = one_of_each(logarithms + _noise(logarithms, occasion), alive).numbers
+        chosen = one_of_each(logarithms + gumbel_noise(logarithms, occasion.generator), alive).numbers
         counts = self._by_edge(chosen)
         return Draw(active_columns(counts > 0), torch.cat([counts, chosen.view(-1, mask.shape[-1])]))
 
@@ -221,8 +221,3 @@ def _checked(relaxation: Categorical | _PairsOfCell, clock: Moment) -> float:
             "End its schedule above 0."
         )
     return temperature
-
-
-def _noise(logits: Tensor, occasion: Occasion) -> Tensor:
-    """Gumbel noise: its argmax with the logits is a draw."""
-    return -torch.empty_like(logits).exponential_(generator=occasion.generator).log()

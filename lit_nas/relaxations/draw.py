@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-__all__ = ("Active", "Draw", "Occasion", "Updates", "active_columns", "generator_of", "seed_of")
+__all__ = ("Active", "Draw", "Occasion", "Updates", "active_columns", "generator_of", "gumbel_noise", "seed_of")
 
 Active = tuple[tuple[int, ...], ...]
 """For each of E edges the columns of the operations that are executed."""
@@ -51,6 +51,16 @@ def active_columns(mask: Tensor) -> Active:
         mask: bool [E, O]; waits for the device if it is not on the CPU.
     """
     return tuple(tuple(column for column, alive in enumerate(row) if alive) for row in mask.tolist())
+
+
+def gumbel_noise(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Gumbel noise: the largest entry of logits and noise is a draw by their softmax.
+
+    Args:
+        like: On the CPU; gives shape and kind.
+        generator: The source of chance.
+    """
+    return -torch.empty_like(like).exponential_(generator=generator).log()
 
 
 def generator_of(*parts: Hashable) -> torch.Generator:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lit_nas.clock import Moment, Number, Time
-from lit_nas.relaxations.draw import Draw, Occasion, active_columns
+from lit_nas.relaxations.draw import Draw, Occasion, active_columns, gumbel_noise
 from lit_nas.relaxations.relaxation import Relaxation, one_of_each
 from lit_nas.relaxations.softmax import log_softmax_of_active, softmax_of_active
 from lit_nas.schedules import Schedule
@@ -78,7 +78,7 @@ class GumbelSoftmax(Relaxation):
                 f"{float(clock.epoch):.4g}. End its schedule above 0."
             )
         # a row of its own for each edge: what is pruned elsewhere does not change what is drawn here
-        noise = -torch.empty_like(logits).exponential_(generator=occasion.generator).log()
+        noise = gumbel_noise(logits, occasion.generator)
         if not self.hard:
             return Draw(active_columns(mask), noise.unsqueeze(0))
         chosen = one_of_each(logits + noise, mask)

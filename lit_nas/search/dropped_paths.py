@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from lit_nas.architecture import Architecture
 from lit_nas.relaxations.draw import generator_of
 from lit_nas.schedules import Schedule
+from lit_nas.search.masks import mask_parts
 from lit_nas.spaces import CellSpace
 
 __all__ = ("DroppedPaths",)
@@ -69,13 +70,11 @@ class DroppedPaths:
         now = self.architecture.clock.moment()
         if not 0.0 <= (probability := float(self.probability(now))) < 1.0:
             raise ValueError(f"model.drop_path must be in [0, 1), but is {probability:.4g} at epoch {now.epoch:.4g}.")
-        return None if probability == 0.0 else output * self._mask(place, output, int(now.step), 1.0 - probability)
+        return None if probability == 0.0 else output * self._mask(place, output, 1.0 - probability)
 
-    def _mask(self, place: int, output: Tensor, step: int, keep: float) -> Tensor:
+    def _mask(self, place: int, output: Tensor, keep: float) -> Tensor:
         """The factors m / (1 - p), [B, 1, 1, 1], drawn on the host."""
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        rank = torch.distributed.get_rank() if distributed else 0
-        parts = self.architecture.host_seed, step, *self.architecture.drawn_for, place, rank
+        parts = mask_parts(self.architecture, place)
         key = parts, keep, len(output), output.dtype, output.device
         if place not in self._masks or self._masks[place][0] != key:
             drawn = torch.rand(len(output), 1, 1, 1, dtype=torch.float64, generator=generator_of("drop path", *parts))

@@ -15,6 +15,7 @@ from lit_nas.edges import Edge
 from lit_nas.operations import original
 from lit_nas.relaxations.draw import seed_of
 from lit_nas.schedules import Schedule
+from lit_nas.search.masks import mask_parts
 from lit_nas.spaces import CellSpace
 
 __all__ = ("DroppedSkip", "drop_skips", "restore_skips")
@@ -54,10 +55,7 @@ class DroppedSkip(nn.Module):
             keep: Chance of each.
         """
         (architecture,) = self._owner
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        rank = torch.distributed.get_rank() if distributed else 0
-        step = int(architecture.clock.moment().step)
-        seed = seed_of("skip dropout", architecture.host_seed, step, *architecture.drawn_for, self.place, rank)
+        seed = seed_of("skip dropout", *mask_parts(architecture, self.place))
         # drawn in one layout and then laid out, so that it does not depend on the engine
         drawn = torch.empty(x.shape, dtype=torch.bool, device=x.device)
         # where there are shapes without data, there is nothing to draw and no generator
