@@ -9,7 +9,7 @@ import yaml
 
 from lit_nas.atomic_write import write_text
 from lit_nas.cli.known import guess
-from lit_nas.cli.layers import read_layer, refuse_spec
+from lit_nas.cli.layers import read_layer, read_value, refuse_spec
 from lit_nas.cli.parts import chosen, described
 from lit_nas.jobs import Executor, Job, Processes, SearchThenRetrain
 from lit_nas.record.plain import differences
@@ -17,14 +17,16 @@ from lit_nas.record.plain import differences
 __all__ = ("EPILOG", "JobPlan", "plan_job")
 
 SHARED = ("data", "trainer")
-TOP = ("folder", "seed_everything", "job", "executor", *SHARED)
+PARTS = ("job", "executor")
+TOP = ("folder", "seed_everything", *PARTS, *SHARED)
 SET_BY_THE_JOB = ("seed_everything", "trainer.default_root_dir", "model.genotype")
 EPILOG = """\
 A configuration has the keys `folder` (of the job) and `seed_everything`, the sections `search` and `retrain`, which
 hold what `lit-nas fit` takes, and the sections `data` and `trainer`, which hold for all stages. Arguments override it:
 --search.trainer.max_epochs 3 --retrain.model.init_channels 8 for one section, --data.root DIR --trainer.accelerator cpu
 for all. Within a file the section of a stage wins over the shared ones. `job` names the class of another job, and
-`executor` how its stages are run. `lit-nas fit --help` lists the keys of a section.
+`executor` how its stages are run; `--job.KEY VALUE` and `--executor.KEY VALUE` override their keys. `lit-nas fit --help`
+lists the keys of a section.
 """
 
 
@@ -104,7 +106,7 @@ def plan_job(paths: Sequence[Path], words: Sequence[str], folder: Path | None, s
 
     Args:
         paths: YAML layers; later ones win.
-        words: Arguments with the name of a section.
+        words: Arguments with the name of a section, or of `job` or `executor`.
         folder: Of the job; None leaves it to the configuration.
         seed: Of all stages; None leaves it to the configuration.
 
@@ -113,8 +115,9 @@ def plan_job(paths: Sequence[Path], words: Sequence[str], folder: Path | None, s
         ValueError: for a file, key or argument that is not one of a job, or a missing section or folder.
     """
     layers = [read_layer(path) for path in paths]
-    job = chosen(layers, "job", Job) or SearchThenRetrain()
-    executor = chosen(layers, "executor", Executor) or Processes()
+    words, arguments = _separate(words)
+    job = chosen(layers, "job", Job, SearchThenRetrain, arguments["job"])
+    executor = chosen(layers, "executor", Executor, Processes, arguments["executor"])
     for path, layer in zip(paths, layers, strict=True):
         _check_layer(path, layer, job.sections)
     folder = Path(str((_last(layers, "folder") if folder is None else folder) or "").strip())
@@ -191,6 +194,27 @@ def _data_keys(layers: Sequence[Mapping[str, Any]], overrides: Sequence[str], se
     return frozenset(found)
 
 
+def _separate(words: Sequence[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    """Parts from the others the arguments that belong to the job or the executor itself: `--job.seeds "[0, 1]"`.
+
+    Raises:
+        ValueError: if one has no key or no value.
+    """
+    others, found, left = [], {part: dict[str, Any]() for part in PARTS}, list(words)
+    while left:
+        word = left.pop(0)
+        name, equals, value = word.removeprefix("--").partition("=")
+        part, _, key = name.partition(".")
+        if not word.startswith("--") or part not in PARTS:
+            others.append(word)
+            continue
+        key = key.removeprefix("init_args.")
+        if not key or (not equals and (not left or left[0].startswith("--"))):
+            raise ValueError(f"{word} lacks a {'value' if key else 'key'}: write `--{part}.KEY VALUE`.")
+        found[part][key] = read_value(value if equals else left.pop(0), word)
+    return others, found
+
+
 def _overrides(words: Sequence[str], sections: Sequence[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {section: [] for section in sections}
     targets: Sequence[str] = ()
@@ -219,7 +243,7 @@ def _overrides(words: Sequence[str], sections: Sequence[str]) -> dict[str, list[
 def _unknown(name: str, root: str, sections: Sequence[str]) -> str:
     if root == "model":
         return f"--{name} belongs to one stage: write {' or '.join(f'--{section}.{name}' for section in sections)}."
-    options = (*sections, *SHARED, "config", "folder", "print_config", "redo", "seed_everything")
+    options = (*sections, *SHARED, *PARTS, "config", "folder", "print_config", "redo", "seed_everything")
     if root in sections:
         return f"--{name} lacks a key: write for example --{root}.trainer.max_epochs 3."
     return f"Unknown argument --{name}{guess(root, options)}. {EPILOG}"

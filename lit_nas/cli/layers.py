@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ("config_files", "read_layer", "refuse_spec")
+__all__ = ("config_files", "read_layer", "read_value", "refuse_spec")
 
 
 class _Loader(yaml.SafeLoader):
@@ -71,6 +71,22 @@ def read_layer(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def read_value(text: str, where: str) -> Any:
+    """Reads the value of an argument.
+
+    Args:
+        text: YAML.
+        where: The argument.
+
+    Raises:
+        ValueError: if it is no YAML.
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"The value of {where} is not YAML: {_reason(error)}") from error
+
+
 def config_files(args: Sequence[str]) -> Iterator[str]:
     """The files that arguments name with `-c` or `--config`; configurations written out there are left out.
 
@@ -88,8 +104,13 @@ def config_files(args: Sequence[str]) -> Iterator[str]:
             value = word.removeprefix("-c")
         else:
             continue
-        if "\n" not in value and not value.lstrip().startswith("{"):
+        if not _written_out(value):
             yield value
+
+
+def _written_out(value: str) -> bool:
+    """Whether an argument is the text of a configuration, as the parser takes it in the place of a file."""
+    return "\n" in value or value.lstrip().startswith("{") or (": " in value and not Path(value).exists())
 
 
 def refuse_spec(layer: dict[str, Any], where: str) -> None:

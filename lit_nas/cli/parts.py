@@ -28,20 +28,24 @@ def described(part: Any) -> dict[str, Any]:
     return found
 
 
-def chosen(layers: Sequence[Mapping[str, Any]], key: str, base: type) -> Any:
-    """The part that the last layer with a key names; None where none does.
+def chosen(
+    layers: Sequence[Mapping[str, Any]], key: str, base: type, default: type, overrides: Mapping[str, Any]
+) -> Any:
+    """The part that the last layer with a key names.
 
     Args:
         layers: Configurations; later ones win.
         key: `job` or `executor`.
         base: What the part must be.
+        default: Its class where no layer names one.
+        overrides: Arguments that win over those of the layer.
 
     Raises:
         ValueError: if there is no such class, or it refuses an argument.
     """
     given = next((layer[key] for layer in reversed(layers) if layer.get(key) is not None), None)
     if given is None:
-        return None
+        given = public_name(default)
     given = {"class_path": given} if isinstance(given, str) else given
     if not isinstance(given, dict) or not isinstance(given.get("class_path"), str):
         raise ValueError(f"`{key}` must have a class_path, but is {given!r}.")
@@ -50,7 +54,7 @@ def chosen(layers: Sequence[Mapping[str, Any]], key: str, base: type) -> Any:
     arguments, name = given.get("init_args") or {}, given["class_path"]
     if not isinstance(arguments, dict):
         raise ValueError(f"{key}.init_args must be a mapping of keys, but is {arguments!r}.")
-    found = _class(name, key, base)
+    found, arguments = _class(name, key, base), {**arguments, **overrides}
     known = list(inspect.signature(found).parameters)
     for argument in arguments:
         if argument not in known:
