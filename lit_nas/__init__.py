@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.jobs import SearchThenRetrain as SearchThenRetrain
     from lit_nas.jobs import Stage as Stage
     from lit_nas.jobs import StagedSearch as StagedSearch
+    from lit_nas.jobs import WinningGroup as WinningGroup
     from lit_nas.methods import DARTS as DARTS
     from lit_nas.methods import GDAS as GDAS
     from lit_nas.methods import PARSEC as PARSEC
@@ -48,6 +49,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.methods import EntmaxDARTS as EntmaxDARTS
     from lit_nas.methods import MergeNAS as MergeNAS
     from lit_nas.methods import ProxylessNAS as ProxylessNAS
+    from lit_nas.methods import StacNAS as StacNAS
     from lit_nas.networks import register_space as register_space
     from lit_nas.operations import register_operation as register_operation
     from lit_nas.optim import PartialDecay as PartialDecay
@@ -114,7 +116,7 @@ _ROOMS = {
     "edges": ("AuxiliarySkip", "MergedConvolutions", "PartialChannels", "PlainEdges"),
     "engine": ("Fused", "Reference"),
     "genotype": ("Genotype", "load_genotype"),
-    "jobs": ("Group", "Job", "SearchThenRetrain", "Stage", "StagedSearch"),
+    "jobs": ("Group", "Job", "SearchThenRetrain", "Stage", "StagedSearch", "WinningGroup"),
     "methods": (
         "DARTS",
         "GDAS",
@@ -126,6 +128,7 @@ _ROOMS = {
         "EntmaxDARTS",
         "MergeNAS",
         "ProxylessNAS",
+        "StacNAS",
     ),
     "networks": ("register_space",),
     "operations": ("register_operation",),

@@ -8,6 +8,7 @@ from lit_nas.jobs.loop import advance, is_finished, look_ahead, members
 from lit_nas.jobs.search_then_retrain import SearchThenRetrain
 from lit_nas.jobs.stage import FileOf, Group, Stage, WeightsOf
 from lit_nas.jobs.staged_search import HandOver, LeftCandidates, StagedSearch
+from lit_nas.jobs.winning_group import WinningGroup
 from lit_nas.spaces import Candidates, EdgeCandidates, load_candidates
 
 __all__ = (
@@ -29,6 +30,7 @@ __all__ = (
     "Stage",
     "StagedSearch",
     "WeightsOf",
+    "WinningGroup",
     "advance",
     "is_finished",
     "launched",

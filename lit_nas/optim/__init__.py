@@ -1,5 +1,6 @@
 """Optimisers and schedules with the papers' numbers, second order, and holding a level still."""
 
+from lit_nas.optim.cosine_power import CosinePowerLR
 from lit_nas.optim.freezing import frozen, frozen_statistics, running_statistics
 from lit_nas.optim.paper_defaults import (
     GDASSGD,
@@ -34,6 +35,7 @@ __all__ = (
     "GDASSGD",
     "Baseline",
     "CosineLR",
+    "CosinePowerLR",
     "DartsAdam",
     "DartsImageNetSGD",
     "DartsSGD",
