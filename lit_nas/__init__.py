@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.callbacks import KeepStrongest as KeepStrongest
+    from lit_nas.callbacks import MeasureConfusion as MeasureConfusion
     from lit_nas.callbacks import Prune as Prune
     from lit_nas.callbacks import QueryTable as QueryTable
     from lit_nas.callbacks import SkipDropout as SkipDropout
@@ -52,6 +53,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.methods import StacNAS as StacNAS
     from lit_nas.networks import register_space as register_space
     from lit_nas.operations import register_operation as register_operation
+    from lit_nas.optim import GradientConfusion as GradientConfusion
     from lit_nas.optim import PartialDecay as PartialDecay
     from lit_nas.perturbation import AdversarialSmoothing as AdversarialSmoothing
     from lit_nas.perturbation import RandomSmoothing as RandomSmoothing
@@ -101,7 +103,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
 __version__ = "0.1.0"
 
 _ROOMS = {
-    "callbacks": ("KeepStrongest", "Prune", "QueryTable", "SkipDropout", "default_callbacks"),
+    "callbacks": ("KeepStrongest", "MeasureConfusion", "Prune", "QueryTable", "SkipDropout", "default_callbacks"),
     "data": (
         "CIFAR10DataModule",
         "CIFAR100DataModule",
@@ -132,7 +134,7 @@ _ROOMS = {
     ),
     "networks": ("register_space",),
     "operations": ("register_operation",),
-    "optim": ("PartialDecay",),
+    "optim": ("GradientConfusion", "PartialDecay"),
     "perturbation": ("AdversarialSmoothing", "RandomSmoothing"),
     "pruning": ("Pruning",),
     "record.recorded_module": ("load_module", "read_checkpoint"),

@@ -1,6 +1,7 @@
 """Jobs: fits that follow from each other, each in a folder and a process of its own."""
 
 from lit_nas.jobs.comparison import Comparison
+from lit_nas.jobs.depth_match import DepthMatch
 from lit_nas.jobs.executor import Executor, InThisProcess, Order, Processes, launched
 from lit_nas.jobs.history import Found, History
 from lit_nas.jobs.job import Job
@@ -14,6 +15,7 @@ from lit_nas.spaces import Candidates, EdgeCandidates, load_candidates
 __all__ = (
     "Candidates",
     "Comparison",
+    "DepthMatch",
     "EdgeCandidates",
     "Executor",
     "FileOf",

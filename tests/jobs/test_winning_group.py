@@ -90,7 +90,7 @@ def test_pruned_edges_stay_pruned_and_strangers_are_refused():
     assert rule.changes(before)["model.space.candidates"]["normal"] == [[], ["none"]]
     with pytest.raises(ValueError, match="0 -> 1 chose 'conv_7x1_1x7', which belongs to none of the groups"):
         rule.changes(found([(0.9, 0.1)], ("conv_7x1_1x7", "none")))
-    with pytest.raises(ValueError, match="The stage `stage1` has left no candidates.json"):
+    with pytest.raises(ValueError, match="The stage `stage1` has left no candidates"):
         rule.changes(Found("stage1", Path("."), {}, None, None, {}, {}, None))
 
 
