@@ -129,8 +129,8 @@ def _row(found: Found, size: Sequence[int | None], target: float | None) -> dict
     path = found.folder / CONFUSION
     if not path.is_file():
         raise ValueError(
-            f"The stage `{found.name}` has left no {CONFUSION}, because its configuration replaces trainer.callbacks, to "
-            "which the job adds: write `callbacks+` in its place."
+            f"The stage `{found.name}` has left no {CONFUSION}, because its configuration replaces trainer.callbacks, "
+            "to which the job adds: write `callbacks+` in its place."
         )
     last = json.loads(path.read_text(encoding="utf-8"))["epochs"][-1]
     normal = None if found.genotype is None else found.genotype.cells.get("normal")
