@@ -1,7 +1,6 @@
 """Callbacks: what a run logs and writes."""
 
 from lit_nas.callbacks.defaults import default_callbacks
-from lit_nas.callbacks.draw_channels import DrawChannels
 from lit_nas.callbacks.keep_strongest import KeepStrongest
 from lit_nas.callbacks.log_alphas import LogAlphas
 from lit_nas.callbacks.log_learning_rates import LogLearningRates
@@ -18,7 +17,6 @@ from lit_nas.callbacks.write_predictions import WritePredictions
 from lit_nas.resume import KeepRandomState, SaveCheckpoints, StopOnSignal, find_last
 
 __all__ = (
-    "DrawChannels",
     "ExplainMemory",
     "KeepRandomState",
     "KeepStrongest",

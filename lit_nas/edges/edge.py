@@ -5,11 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from lit_nas.operations import OperationStyle
+
+if TYPE_CHECKING:
+    from lit_nas.spaces import SearchSpace
 
 __all__ = ("Edge", "EdgeKind", "Fusible")
 
@@ -104,10 +107,20 @@ class EdgeKind(ABC):
             ValueError: if the kind does not fit the channels or the candidates.
         """
 
+    def check_space(self, space: SearchSpace) -> None:  # noqa: B027 - most fit every space
+        """Refuses a space in which the kind of edge would change nothing, or not what its settings say.
+
+        Args:
+            space: What is searched.
+
+        Raises:
+            ValueError: naming what does not fit.
+        """
+
     def _keep_channels(self, channels: int, channels_out: int | None) -> None:
         """Refuses to change the number of channels, for kinds that compute something beside the candidates."""
         if channels_out not in (None, channels):
             raise ValueError(
                 f"{type(self).__name__} keeps the number of channels, but an edge of this space leads from {channels} "
-                f"to {channels_out}. Choose PlainEdges for it."
+                f"to {channels_out}: set model.edges to PlainEdges."
             )

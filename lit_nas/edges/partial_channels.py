@@ -63,7 +63,7 @@ class Shuffle:
 
 
 class RandomChannels(MixedEdge):
-    """An edge whose candidates see channels that are drawn anew for each step, by `DrawChannels`.
+    """An edge whose candidates see channels that are drawn anew for each step, by `lit_nas.search.draw_channels`.
 
     In evaluation, where nothing is random, they see the first ones.
 

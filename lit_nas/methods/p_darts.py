@@ -15,10 +15,11 @@ from typing import Any
 from lit_nas.architecture import Architecture
 from lit_nas.callbacks import KeepStrongest, SkipDropout
 from lit_nas.derivation import Deriver, LimitedSkips
+from lit_nas.edges import EdgeKind, PlainEdges
 from lit_nas.engine import Engine, Fused
 from lit_nas.networks import build_search_network
 from lit_nas.optim import CosineLR, DartsAdam
-from lit_nas.relaxations import Softmax
+from lit_nas.relaxations import Relaxation, Softmax
 from lit_nas.schedules import Schedule
 from lit_nas.search import ImageSearchModule, SearchBatch, SearchOptim, drop_skips
 from lit_nas.spaces import DartsSpace, SearchSpace
@@ -44,6 +45,8 @@ class PDARTS(ImageSearchModule):
         deriver: How the architecture is made discrete; None is the rule of the space, with at most two skip connections
             in a normal cell.
         engine: What computes the cells.
+        relaxation: How parameters become weights; the paper has `Softmax`.
+        edges: What an edge makes of its candidates; the paper has their weighted sum.
     """
 
     paper_batch_size = 96
@@ -57,13 +60,15 @@ class PDARTS(ImageSearchModule):
         optim: SearchOptim = PAPER,
         deriver: Deriver | None = None,
         engine: Engine = Fused(),
+        relaxation: Relaxation = Softmax(),
+        edges: EdgeKind = PlainEdges(),
     ) -> None:
         super().__init__()
         if keep is not None and keep < 1:
             raise ValueError(f"model.keep must be at least 1 or null, not {keep}.")
         self.spec, self.skip_dropout, self.keep, self.optim = spec, skip_dropout, keep, optim
-        self.network = build_search_network(space, spec, engine)
-        self.architecture = Architecture(space, Softmax())
+        self.network = build_search_network(space, spec, engine, edges)
+        self.architecture = Architecture(space, relaxation)
         self.deriver = LimitedSkips() if deriver is None else deriver
         if skip_dropout is not None:
             drop_skips(self.network, self.architecture, skip_dropout)

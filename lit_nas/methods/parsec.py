@@ -14,6 +14,7 @@ from torch import Tensor
 from lit_nas.architecture import Architecture
 from lit_nas.batches import Batch, by_role
 from lit_nas.derivation import Deriver, EveryChoice, default_deriver
+from lit_nas.edges import EdgeKind, PlainEdges
 from lit_nas.engine import Engine, Fused
 from lit_nas.networks import build_search_network
 from lit_nas.optim import ParsecAdam
@@ -37,6 +38,7 @@ class PARSEC(ImageSearchModule):
         optim: Both optimisers.
         deriver: How the prior is made discrete; None is its mode.
         engine: What computes the cells.
+        edges: What an edge makes of its candidates; the paper has their weighted sum.
     """
 
     paper_batch_size = 64
@@ -51,6 +53,7 @@ class PARSEC(ImageSearchModule):
         optim: SearchOptim = SearchOptim(arch=ParsecAdam),
         deriver: Deriver | None = None,
         engine: Engine = Fused(),
+        edges: EdgeKind = PlainEdges(),
     ) -> None:
         super().__init__()
         if prior is None:
@@ -67,7 +70,7 @@ class PARSEC(ImageSearchModule):
         if optim.graphs:
             raise ValueError("A CUDA graph cannot draw other children in each step: set model.optim.graphs to false.")
         self.spec, self.sampling, self.optim = spec, sampling, optim
-        self.network = build_search_network(space, spec, engine)
+        self.network = build_search_network(space, spec, engine, edges)
         self.architecture = Architecture(space, prior, evaluation="best")
         pairs = isinstance(prior, CategoricalPairs)
         self.deriver = deriver or (EveryChoice() if pairs else default_deriver(space))

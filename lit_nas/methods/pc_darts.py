@@ -7,10 +7,7 @@ part is the first one and a shuffle follows it (`edges.choice: random` is the ma
 code: maps of odd size are pooled beside a reduction, too; on ImageNet a candidate is evaluated once a step.
 """
 
-from typing import Any
-
 from lit_nas.architecture import Architecture
-from lit_nas.callbacks import DrawChannels
 from lit_nas.derivation import Deriver, default_deriver
 from lit_nas.edges import EdgeKind, PartialChannels
 from lit_nas.engine import Engine, Fused
@@ -58,10 +55,6 @@ class PCDARTS(ImageSearchModule):
         self.network = build_search_network(space, spec, engine, edges)
         self.architecture = Architecture(space, relaxation, edge_relaxation)
         self.deriver = default_deriver(space) if deriver is None else deriver
-
-    def configure_callbacks(self) -> list[Any]:
-        """Adds the draw of channels, which does nothing where none are drawn."""
-        return [*super().configure_callbacks(), DrawChannels()]
 
     def training_step(self, batch: SearchBatch, batch_idx: int) -> None:
         """Alpha and beta first, then weights (algorithm 1 of DARTS)."""

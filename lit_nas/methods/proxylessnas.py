@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from lit_nas.architecture import Architecture
 from lit_nas.batches import by_role
 from lit_nas.derivation import Deriver, default_deriver
+from lit_nas.edges import EdgeKind, PlainEdges
 from lit_nas.engine import Engine, Fused
 from lit_nas.image_batches import ImageBatch
 from lit_nas.networks import build_search_network
@@ -47,6 +48,7 @@ class ProxylessNAS(ImageSearchModule):
         optim: Both optimisers; the paper does not clip. Before epoch `arch_from_epoch` the weights warm up.
         deriver: How the architecture is made discrete; None is the rule of the space (`default_deriver`).
         engine: What computes the cells.
+        edges: What an edge makes of its candidates; the paper has their weighted sum.
     """
 
     paper_batch_size = 64
@@ -63,6 +65,7 @@ class ProxylessNAS(ImageSearchModule):
         optim: SearchOptim = SearchOptim(weights=ProxylessSGD, arch=ProxylessAdam, clip=0.0),
         deriver: Deriver | None = None,
         engine: Engine = Fused(),
+        edges: EdgeKind = PlainEdges(),
     ) -> None:
         super().__init__()
         if not 0 <= label_smoothing < 1:
@@ -75,7 +78,7 @@ class ProxylessNAS(ImageSearchModule):
         self.label_smoothing, self.differentiates_mixture = label_smoothing, gradient == "gates"
         self._check_choice(gradient, paths, arch_every, reinforce, optim)
         self.spec, self.optim, self.arch_every, self.reinforce = spec, optim, arch_every, reinforce
-        self.network = build_search_network(space, spec, engine)
+        self.network = build_search_network(space, spec, engine, edges)
         gates = BinaryGates(paths if gradient == "gates" else "one")
         self.architecture = Architecture(space, gates, evaluation="best")
         self.baseline = Baseline(reinforce.decay) if gradient == "reinforce" else None

@@ -50,6 +50,16 @@ class BinaryGates(Relaxation):
         """Always."""
         return True
 
+    @property
+    def one_path(self) -> bool:
+        """Always; what is probed beside it takes no part."""
+        return True
+
+    @property
+    def probes(self) -> bool:
+        """Unless the path alone is known."""
+        return self.paths != "one"
+
     of_edges = False
 
     @property

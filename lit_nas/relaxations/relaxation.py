@@ -65,6 +65,16 @@ class Relaxation(ABC):
         """Whether parameters are `settled` after a step of their optimiser."""
         return False
 
+    @property
+    def one_path(self) -> bool:
+        """Whether a step executes one candidate of each edge."""
+        return False
+
+    @property
+    def probes(self) -> bool:
+        """Whether a draw may probe candidates, see `Draw.probed`."""
+        return False
+
     differentiable = True
     """Whether the mixing weights have a gradient to the parameters; otherwise a method must learn in another way."""
     of_edges = True

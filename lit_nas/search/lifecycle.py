@@ -29,6 +29,7 @@ from lit_nas.search.means import Means
 from lit_nas.search.optimizers import build_optimizers, check_owners, fit_schedule_to_steps
 from lit_nas.search.perturbed_weights import PerturbedWeights
 from lit_nas.search.processes import keep_architecture_apart, share_architecture
+from lit_nas.search.random_channels import draw_channels
 from lit_nas.search.regularisation import Regularisation
 from lit_nas.search.samples import Samples
 from lit_nas.search.search_batch import SearchBatch
@@ -186,7 +187,7 @@ class SearchLifecycle(RecordedModule, ABC):
     # -- during training -----------------------------------------------------------------------------------------
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Checks that there is a batch for each role, and sets the clock to this step, which schedules read.
+        """Checks that there is a batch for each role, sets the clock, which schedules read, and draws random channels.
 
         Raises:
             ValueError: naming the parts that are missing.
@@ -196,6 +197,7 @@ class SearchLifecycle(RecordedModule, ABC):
         # data without a length count their batches as they come
         self._step = int(self.current_epoch * batches + batch_idx if isfinite(batches) else loop.total_batch_idx)
         self.architecture.clock.set(self._step, self.current_epoch + batch_idx / batches)
+        draw_channels(self.network, self.architecture, self._step)
         if self.optim.schedule_every == "step" and self._step:
             # before a step, because callbacks save a checkpoint behind it before this module is asked
             cast(LRScheduler, self.lr_schedulers()).step()
