@@ -59,7 +59,6 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.regularizers import CostFactor as CostFactor
     from lit_nas.regularizers import Entropy as Entropy
     from lit_nas.regularizers import ExpectedCost as ExpectedCost
-    from lit_nas.regularizers import LogCost as LogCost
     from lit_nas.regularizers import MaxNorm as MaxNorm
     from lit_nas.regularizers import ResourceCost as ResourceCost
     from lit_nas.regularizers import ZeroOne as ZeroOne
@@ -136,7 +135,6 @@ _ROOMS = {
         "CostFactor",
         "Entropy",
         "ExpectedCost",
-        "LogCost",
         "MaxNorm",
         "ResourceCost",
         "ZeroOne",

@@ -10,18 +10,30 @@ gradients, and weights of candidates that a step drops do not go on along their 
 parameters as in the code (`TopEdges(by="logit")`), not by probabilities.
 """
 
+from functools import partial
+
 from lit_nas.architecture import Architecture
 from lit_nas.derivation import Deriver, TopEdges, default_deriver
 from lit_nas.edges import EdgeKind, PlainEdges
 from lit_nas.engine import Engine, Fused
 from lit_nas.networks import build_search_network
-from lit_nas.optim import DropNASAdam, DropNASCosineLR, DropNASSGD, PartialDecay
+from lit_nas.optim import DartsAdam, DartsSGD, PartialDecay, SearchCosineLR
 from lit_nas.relaxations import GroupedDropout, Relaxation
 from lit_nas.search import ImageSearchModule, SearchBatch, SearchOptim
 from lit_nas.spaces import DartsSpace, SearchSpace
 from lit_nas.specs import ImageSpec
 
 __all__ = ("DropNAS",)
+
+PAPER = SearchOptim(
+    weights=partial(DartsSGD, lr=0.0375, weight_decay=0.0),
+    arch=partial(DartsAdam, weight_decay=0.0),
+    schedule=partial(SearchCosineLR, lr_min=1.5e-3),
+    clip=3.0,
+    level="single",
+    decay=PartialDecay(),
+)
+"""Both decays are those of what a step uses."""
 
 
 class DropNAS(ImageSearchModule):
@@ -46,9 +58,7 @@ class DropNAS(ImageSearchModule):
         space: SearchSpace = DartsSpace(num_cells=14),
         relaxation: Relaxation = GroupedDropout(),
         edges: EdgeKind = PlainEdges(),
-        optim: SearchOptim = SearchOptim(
-            DropNASSGD, DropNASAdam, DropNASCosineLR, clip=3.0, level="single", decay=PartialDecay()
-        ),
+        optim: SearchOptim = PAPER,
         deriver: Deriver | None = None,
         engine: Engine = Fused(),
     ) -> None:

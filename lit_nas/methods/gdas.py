@@ -9,12 +9,14 @@ The authors keep the search network of the best validation accuracy; here the la
 `SaveCheckpoints` to keep others. Their scripts clip the weights by 5 or not at all: 5 here (`optim.clip: 0`).
 """
 
+from functools import partial
+
 from lit_nas.architecture import Architecture, Unselected
 from lit_nas.derivation import Deriver, TopPairs, default_deriver
 from lit_nas.edges import ConstantBeside, EdgeKind, PlainEdges
 from lit_nas.engine import Engine, Fused
 from lit_nas.networks import build_search_network
-from lit_nas.optim import GDASSGD
+from lit_nas.optim import DartsSGD
 from lit_nas.relaxations import GumbelSoftmax, Relaxation
 from lit_nas.schedules import Linear
 from lit_nas.search import ImageSearchModule, SearchBatch, SearchOptim
@@ -22,6 +24,9 @@ from lit_nas.spaces import DartsSpace, SearchSpace
 from lit_nas.specs import ImageSpec
 
 __all__ = ("GDAS",)
+
+PAPER = SearchOptim(partial(DartsSGD, weight_decay=5e-4, nesterov=True), schedule_every="step")
+"""The numbers of the authors' configurations."""
 
 
 class GDAS(ImageSearchModule):
@@ -53,7 +58,7 @@ class GDAS(ImageSearchModule):
         space: SearchSpace = DartsSpace(),
         relaxation: Relaxation = GumbelSoftmax(Linear(10.0, 0.1, "epoch", inclusive=True), hard=True),
         constant_unselected: bool = False,
-        optim: SearchOptim = SearchOptim(GDASSGD, schedule_every="step"),
+        optim: SearchOptim = PAPER,
         deriver: Deriver | None = None,
         engine: Engine = Fused(),
         edges: EdgeKind = PlainEdges(),

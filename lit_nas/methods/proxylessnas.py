@@ -10,9 +10,9 @@ with batches of 256 on ImageNet). In the cells of DARTS and NAS-Bench-201, which
 type share their gates, and derivation is that of the space.
 """
 
+from functools import partial
 from typing import Literal
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -23,7 +23,7 @@ from lit_nas.edges import EdgeKind, PlainEdges
 from lit_nas.engine import Engine, Fused
 from lit_nas.image_batches import ImageBatch
 from lit_nas.networks import build_search_network
-from lit_nas.optim import Baseline, ProxylessAdam, ProxylessSGD, Reinforce, frozen_statistics, score_gradient
+from lit_nas.optim import Baseline, CosineLR, DartsAdam, DartsSGD, Reinforce
 from lit_nas.precision import widest_float
 from lit_nas.relaxations import BinaryGates
 from lit_nas.search import ImageSearchModule, SearchBatch, SearchOptim
@@ -31,6 +31,17 @@ from lit_nas.spaces import DartsSpace, SearchSpace
 from lit_nas.specs import ImageSpec
 
 __all__ = ("ProxylessNAS",)
+
+PAPER = SearchOptim(
+    weights=partial(DartsSGD, weight_decay=4e-5, nesterov=True),
+    arch=partial(DartsAdam, lr=6e-3, betas=(0.0, 0.999), weight_decay=0.0),
+    schedule=CosineLR,
+    schedule_every="step",
+    clip=0.0,
+    arch_from_epoch=1,
+)
+"""On CIFAR. Without momentum a candidate that is not drawn stays where it is; the first epoch updates the weights only,
+as the one after the warm-up does in the authors' code."""
 
 
 class ProxylessNAS(ImageSearchModule):
@@ -62,7 +73,7 @@ class ProxylessNAS(ImageSearchModule):
         arch_every: int = 5,
         label_smoothing: float = 0.0,
         reinforce: Reinforce = Reinforce(),
-        optim: SearchOptim = SearchOptim(weights=ProxylessSGD, arch=ProxylessAdam, clip=0.0),
+        optim: SearchOptim = PAPER,
         deriver: Deriver | None = None,
         engine: Engine = Fused(),
         edges: EdgeKind = PlainEdges(),
@@ -106,45 +117,28 @@ class ProxylessNAS(ImageSearchModule):
         images, labels = batch
         return F.cross_entropy(self(images), labels, label_smoothing=self.label_smoothing)
 
-    @torch.no_grad()
     def step_by_rewards(self, batch: ImageBatch, baseline: Baseline) -> None:
         """One step of the architecture along the mean of (reward - baseline) * gradient of log p(network).
 
         Args:
             batch: All networks are scored on it, by the statistics of the batch.
-            baseline: What rewards are compared with; moves.
+            baseline: What rewards are compared with; it is updated.
         """
-        rewards, children = [], []
-        for sample in range(self.reinforce.samples):
-            with frozen_statistics(self.norms), self.architecture.drawing("arch", sample):
-                child = {
-                    position.cell: cell.weights
-                    for position, cell in zip(self.architecture.space.layout, self.architecture(), strict=True)
-                }
-                rewards.append(self.reinforce.reward(self._accuracy(batch), self._cost(child)))
-                children.append(child)
-        (values,) = self.gradients.mean_over_ranks([torch.stack(rewards)])
-        gradient = score_gradient(baseline(values), children, self.architecture.expected())
-        self.apply_arch_gradient(gradient, reduced=True)
-        self.note_loss("arch", -values.mean(), batch)
+        count, measure = self.reinforce.samples, self.reinforce.measure
+        accuracies = self.samples.means("arch", self._accuracy, batch, count)
+        costs = None if measure is None else self.samples.costs("arch", measure, count)
+        rewards = self.reinforce.rewards(accuracies, costs)
+        self.apply_arch_gradient(self.samples.score("arch", baseline(rewards) / count), reduced=True)
+        self.note_loss("arch", -rewards.mean(), batch)
 
-    def on_fit_start(self) -> None:
-        """Looks costs up before a step needs them."""
-        super().on_fit_start()
-        if self.reinforce.measure is not None:
-            self.regularisation.table(self.reinforce.measure)
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """That of the rewards, if they have one."""
+        return () if self.reinforce.measure is None else (self.reinforce.measure,)
 
     def _accuracy(self, batch: ImageBatch) -> Tensor:
-        parts = self.gradients.parts(batch)
-        kind = widest_float(self.device)
-        right = [share * (self(images).argmax(-1) == labels).to(kind).mean() for (images, labels), share in parts]
-        return torch.stack(right).sum()
-
-    def _cost(self, child: dict[str, Tensor]) -> Tensor | None:
-        if self.reinforce.measure is None:
-            return None
-        table = self.regularisation.table(self.reinforce.measure)
-        return table.fixed + torch.stack([(cost * child[name]).sum() for name, cost in table.by_type.items()]).sum()
+        images, labels = batch
+        return (self(images).argmax(-1) == labels).to(widest_float(self.device)).mean()
 
     @staticmethod
     def _check_choice(gradient: str, paths: str, arch_every: int, reinforce: Reinforce, optim: SearchOptim) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from lit_nas.clock import Moment, Time
 from lit_nas.relaxations.draw import Draw, Occasion, active_columns, gumbel_noise
 from lit_nas.relaxations.relaxation import Relaxation, one_of_each
-from lit_nas.relaxations.softmax import softmax_of_active
+from lit_nas.relaxations.softmax import log_softmax_of_active, softmax_of_active
 
 __all__ = ("BinaryGates",)
 
@@ -98,6 +98,16 @@ class BinaryGates(Relaxation):
         gates, known = draw.numbers
         q = softmax_of_active(logits, known.bool())
         return gates + (q - q.detach())
+
+    def log_density(self, logits: Tensor, mask: Tensor, clock: Time, draw: Draw) -> Tensor:
+        """The logarithm of the probability of the path, [E]; 0 where nothing is active.
+
+        Raises:
+            ValueError: with two paths, of which the drawn one depends on the other.
+        """
+        if self.paths == "two":
+            return super().log_density(logits, mask, clock, draw)
+        return (log_softmax_of_active(logits, mask) * draw.numbers[0]).sum(-1)
 
     def expected(self, logits: Tensor, mask: Tensor, clock: Time, draw: Draw) -> Tensor:
         """The probabilities; with two paths those of both alone, which sum to 1; [E, O] -> [E, O]."""

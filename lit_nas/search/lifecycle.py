@@ -58,6 +58,11 @@ class SearchLifecycle(RecordedModule, ABC):
     """Whether a step may leave weights without a gradient, those of pruned candidates for example; not needed for those
     that a relaxation does not draw."""
 
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Costs that steps look at, beside those of the regularisers: their tables are made before the first step."""
+        return ()
+
     def __init__(self) -> None:
         super().__init__()
         space = self.hparams.get("space")

@@ -77,4 +77,4 @@ def fit_schedule_to_steps(module: SearchLifecycle) -> None:
             "model.optim.schedule_every is step, but the data do not say how many batches they have: set "
             "trainer.limit_train_batches, or schedule_every to epoch."
         )
-    fit_to_run(schedule, int(steps))
+    fit_to_run(schedule, int(steps), int(module.trainer.num_training_batches))

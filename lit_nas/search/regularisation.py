@@ -37,9 +37,11 @@ class Regularisation:
         """Makes ready what steps would wait for.
 
         Raises:
-            ValueError: if a regulariser does not fit the architecture or the network.
+            ValueError: if a regulariser does not fit the architecture or the network, or there is no table of a cost.
         """
         self._tables.clear()
+        for measure in self._module.measures:
+            self.table(measure)
         for part in self._module.optim.regularizers:
             part.check(self._module.architecture)
         if self._module.optim.regularizers:

@@ -26,7 +26,7 @@ from lit_nas.relaxations import (
 from lit_nas.schedules import Constant
 from lit_nas.search import SearchModule
 from tests.methods.test_contract import changed, fit, snapshot
-from tests.support.tiny import CONNECTED, INPUTS, SPACE, THREE
+from tests.support.tiny import CONNECTED, INPUTS, PROXYLESS, SPACE, THREE
 
 RELAXATIONS: dict[str, Relaxation] = {
     "softmax": Softmax(),
@@ -78,10 +78,13 @@ METHODS: dict[str, tuple[Callable[..., SearchModule], str | None]] = {
         "relaxation",
     ),
     "PARSEC": (lambda **parts: PARSEC(INPUTS, CONNECTED, sampling=THREE, **parts), "prior"),
-    "ProxylessNAS": (lambda **parts: ProxylessNAS(INPUTS, SPACE, arch_every=1, **parts), None),
-    "ProxylessNAS-all": (lambda **parts: ProxylessNAS(INPUTS, SPACE, paths="all", arch_every=1, **parts), None),
+    "ProxylessNAS": (lambda **parts: ProxylessNAS(INPUTS, SPACE, arch_every=1, optim=PROXYLESS, **parts), None),
+    "ProxylessNAS-all": (
+        lambda **parts: ProxylessNAS(INPUTS, SPACE, paths="all", arch_every=1, optim=PROXYLESS, **parts),
+        None,
+    ),
     "ProxylessNAS-reinforce": (
-        lambda **parts: ProxylessNAS(INPUTS, SPACE, "reinforce", arch_every=1, **parts),
+        lambda **parts: ProxylessNAS(INPUTS, SPACE, "reinforce", arch_every=1, optim=PROXYLESS, **parts),
         None,
     ),
 }
