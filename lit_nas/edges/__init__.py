@@ -2,7 +2,7 @@
 
 from lit_nas.edges.auxiliary_skip import AuxiliarySkip
 from lit_nas.edges.constant_beside import ConstantBeside, One
-from lit_nas.edges.edge import Edge, EdgeKind, Fusible
+from lit_nas.edges.edge import Edge, EdgeKind, EdgePlan, Fusible
 from lit_nas.edges.merged_conv import MergedConv
 from lit_nas.edges.merged_convolutions import MergedConvolutions
 from lit_nas.edges.mixed_edge import MixedEdge, PlainEdges
@@ -13,6 +13,7 @@ __all__ = (
     "ConstantBeside",
     "Edge",
     "EdgeKind",
+    "EdgePlan",
     "Fusible",
     "MergedConv",
     "MergedConvolutions",

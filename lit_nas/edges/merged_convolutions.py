@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from lit_nas.edges.edge import Edge, EdgeKind, Fusible
+from lit_nas.edges.edge import Edge, EdgeKind, EdgePlan, Fusible
 from lit_nas.edges.merged_conv import MergedConv, Window
 from lit_nas.operations import OperationStyle, build_operation, original
 
@@ -168,14 +168,6 @@ class MergedConvolutions(EdgeKind):
                 f"convolutions, which the space '{space.name}' does not have: set edges.blocks to 1."
             )
 
-    def build(
-        self,
-        names: tuple[str, ...],
-        channels: int,
-        stride: int,
-        style: OperationStyle,
-        channels_out: int | None = None,
-    ) -> Edge:
+    def make(self, plan: EdgePlan) -> Edge:
         """See `EdgeKind`."""
-        self._keep_channels(channels, channels_out)
-        return MergedEdge(names, channels, stride, style, self)
+        return MergedEdge(plan.names, plan.channels, plan.stride, plan.style, self)

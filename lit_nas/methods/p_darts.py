@@ -17,11 +17,12 @@ from lit_nas.callbacks import KeepStrongest, SkipDropout
 from lit_nas.derivation import Deriver, LimitedSkips
 from lit_nas.edges import EdgeKind, PlainEdges
 from lit_nas.engine import Engine, Fused
+from lit_nas.internals import callbacks_of
 from lit_nas.networks import build_search_network
 from lit_nas.optim import CosineLR, DartsAdam
 from lit_nas.relaxations import Relaxation, Softmax
 from lit_nas.schedules import Schedule
-from lit_nas.search import ImageSearchModule, SearchBatch, SearchOptim, drop_skips
+from lit_nas.search import ImageSearchModule, SearchBatch, SearchOptim
 from lit_nas.spaces import DartsSpace, SearchSpace
 from lit_nas.specs import ImageSpec
 
@@ -70,11 +71,19 @@ class PDARTS(ImageSearchModule):
         self.network = build_search_network(space, spec, engine, edges)
         self.architecture = Architecture(space, relaxation)
         self.deriver = LimitedSkips() if deriver is None else deriver
-        if skip_dropout is not None:
-            drop_skips(self.network, self.architecture, skip_dropout)
 
     def configure_callbacks(self) -> list[Any]:
-        """Adds the checks of the dropout, and what is kept for the next stage."""
+        """Adds the dropout, and what is kept for the next stage.
+
+        Raises:
+            ValueError: if the Trainer has another dropout of skip connections.
+        """
+        others = [each for each in callbacks_of(self.trainer) if isinstance(each, SkipDropout)]
+        if self.skip_dropout is not None and any(each.rate != self.skip_dropout for each in others):
+            raise ValueError(
+                "Both model.skip_dropout and the callback SkipDropout (trainer.callbacks) set the dropout after skip "
+                "connections: leave one of them out."
+            )
         dropout = [] if self.skip_dropout is None else [SkipDropout(self.skip_dropout)]
         return [*super().configure_callbacks(), *dropout, *([] if self.keep is None else [KeepStrongest(self.keep)])]
 

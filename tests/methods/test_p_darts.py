@@ -7,6 +7,7 @@ import pytest
 import torch
 from pytorch_lightning import Callback
 
+from lit_nas.callbacks import SkipDropout
 from lit_nas.clock import Moment
 from lit_nas.derivation import LimitedSkips, TopEdges
 from lit_nas.engine import Reference
@@ -16,7 +17,7 @@ from lit_nas.networks import SearchNetwork
 from lit_nas.networks.complexity import count_weights
 from lit_nas.networks.darts_evaluation import EvaluationNetwork
 from lit_nas.schedules import Constant, LinearThenExponential
-from lit_nas.search import DroppedSkip, SearchOptim
+from lit_nas.search import DroppedSkip, SearchOptim, drop_skips
 from lit_nas.spaces import DARTS_OPERATIONS, DartsSpace
 from lit_nas.specs import ImageSpec
 from tests.methods.test_contract import fit, snapshot
@@ -157,7 +158,8 @@ def test_dropout_lies_behind_skip_connections_of_stride_1_alone():
         init_channels=4, num_cells=3, nodes=1,
         candidates={"normal": [["skip_connect"]] * 2, "reduce": [["skip_connect"]] * 2},
     )  # fmt: skip
-    module = PDARTS(INPUTS, space, Constant(1 - 1e-6), optim=SearchOptim())
+    module = PDARTS(INPUTS, space, optim=SearchOptim())
+    drop_skips(module.network, module.architecture, Constant(1 - 1e-6))
     sizes = ((12, 8), (12, 8)), ((12, 8), (4, 8)), ((4, 8), (8, 4))  # channels and pixels of both inputs
     for cell, mixed, inputs in zip(module.network.cells, module.architecture(), sizes, strict=True):
         states = [torch.randn(2, channels, side, side) for channels, side in inputs]
@@ -289,3 +291,11 @@ def test_the_paper_is_the_default():
     assert module.deriver == LimitedSkips(2)
     assert module.optim.arch([torch.nn.Parameter(torch.ones(1))]).defaults["lr"] == 6e-4
     assert (module.optim.arch_from_epoch, module.optim.clip, module.optim.arch_clip) == (10, 5.0, 5.0)
+
+
+def test_a_second_dropout_is_refused(tmp_path):
+    module = PDARTS(INPUTS, SPACE, Constant(0.5), optim=SearchOptim())
+    with pytest.raises(ValueError, match=r"Both model\.skip_dropout and the callback SkipDropout .*: leave one"):
+        fit(module, tmp_path, callbacks=[SkipDropout(Constant(0.2))])
+    trainer = fit(module, tmp_path, callbacks=[SkipDropout(Constant(0.5))])
+    assert [type(each) for each in trainer.callbacks].count(SkipDropout) == 1

@@ -161,3 +161,24 @@ def test_the_optimiser_of_the_paper_leaves_alone_what_has_no_gradient():
         parameter.grad = torch.tensor(gradient)
         optimizer.step()
         assert torch.equal(parameter.detach() != before, torch.tensor(gradient) != 0)
+
+
+@pytest.mark.parametrize("paths", ["one", "all"])
+def test_the_density_is_the_probability_of_the_path(paths):
+    logits = torch.tensor([[0.3, -1.0, 1.2], [2.0, 0.1, -0.4], [0.0, 0.0, 0.0]], dtype=torch.float64).requires_grad_()
+    mask = torch.tensor([[True, True, True], [True, False, True], [False, False, False]])
+    relaxation, draw, _ = drawn(logits, paths, mask=mask)
+    found = relaxation.log_density(logits, mask, NOW, draw)
+    path = draw.numbers[0].bool()
+    first, second = logits[0].log_softmax(-1)[path[0]], logits[1][[0, 2]].log_softmax(-1)[path[1][[0, 2]]]
+    torch.testing.assert_close(found, torch.cat([first, second, torch.zeros(1, dtype=torch.float64)]))
+    (gradient,) = torch.autograd.grad(found.sum(), logits)
+    p = relaxation.probabilities(logits, mask, NOW).detach()
+    torch.testing.assert_close(gradient, path.double() - p)
+
+
+def test_two_paths_have_no_density():
+    logits = torch.zeros(2, 3, dtype=torch.float64)
+    relaxation, draw, mask = drawn(logits, "two")
+    with pytest.raises(ValueError, match="BinaryGates cannot say how probable what it draws is"):
+        relaxation.log_density(logits, mask, NOW, draw)
