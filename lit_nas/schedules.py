@@ -158,7 +158,7 @@ class LinearThenExponential(Schedule):
 
     In epoch e of E it is start * (E - e - 1) / E before `epochs`, and start * exp(-decay * (e - epochs)) from then on.
     So does the dropout of the authors' code of P-DARTS (Chen et al., 2019), whose first part ends when the architecture
-    begins to move.
+    is first updated.
 
     Raises:
         ValueError: if a number is not finite, or `epochs` negative.

@@ -3,11 +3,11 @@
 Paper: Hong et al., IJCAI 2020, https://arxiv.org/abs/2201.11679, algorithm 1.
 Code: https://github.com/wiljohnhong/DropNAS.
 Differs from the authors' code, which options follow: the decay joins the gradient of the loss (a step of its own with
-`optim.decay.own_step: true`), parameters of dropped candidates stay as they are (`relaxation.freeze: false` lets the
-momentum of Adam move them), and the exponent of the drop rate follows the size of a group (`relaxation.group_size: 4`
-for that of the code in all spaces). What took part in a step is known from the draw instead of guessed from values of
-gradients, and weights of candidates that a step drops do not go on along their momentum. Edges are compared by their
-parameters as in the code (`TopEdges(by="logit")`), not by probabilities.
+`optim.decay.own_step: true`), parameters of dropped candidates stay as they are (with
+`relaxation.freeze: false` the momentum of Adam updates them), and the exponent of the drop rate follows the size of a
+group (`relaxation.group_size: 4` for that of the code in all spaces). What took part in a step is known from the draw
+instead of guessed from values of gradients, and weights of candidates that a step drops do not go on along their
+momentum. Edges are compared by their parameters as in the code (`TopEdges(by="logit")`), not by probabilities.
 """
 
 from functools import partial

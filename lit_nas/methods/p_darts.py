@@ -2,7 +2,7 @@
 
 Paper: Chen, Xie, Wu, Tian, ICCV 2019, https://arxiv.org/abs/1904.12760.
 Of the authors' code (chenxin061/pdarts, train_search.py) are the decay of the dropout, which starts again when the
-architecture begins to move (`LinearThenExponential`; the paper speaks of a gradual decay, for which `Exponential`
+architecture is first updated (`LinearThenExponential`; the paper speaks of a gradual decay, for which `Exponential`
 stands), the dropout of single elements, the clipping of the architecture's gradient, and the loop that limits skip
 connections.
 Differs from it: as in `DARTS`, running statistics of BatchNorm see the weight step only and the last, incomplete batch
@@ -29,7 +29,7 @@ from lit_nas.specs import ImageSpec
 __all__ = ("PDARTS",)
 
 PAPER = SearchOptim(schedule=CosineLR, arch=partial(DartsAdam, lr=6e-4), arch_from_epoch=10, arch_clip=5.0)
-"""Of each stage: 25 epochs, in the first ten of which the weights move alone."""
+"""Of each stage: 25 epochs, in the first ten of which only the weights are updated."""
 
 
 class PDARTS(ImageSearchModule):

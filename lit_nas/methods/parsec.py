@@ -86,7 +86,7 @@ class PARSEC(ImageSearchModule):
         return (self.sampling.cost,) if self.sampling.looks_at_cost else ()
 
     def training_step(self, batch: SearchBatch, batch_idx: int) -> None:
-        """The posterior of the children moves the prior, and their weights; on the same children at a single level."""
+        """Updates the prior and the weights by the posterior of the children; of the same ones at a single level."""
         parts = by_role(batch)
         if self.optim.level == "single":
             losses, shares = self._posterior("both", parts["weights"])

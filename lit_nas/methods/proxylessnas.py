@@ -4,10 +4,10 @@ Paper: Cai, Zhu, Han, ICLR 2019, https://arxiv.org/abs/1812.00332. Read with the
 (mit-han-lab/proxylessnas, 80c1c37, `search/nas_manager.py`), whose order of steps this is. Latency joins as a
 regulariser (`ExpectedCost`, `CostFactor`), or as a part of the reward.
 Differs from the code: validation normalises by running statistics, not by those of the batch; an edge that draws no
-connection moves like the others (see `BinaryGates`); the learning rate changes after each epoch, not after each step;
-with `reinforce` the architecture moves every n-th step, too, where the code spreads 300 steps over an epoch (n = 16
-with batches of 256 on ImageNet). In the cells of DARTS and NAS-Bench-201, which the paper does not search, cells of a
-type share their gates, and derivation is that of the space.
+connection is updated like the others (see `BinaryGates`); with `reinforce` the architecture is updated after every n-th
+step, too, where the code spreads 300 updates over an epoch (n = 16 with batches of 256 on ImageNet). In the cells of
+DARTS and NAS-Bench-201, which the paper does not search, cells of a type share their gates, and derivation is that of the
+space. Defaults are those of the paper on CIFAR-10, for which there is no code: Adam with lr 6e-3, no warm-up.
 """
 
 from functools import partial
@@ -45,7 +45,7 @@ as the one after the warm-up does in the authors' code."""
 
 
 class ProxylessNAS(ImageSearchModule):
-    """The weights of one drawn path descend; now and then the gates of a few paths tell where the architecture goes.
+    """The weights of one drawn path are updated, and every few steps the architecture, by the gates of a few paths.
 
     Args:
         spec: Images and labels; flows in from the data on the command line.
@@ -53,8 +53,10 @@ class ProxylessNAS(ImageSearchModule):
         gradient: Where the architecture's gradient comes from: the binary gates, or the rewards of drawn networks.
         paths: Whose gates an architecture step knows: those of two drawn candidates (the paper), or of all of them (the
             default of the authors' code), computed one after the other. For `gates` alone.
-        arch_every: The architecture moves after every n-th step of an epoch, or after the last one of a shorter epoch.
-        label_smoothing: Part of the target that is spread over all classes where the weights move; 0.1 on ImageNet.
+        arch_every: The architecture is updated after every n-th step of an epoch, or after the last one of a shorter
+            epoch.
+        label_smoothing: Part of the target that is spread over all classes where the weights are updated; 0.1 on
+            ImageNet.
         reinforce: How drawn networks are rewarded. For `reinforce` alone.
         optim: Both optimisers; the paper does not clip. Before epoch `arch_from_epoch` the weights warm up.
         deriver: How the architecture is made discrete; None is the rule of the space (`default_deriver`).
@@ -111,7 +113,7 @@ class ProxylessNAS(ImageSearchModule):
                 self.step_by_rewards(data, self.baseline)
 
     def smoothed_loss(self, batch: ImageBatch) -> Tensor:
-        """Mean cross entropy that the weights descend, with targets as smooth as asked for."""
+        """Mean cross entropy by which the weights are updated, with smoothed targets if asked for."""
         if not self.label_smoothing:
             return self.loss(batch)
         images, labels = batch

@@ -26,7 +26,7 @@ __all__ = ("SNAS",)
 
 
 class SNAS(ImageSearchModule):
-    """Weights and architecture descend together along the gradient of the loss of a sample and of its cost.
+    """Weights and architecture are updated together, along the gradient of the loss of a sample and of its cost.
 
     Args:
         spec: Images and labels; flows in from the data on the command line.

@@ -2,7 +2,7 @@
 
 Paper: Cai, Zhu, Han, ICLR 2019, https://arxiv.org/abs/1812.00332 (ProxylessNAS, section 3.2). Read with the authors'
 code (mit-han-lab/proxylessnas, 80c1c37, `search/modules/mix_op.py`).
-Differs from it: where a candidate without a path (`none`) is drawn, the edge moves like any other, while the code
+Differs from it: where a candidate without a path (`none`) is drawn, the edge is updated like any other, while the code
 leaves it out of this step, and of the expected cost of this step with it.
 """
 
@@ -37,9 +37,9 @@ class BinaryGates(Relaxation):
 
     paths: Literal["two", "all", "one"] = "two"
     """Which gates a step of the architecture knows. `two` draws two candidates without replacement, and one of these as
-    the path; these two move against each other, and no other probability does (the paper's way). `all` knows those of
-    all candidates, which are computed one after the other (the default of the authors' code, `full_v2`). `one` knows
-    the path alone and has no gradient: for methods that learn from what a path is worth."""
+    the path; the probability of one rises as that of the other falls, and no other one changes (the paper's way).
+    `all` knows those of all candidates, which are computed one after the other (the default of the authors' code,
+    `full_v2`). `one` knows the path alone and has no gradient: for methods that learn from what a path is worth."""
 
     def __post_init__(self) -> None:
         if self.paths not in ("two", "all", "one"):
@@ -116,7 +116,7 @@ class BinaryGates(Relaxation):
     def settled(self, before: Tensor, after: Tensor, mask: Tensor, draw: Draw) -> Tensor:
         """Parameters with which both paths are as probable together as before, [E, O]."""
         known = draw.numbers[1].bool()
-        after = torch.where(known, after, before)  # an optimiser with momentum would move the others as well
+        after = torch.where(known, after, before)  # an optimiser with momentum would update the others as well
         exclusive = ~known & known.any(-1, keepdim=True)  # a row without candidates stays finite
         old, new = (x.masked_fill(exclusive, float("-inf")).logsumexp(-1, keepdim=True) for x in (before, after))
         return after - (new - old) * known

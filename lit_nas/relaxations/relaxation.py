@@ -174,7 +174,7 @@ class Relaxation(ABC):
             draw: That of the step, its numbers on the device of the logits.
 
         Returns:
-            [E, O]; a method whose steps move drawn candidates alone gives the others 0.
+            [E, O]; a method that updates drawn candidates alone gives the others 0.
         """
         return self.probabilities(logits, mask, clock)
 
