@@ -6,8 +6,8 @@ regulariser (`ExpectedCost`, `CostFactor`), or as a part of the reward.
 Differs from the code: validation normalises by running statistics, not by those of the batch; an edge that draws no
 connection is updated like the others (see `BinaryGates`); with `reinforce` the architecture is updated after every n-th
 step, too, where the code spreads 300 updates over an epoch (n = 16 with batches of 256 on ImageNet). In the cells of
-DARTS and NAS-Bench-201, which the paper does not search, cells of a type share their gates, and derivation is that of the
-space. Defaults are those of the paper on CIFAR-10, for which there is no code: Adam with lr 6e-3, no warm-up.
+DARTS and NAS-Bench-201, which the paper does not search, cells of a type share their gates, and derivation is that of
+the space. Defaults are those of the paper on CIFAR-10, for which there is no code: Adam with lr 6e-3, no warm-up.
 """
 
 from functools import partial

@@ -40,7 +40,8 @@ def with_present_classes(value: Any) -> Any:
     """Plain data whose classes are all there; what was handed over stays as it is.
 
     Args:
-        value: Of a checkpoint or a configuration; classes stand under `class_path`, in full or by their name alone.
+        value: Of a checkpoint or a configuration; classes stand under `class_path`, in full, by their name alone or as
+            people import them.
     """
     if isinstance(value, list):
         return [with_present_classes(item) for item in value]
@@ -48,8 +49,9 @@ def with_present_classes(value: Any) -> Any:
         return value
     found = {key: with_present_classes(item) for key, item in value.items()}
     path = str(found.get("class_path", ""))
-    name = _NAMES.get(path.rpartition(".")[2])
-    if name is None or (path.rpartition(".")[0] and not path.startswith(f"{name.rpartition('.')[0]}.")):
+    module, _, short = path.rpartition(".")
+    name = _NAMES.get(short)
+    if name is None or not (module in ("", "lit_nas") or path.startswith(f"{name.rpartition('.')[0]}.")):
         return found
     present, arguments = REPLACED[name]
     return {**found, "class_path": present, "init_args": arguments(dict(found.get("init_args") or {}))}

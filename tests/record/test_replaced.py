@@ -26,7 +26,8 @@ from tests.support.tiny import INPUTS, NAS_BENCH_201
 def test_a_class_that_has_gone_has_one_that_takes_its_arguments(name):
     with pytest.raises(ValueError, match="There is no class"):
         import_class(name)
-    for path in (name, name.rpartition(".")[2], name.replace(".optim.", ".optim.paper_defaults.")):
+    short = name.rpartition(".")[2]
+    for path in (name, short, f"lit_nas.{short}", name.replace(".optim.", ".optim.paper_defaults.")):
         present = with_present_classes({"class_path": path})
         if ".optim." in present["class_path"]:
             parameter = [nn.Parameter(torch.zeros(1))]
