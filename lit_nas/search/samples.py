@@ -14,7 +14,7 @@ from lit_nas.relaxations import Updates
 from lit_nas.search.gradients import Loss
 
 if TYPE_CHECKING:
-    from lit_nas.search.lifecycle import SearchLifecycle
+    from lit_nas.search.search_parts import SearchParts
 
 __all__ = ("Samples",)
 
@@ -28,7 +28,7 @@ class Samples:
         module: Whose architecture, losses and settings they are.
     """
 
-    def __init__(self, module: SearchLifecycle) -> None:
+    def __init__(self, module: SearchParts) -> None:
         self._module = module
 
     def means(self, updates: Updates, value: Loss, batch: Batch, count: int) -> Tensor:

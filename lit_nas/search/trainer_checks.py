@@ -15,7 +15,7 @@ from lit_nas.search.search_optim import SearchOptim
 from lit_nas.search.skip_dropout import DroppedSkip
 
 if TYPE_CHECKING:
-    from lit_nas.search.lifecycle import SearchLifecycle
+    from lit_nas.search.search_parts import SearchParts
 
 __all__ = ("PRECISIONS", "check_graphs", "check_run", "check_trainer")
 
@@ -52,7 +52,7 @@ def check_trainer(trainer: Trainer, optim: SearchOptim) -> None:
         )
 
 
-def check_run(module: SearchLifecycle) -> None:
+def check_run(module: SearchParts) -> None:
     """Refuses a run or data that a search cannot do with.
 
     Raises:
@@ -91,7 +91,7 @@ def check_run(module: SearchLifecycle) -> None:
         )
 
 
-def _check_relaxations(module: SearchLifecycle) -> None:
+def _check_relaxations(module: SearchParts) -> None:
     """Refuses relaxations from which the method would not learn, and a decay that they do not carry."""
     architecture, name = module.architecture, type(module).__name__
     for key, relaxation in (("relaxation", architecture.relaxation), ("edge_relaxation", architecture.edge_relaxation)):
@@ -113,7 +113,7 @@ def _check_relaxations(module: SearchLifecycle) -> None:
         )
 
 
-def _check_edges(module: SearchLifecycle) -> None:
+def _check_edges(module: SearchParts) -> None:
     """Refuses edges from which the method would not learn, or that compute what it does not ask for."""
     relaxation, edges = module.architecture.relaxation, list(module.network.modules())
     constant = any(isinstance(edge, MixedEdge) and isinstance(edge.path, One) for edge in edges)
@@ -144,7 +144,7 @@ def _check_width(optim: SearchOptim, epochs: int) -> None:
             )
 
 
-def check_graphs(module: SearchLifecycle) -> None:
+def check_graphs(module: SearchParts) -> None:
     """Refuses to capture gradients in CUDA graphs where they would compute something else.
 
     Raises:
