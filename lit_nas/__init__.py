@@ -90,6 +90,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.spaces import GDASSpace as GDASSpace
     from lit_nas.spaces import MobileSpace as MobileSpace
     from lit_nas.spaces import NasBench201Space as NasBench201Space
+    from lit_nas.spaces import OperatorGroups as OperatorGroups
     from lit_nas.specs import ImageSpec as ImageSpec
     from lit_nas.specs import TextSpec as TextSpec
     from lit_nas.tabular import read_table as read_table
@@ -155,7 +156,7 @@ _ROOMS = {
     "retrain": ("RetrainModule", "RetrainOptim"),
     "schedules": ("Constant", "Cosine", "Delayed", "Exponential", "Linear", "LinearThenExponential", "Steps"),
     "search": ("SearchModule", "SearchOptim", "ImportanceSampling"),
-    "spaces": ("DartsSpace", "MobileSpace", "NasBench201Space", "GDASSpace"),
+    "spaces": ("DartsSpace", "MobileSpace", "NasBench201Space", "GDASSpace", "OperatorGroups"),
     "specs": ("ImageSpec", "TextSpec"),
     "tabular": ("read_table",),
 }

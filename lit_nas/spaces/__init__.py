@@ -5,6 +5,18 @@ from lit_nas.spaces.darts import DARTS_OPERATIONS, DartsSpace, reduction_places
 from lit_nas.spaces.gdas import GDAS_OPERATIONS, GDASSpace
 from lit_nas.spaces.mobile import MOBILE_OPERATIONS, MobileSpace
 from lit_nas.spaces.nas_bench_201 import NasBench201Space
+from lit_nas.spaces.operator_groups import (
+    OPERATOR_GROUPS,
+    STACNAS_S1,
+    STACNAS_S2,
+    STACNAS_S3,
+    STACNAS_S4,
+    STACNAS_S5,
+    OperatorGroups,
+    load_operator_groups,
+    named_operations,
+    operator_groups,
+)
 from lit_nas.spaces.space import MOST_CELLS, CellSpace, Position, SearchSpace, known_spaces
 
 __all__ = (
@@ -12,6 +24,12 @@ __all__ = (
     "GDAS_OPERATIONS",
     "MOBILE_OPERATIONS",
     "MOST_CELLS",
+    "OPERATOR_GROUPS",
+    "STACNAS_S1",
+    "STACNAS_S2",
+    "STACNAS_S3",
+    "STACNAS_S4",
+    "STACNAS_S5",
     "Candidates",
     "CellSpace",
     "DartsSpace",
@@ -19,9 +37,13 @@ __all__ = (
     "GDASSpace",
     "MobileSpace",
     "NasBench201Space",
+    "OperatorGroups",
     "Position",
     "SearchSpace",
     "known_spaces",
     "load_candidates",
+    "load_operator_groups",
+    "named_operations",
+    "operator_groups",
     "reduction_places",
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from lit_nas.spaces.candidates import Rows, candidates_by_cell
+from lit_nas.spaces.operator_groups import named_operations
 from lit_nas.spaces.space import MOST_CELLS, CellSpace, Position, SearchSpace
 
 __all__ = ("DARTS_OPERATIONS", "DartsSpace", "reduction_places")
@@ -56,8 +57,9 @@ class DartsSpace(SearchSpace):
     """Depth of the search network in cells; with fewer than three there would be no normal cell."""
     nodes: int = 4
     """Intermediate nodes of a cell; all of them are concatenated."""
-    operations: tuple[str, ...] = DARTS_OPERATIONS
-    """Candidate names; any subset or extension of the known operations."""
+    operations: tuple[str, ...] | str = DARTS_OPERATIONS
+    """Candidate names; any subset or extension of the known operations. `S1` to `S5` stand for all operators of these
+    spaces of StacNAS."""
     stem_multiplier: int = 3
     """The stem makes `stem_multiplier * init_channels` channels."""
     stem: Literal["cifar", "imagenet"] = "cifar"
@@ -78,7 +80,8 @@ class DartsSpace(SearchSpace):
                 raise ValueError(f"space.{name} must be at most {most}, not {getattr(self, name)}.")
         if self.init_channels % 2:
             raise ValueError(f"space.init_channels must be even (factorised reduction), not {self.init_channels}.")
-        object.__setattr__(self, "operations", tuple(self.operations))  # lists come from YAML
+        operations = named_operations(self.operations) if isinstance(self.operations, str) else tuple(self.operations)
+        object.__setattr__(self, "operations", operations)  # lists come from YAML
         if self.candidates is not None:
             edges = {"normal": self._edges, "reduce": self._edges}
             object.__setattr__(self, "candidates", candidates_by_cell(self.candidates, self.name, edges))
@@ -91,9 +94,9 @@ class DartsSpace(SearchSpace):
     @property
     def cells(self) -> dict[str, CellSpace]:
         """The types `normal` and `reduce`, over the same DAG."""
-        edges, own = self._edges, cast(Rows, self.candidates or {})
+        edges, own, operations = self._edges, cast(Rows, self.candidates or {}), cast(tuple[str, ...], self.operations)
         return {
-            name: CellSpace(name, self.operations, edges, reduction=name == "reduce", candidates=own.get(name, ()))
+            name: CellSpace(name, operations, edges, reduction=name == "reduce", candidates=own.get(name, ()))
             for name in ("normal", "reduce")
         }
 
