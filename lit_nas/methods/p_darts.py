@@ -22,7 +22,7 @@ from lit_nas.networks import build_search_network
 from lit_nas.optim import CosineLR, DartsAdam
 from lit_nas.relaxations import Relaxation, Softmax
 from lit_nas.schedules import Schedule
-from lit_nas.search import ImageSearchModule, SearchBatch, SearchOptim
+from lit_nas.search import ImageSearchModule, SearchBatch, SearchOptim, drop_skips
 from lit_nas.spaces import DartsSpace, SearchSpace
 from lit_nas.specs import ImageSpec
 
@@ -71,9 +71,11 @@ class PDARTS(ImageSearchModule):
         self.network = build_search_network(space, spec, engine, edges)
         self.architecture = Architecture(space, relaxation)
         self.deriver = LimitedSkips() if deriver is None else deriver
+        if skip_dropout is not None:
+            drop_skips(self.network, self.architecture, skip_dropout)
 
     def configure_callbacks(self) -> list[Any]:
-        """Adds the dropout, and what is kept for the next stage.
+        """Adds the checks and the log of the dropout, and what is kept for the next stage.
 
         Raises:
             ValueError: if the Trainer has another dropout of skip connections.

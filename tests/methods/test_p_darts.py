@@ -17,7 +17,7 @@ from lit_nas.networks import SearchNetwork
 from lit_nas.networks.complexity import count_weights
 from lit_nas.networks.darts_evaluation import EvaluationNetwork
 from lit_nas.schedules import Constant, LinearThenExponential
-from lit_nas.search import DroppedSkip, SearchOptim, drop_skips
+from lit_nas.search import DroppedSkip, SearchOptim
 from lit_nas.spaces import DARTS_OPERATIONS, DartsSpace
 from lit_nas.specs import ImageSpec
 from tests.methods.test_contract import fit, snapshot
@@ -158,8 +158,7 @@ def test_dropout_lies_behind_skip_connections_of_stride_1_alone():
         init_channels=4, num_cells=3, nodes=1,
         candidates={"normal": [["skip_connect"]] * 2, "reduce": [["skip_connect"]] * 2},
     )  # fmt: skip
-    module = PDARTS(INPUTS, space, optim=SearchOptim())
-    drop_skips(module.network, module.architecture, Constant(1 - 1e-6))
+    module = PDARTS(INPUTS, space, Constant(1 - 1e-6), optim=SearchOptim())
     sizes = ((12, 8), (12, 8)), ((12, 8), (4, 8)), ((4, 8), (8, 4))  # channels and pixels of both inputs
     for cell, mixed, inputs in zip(module.network.cells, module.architecture(), sizes, strict=True):
         states = [torch.randn(2, channels, side, side) for channels, side in inputs]
@@ -299,3 +298,17 @@ def test_a_second_dropout_is_refused(tmp_path):
         fit(module, tmp_path, callbacks=[SkipDropout(Constant(0.2))])
     trainer = fit(module, tmp_path, callbacks=[SkipDropout(Constant(0.5))])
     assert [type(each) for each in trainer.callbacks].count(SkipDropout) == 1
+
+
+def test_the_dropout_of_the_method_is_put_in_once(tmp_path):
+    module = PDARTS(INPUTS, SPACE, Constant(0.5), optim=SearchOptim())
+    skips = [part for part in module.network.modules() if isinstance(part, DroppedSkip)]
+    seen = []
+
+    class Watch(Callback):
+        def on_train_start(self, trainer, pl_module):
+            seen.extend(part for part in pl_module.network.modules() if isinstance(part, DroppedSkip))
+
+    fit(module, tmp_path, callbacks=[Watch()])
+    assert skips
+    assert all(one is other for one, other in zip(skips, seen, strict=True))
