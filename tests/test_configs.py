@@ -1,6 +1,8 @@
 """Every file under configs/ is run, at a tiny size; a new file is found by itself."""
 
+import itertools
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -72,8 +74,8 @@ def first_of_each_method() -> list[str]:
 
 
 def test_every_folder_is_tested():
-    folders = {"quickstart.yaml", "search", "retrain", "job", "layers"}
-    layers = {"data", "space", "recipe", "logger", "smoke", "table"}
+    folders = {"quickstart.yaml", "search", "retrain", "job", "sweep", "layers"}
+    layers = {"data", "executor", "space", "recipe", "logger", "smoke", "table"}
     assert {name.split("/")[0] for name in FILES} == folders
     assert {name.split("/")[1] for name in of("layers")} == layers
     assert {name.removesuffix(".yaml") for name in of("layers/data")} == {f"layers/data/{data}" for data in DATA}
@@ -267,3 +269,29 @@ def test_job(name, tmp_path, monkeypatch):
             arguments.append(f"--{stage}.{argument[2:]}" if argument.startswith("--") else argument)
     assert main(["run", "-c", str(ROOT / name), *arguments]) == 0
     assert (tmp_path / "job" / "results.json").exists()
+
+
+@pytest.mark.parametrize("name", of("layers/executor"))
+def test_executor(name, tmp_path, capsys):
+    words = ["--seeds", "0,1", "--folder", str(tmp_path), "--print_config"]
+    assert main(["sweep", "-c", str(ROOT / "search/darts.yaml"), "-c", str(ROOT / name), *words]) == 0
+    assert set(yaml.safe_load(capsys.readouterr().out)) >= {"job", "seed_0_fit", "seed_1_fit"}
+
+
+@pytest.mark.parametrize("name", of("sweep"))
+def test_sweep_of_weights_and_biases(name, tmp_path):
+    """Every combination of values is one that the command takes."""
+    sweep = yaml.safe_load((ROOT / name).read_text())
+    script = sweep["command"][sweep["command"].index("-c") + 1]
+    words = shlex.split(script.replace("$WANDB_RUN_ID", "run").replace('"$@"', ""))
+    assert words[:3] == ["exec", "lit-nas", "fit"]
+    values = {key: parameter["values"] for key, parameter in sweep["parameters"].items()}
+    for choice in itertools.product(*values.values()):
+        arguments = [f"--{key}={value}" for key, value in zip(values, choice, strict=True)]
+        cli = TrainingCLI([*[word.replace("configs", str(ROOT), 1) for word in words[3:]], *arguments], run=False,
+                          parse_only=True)  # fmt: skip
+        written = yaml.safe_load(cli.parser.dump(cli.config, skip_none=False))
+        assert written["seed_everything"] == choice[0]
+        assert written["model"]["init_args"]["optim"]["arch"]["init_args"]["lr"] == choice[1]
+        assert written["trainer"]["default_root_dir"] == "runs/sweep/run"
+        assert written["trainer"]["logger"]["init_args"]["offline"] is False

@@ -23,6 +23,7 @@ one fit (configured by YAML layers `-c FILE` and by arguments; later ones win):
 
 a whole job:
   run        search, derive, retrain, test; finished stages are skipped
+  sweep      a fit or a job with several seeds: mean and deviation
   stage      one stage of a job from its stage.json, as `run` starts it in a process of its own
 
 genotypes (GENOTYPE is a JSON file, a checkpoint of a search, a published name or a string of NAS-Bench-201):
@@ -67,6 +68,10 @@ def main(args: Sequence[str] | None = None) -> int:
             from lit_nas.cli.run import run
 
             run(rest)
+        elif command == "sweep":
+            from lit_nas.cli.sweep import sweep
+
+            sweep(rest)
         elif command == "stage":
             from lit_nas.cli.stage import stage
 
