@@ -1,5 +1,6 @@
 """Callbacks: what a run logs and writes."""
 
+from lit_nas.callbacks.correlate_operators import CorrelateOperators
 from lit_nas.callbacks.defaults import default_callbacks
 from lit_nas.callbacks.draw_channels import DrawChannels
 from lit_nas.callbacks.keep_strongest import KeepStrongest
@@ -18,6 +19,7 @@ from lit_nas.callbacks.write_predictions import WritePredictions
 from lit_nas.resume import KeepRandomState, SaveCheckpoints, StopOnSignal, find_last
 
 __all__ = (
+    "CorrelateOperators",
     "DrawChannels",
     "ExplainMemory",
     "KeepRandomState",
