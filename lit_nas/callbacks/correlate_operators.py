@@ -50,10 +50,11 @@ class CorrelateOperators(Callback):
         """Refuses a search whose candidates cannot be correlated, before its first step.
 
         Raises:
-            ValueError: if candidates share a kernel, or the data have no images or too few.
+            ValueError: if candidates share a kernel or do not make as many groups, or the data have no images or too
+                few.
         """
         search = search_of(pl_module, self)
-        self.correlation.check(search.network, search.architecture)
+        self.clustering.check(self.correlation.check(search.network, search.architecture))
         self._images(trainer, search)
         self._done = False
 

@@ -53,7 +53,7 @@ def correlate(args: Sequence[str]) -> None:
         raise ValueError(f"Correlations are those of the candidates of a search, but {type(model).__name__} is none.")
     if not hasattr(data, "training_images"):
         raise ValueError(f"Correlations are taken over training images, which {type(data).__name__} does not have.")
-    how.check(model.network, model.architecture)
+    clustering.check(how.check(model.network, model.architecture))
     if checkpoint is not None:
         model.on_load_checkpoint(checkpoint)
         model.load_state_dict(checkpoint["state_dict"])

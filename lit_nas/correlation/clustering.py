@@ -41,6 +41,21 @@ class Clustering:
         if self.count is not None and self.count < 1:
             raise ValueError(f"clustering.count must be at least 1, not {self.count}.")
 
+    def check(self, operations: Sequence[str]) -> None:
+        """Refuses operations that cannot make as many groups as there are to be.
+
+        Args:
+            operations: Those that are correlated.
+
+        Raises:
+            ValueError: if there are fewer than `count`.
+        """
+        if self.count is not None and self.count > len(operations):
+            raise ValueError(
+                f"clustering.count is {self.count}, but only {len(operations)} operations are correlated: "
+                f"{', '.join(operations)}."
+            )
+
     def groups(
         self, operations: Sequence[str], matrix: Sequence[Sequence[float]], alone: Sequence[str] = ()
     ) -> OperatorGroups:
@@ -57,11 +72,7 @@ class Clustering:
         Raises:
             ValueError: if there are not as many operations as `count` groups.
         """
-        if self.count is not None and self.count > len(operations):
-            raise ValueError(
-                f"clustering.count is {self.count}, but only {len(operations)} operations were correlated: "
-                f"{', '.join(operations)}."
-            )
+        self.check(operations)
         found = [tuple(operations[member] for member in sorted(cluster)) for cluster in self._clusters(matrix)]
         return OperatorGroups({_key(names): names for names in (*found, *((name,) for name in alone))})
 

@@ -55,12 +55,15 @@ class OperatorCorrelation:
             )
         check_operations(self.exclude, "correlation.exclude")
 
-    def check(self, network: nn.Module, architecture: Architecture) -> None:
+    def check(self, network: nn.Module, architecture: Architecture) -> tuple[str, ...]:
         """Refuses a network whose candidates cannot be correlated.
 
         Args:
             network: A search network.
             architecture: Its architecture.
+
+        Returns:
+            The operations that are correlated, in the order of the space.
 
         Raises:
             ValueError: saying why.
@@ -81,9 +84,11 @@ class OperatorCorrelation:
         )
         if apart := [pair for pair in combinations(names, 2) if frozenset(pair) not in together]:
             raise ValueError(
-                f"No edge that is looked at has both {' and '.join(apart[0])}, so that they have no correlation: set "
-                "correlation.edges to all, or leave one of them out (correlation.exclude)."
+                f"No edge that is looked at has both {' and '.join(apart[0])}, so that they have no correlation: "
+                f"{'set correlation.edges to all, or ' if self.edges == 'ends' else ''}leave one of them out "
+                "(correlation.exclude)."
             )
+        return names
 
     def alone(self, architecture: Architecture) -> tuple[str, ...]:
         """The operations that were left out.
@@ -109,8 +114,8 @@ class OperatorCorrelation:
         Raises:
             ValueError: if there are fewer, or candidates cannot be correlated.
         """
-        self.check(network, architecture)
-        watched, seen = list(self._watched(network, architecture)), 0
+        names, seen = self.check(network, architecture), 0
+        watched = list(self._watched(network, architecture))
         kind = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
         with _evaluating(network, architecture), ExitStack() as hooks, torch.no_grad():
             for each in watched:
@@ -125,7 +130,6 @@ class OperatorCorrelation:
         if seen < images:
             raise ValueError(f"Correlations over {images} images were asked for, but there are only {seen}.")
         found = tuple(each.found(self.definition, images) for each in watched)
-        names = _in_order(architecture, {name for edge in found for name in edge.operations})
         return Correlations(found, names, images, self.definition)
 
     def _watched(self, network: nn.Module, architecture: Architecture) -> Iterator[_WatchedEdge]:
@@ -193,13 +197,16 @@ class _WatchedEdge:
 
     def found(self, definition: Definition, images: int) -> EdgeCorrelation:
         """The correlations over all batches."""
+        source, target = self.edge
+        if self.moments.samples != images:
+            raise ValueError(
+                f"The edge {source} -> {target} of cell {self.cell} ({self.type}) did not compute each of its "
+                "candidates once for each image, so that they cannot be correlated."
+            )
         matrix, constant = self.moments.correlation(definition)
         names = tuple(name for name, flat in zip(self.operations, constant.tolist(), strict=True) if flat)
         rows = tuple(map(tuple, matrix.tolist()))
-        found = EdgeCorrelation(self.cell, self.type, *self.edge, self.operations, rows, names)
-        if self.moments.samples != images:
-            raise ValueError(f"{found.place} did not compute each of its candidates once for each image.")
-        return found
+        return EdgeCorrelation(self.cell, self.type, source, target, self.operations, rows, names)
 
 
 def _candidates(edge: nn.Module, names: tuple[str, ...], place: str) -> dict[str, nn.Module]:

@@ -117,5 +117,5 @@ def test_impossible_settings_are_refused(arguments, message):
 
 
 def test_more_groups_than_operations_are_refused():
-    with pytest.raises(ValueError, match="only 2 operations were correlated"):
+    with pytest.raises(ValueError, match="only 2 operations are correlated"):
         Clustering(count=3).groups(("max_pool_3x3", "avg_pool_3x3"), [[1.0, 0.5], [0.5, 1.0]])

@@ -10,11 +10,11 @@ import torch
 from lit_nas.architecture import Architecture
 from lit_nas.correlation import Correlations, EdgeCorrelation, OperatorCorrelation
 from lit_nas.engine import Fused, Reference
-from lit_nas.methods import DARTS, MergeNAS, PCDARTS
+from lit_nas.methods import DARTS, PCDARTS, MergeNAS
+from lit_nas.operations import BatchNorm
 from lit_nas.relaxations import GumbelSoftmax, Softmax
 from lit_nas.schedules import Constant
 from lit_nas.search import SearchOptim
-from lit_nas.spaces import DartsSpace
 from tests.correlation.test_feature_moments import two_pass
 from tests.support.tiny import INPUTS, MOBILE, NAS_BENCH_201, SPACE, STAGED, TINY, VARIANTS, pair, with_representatives
 
@@ -34,7 +34,11 @@ def trained(module):
     with torch.no_grad():
         for logits in module.architecture.parameters():
             logits.add_(torch.rand_like(logits))
-        module.network(IMAGES.double(), module.architecture.mix(Softmax()))
+        norms = [part for part in module.modules() if isinstance(part, BatchNorm)]
+        for momentum in (1.0, 0.1):  # statistics of all images, so that no ReLU is dead
+            for norm in norms:
+                norm.momentum = momentum
+            module.network(IMAGES.double(), module.architecture.mix(Softmax()))
     return module
 
 
@@ -73,8 +77,8 @@ def test_it_is_the_correlation_of_all_outputs_at_once(engine, definition):
 @pytest.mark.parametrize("name", [*with_representatives(), "ProxylessNAS-mobile", "PCDARTS-random"])
 def test_every_method_has_correlations(name):
     module = (TINY | VARIANTS)[name]()
-    if name in MERGED or name == "DARTS-staged":
-        with pytest.raises(ValueError, match="share a kernel|No edge that is looked at has both"):
+    if name in MERGED:
+        with pytest.raises(ValueError, match="share a kernel"):
             measured(module)
         return
     found = measured(module)
@@ -144,7 +148,9 @@ def test_outputs_are_taken_before_their_weights():
 def test_the_number_of_images_is_kept():
     module = trained(DARTS(INPUTS, SPACE))
     found = ALL.measure(module.network, module.architecture, IMAGES.split(5), 12)
-    assert found == replace(measured(module, images=IMAGES[:12]), images=12)
+    same = measured(module, images=IMAGES[:12])
+    assert found.images == same.images == 12
+    torch.testing.assert_close(torch.tensor(found.mean()), torch.tensor(same.mean()), atol=1e-12, rtol=0)
     with pytest.raises(ValueError, match="over 25 images were asked for, but there are only 24"):
         ALL.measure(module.network, module.architecture, IMAGES.split(5), 25)
 
@@ -167,7 +173,7 @@ def test_operations_may_be_left_out():
     assert found.operations == tuple(name for name in whole.operations if name != "skip_connect")
     assert how.alone(module.architecture) == ("skip_connect",)
     assert ALL.alone(module.architecture) == ()
-    assert found.mean()[0][1] == whole.mean()[0][1]
+    assert found.mean()[0][1] == pytest.approx(whole.mean()[0][1], abs=1e-6)
     copies = DARTS(INPUTS, replace(SPACE, operations=("skip_connect", "skip_connect_2", "sep_conv_3x3", "none")))
     assert measured(copies).operations == ("skip_connect", "sep_conv_3x3")
 
@@ -207,9 +213,9 @@ def test_constant_outputs_are_told_and_do_not_count():
     [
         (lambda: MergeNAS(INPUTS, SPACE), ALL, r"Candidates of the edge 0 -> 2 of cell 0 \(normal\) share a kernel"),
         (
-            lambda: DARTS(INPUTS, STAGED),
+            lambda: DARTS(INPUTS, replace(STAGED, candidates={**STAGED.candidates, "reduce": [["none"]] * 5})),
             ALL,
-            "No edge that is looked at has both max_pool_3x3 and avg_pool_3x3|has both",
+            "No edge that is looked at has both max_pool_3x3 and skip_connect",
         ),
         (lambda: DARTS(INPUTS, replace(SPACE, operations=("none", "sep_conv_3x3"))), ALL, "there is nothing to group"),
         (lambda: DARTS(INPUTS, SPACE), OperatorCorrelation(exclude=("nor_conv_3x3",)), "names nor_conv_3x3, which the"),
@@ -267,7 +273,8 @@ def test_the_mean_is_over_edges_that_have_both():
     one = EdgeCorrelation(0, "normal", 0, 1, ("a", "b"), ((1.0, 0.5), (0.5, 1.0)))
     two = EdgeCorrelation(1, "normal", 0, 1, ("a", "b", "c"), ((1.0, 0.1, 0.2), (0.1, 1.0, 0.4), (0.2, 0.4, 1.0)))
     found = Correlations((one, two), ("a", "b", "c"), 9, "features")
-    assert found.mean() == pytest.approx(((1.0, 0.3, 0.2), (0.3, 1.0, 0.4), (0.2, 0.4, 1.0)))
+    expected = torch.tensor([[1.0, 0.3, 0.2], [0.3, 1.0, 0.4], [0.2, 0.4, 1.0]])
+    torch.testing.assert_close(torch.tensor(found.mean()), expected)
     rows = list(csv.reader(io.StringIO(found.csv())))
     assert rows[0] == ["cell", "type", "source", "target", "operation", "a", "b", "c"]
     assert rows[1] == ["0", "normal", "0", "1", "a", "1.000000", "0.500000", ""]
@@ -284,4 +291,3 @@ def test_a_space_of_blocks_has_an_edge_for_each():
     found = measured(module, OperatorCorrelation())
     assert [edge.cell for edge in found.edges] == list(range(len(MOBILE.layout)))
     assert {(edge.source, edge.target) for edge in found.edges} == {(0, 1)}
-    assert isinstance(DartsSpace().cells, dict)
