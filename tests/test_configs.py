@@ -254,7 +254,10 @@ def test_job(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if "table" in config.get("job", {}).get("init_args", {}):
         make_table().save("data/nas_bench_201.csv")
-    arguments = ["--folder", str(tmp_path / "job")]
+    (tmp_path / "here.yaml").write_text("executor: InThisProcess")
+    arguments = ["-c", "here.yaml", "--folder", str(tmp_path / "job")]
+    if "seeds" in config.get("job", {}).get("init_args", {}):
+        arguments += ["--job.seeds", "[0]"]
     for stage in ("search", "retrain"):
         if stage not in config:
             continue

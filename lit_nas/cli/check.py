@@ -24,6 +24,7 @@ from lit_nas.record.plain import Difference, default_arguments, differences
 from lit_nas.record.recorded_module import RecordedModule
 from lit_nas.retrain import RetrainModule
 from lit_nas.search import SearchModule
+from lit_nas.search.trainer_checks import check_run, check_trainer
 
 __all__ = ("Checks",)
 
@@ -144,12 +145,21 @@ class Checks:
             with _section(stage):
                 cli = TrainingCLI(arguments, run=False)
                 if stage.kind == "search":
+                    _check_search(cli)
                     found[FileOf(stage.name)] = json.dumps(_any_genotype(cli.model).to_dict())
                     found[FileOf(stage.name, CANDIDATES)] = json.dumps(_all_candidates(cli.model))
                     held_out[stage.name] = getattr(cli.datamodule, "held_out", None)
                 else:
                     sources = {file.stage for key, file in stage.takes.items() if key == "model.genotype"}
                     _read_data(cli, [held_out.get(source) for source in sources])
+
+
+def _check_search(cli: TrainingCLI) -> None:
+    """Refuses what the search itself would refuse, which may be hours later."""
+    cli.model.trainer = cli.trainer
+    cli.trainer.datamodule = cli.datamodule
+    check_trainer(cli.trainer, cli.model.optim)
+    check_run(cli.model)
 
 
 def _read_data(cli: TrainingCLI, held_out: Sequence[Any]) -> None:

@@ -25,8 +25,8 @@ A configuration has the keys `folder` (of the job) and `seed_everything`, the se
 hold what `lit-nas fit` takes, and the sections `data` and `trainer`, which hold for all stages. Arguments override it:
 --search.trainer.max_epochs 3 --retrain.model.init_channels 8 for one section, --data.root DIR --trainer.accelerator cpu
 for all. Within a file the section of a stage wins over the shared ones. `job` names the class of another job, and
-`executor` how its stages are run; `--job.KEY VALUE` and `--executor.KEY VALUE` override their keys. `lit-nas fit --help`
-lists the keys of a section.
+`executor` how its stages are run; `--job.KEY VALUE` and `--executor.KEY VALUE` override their keys.
+`lit-nas fit --help` lists the keys of a section.
 """
 
 

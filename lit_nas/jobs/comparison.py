@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from lit_nas.atomic_write import write_text
 from lit_nas.jobs.history import Found, History
 from lit_nas.jobs.job import Job
 from lit_nas.jobs.stage import Group, Stage
+from lit_nas.jobs.staged_search import StagedSearch
 from lit_nas.report.comparison import comparison_table, draw_comparison, mean_and_deviation
 from lit_nas.tabular import DATASETS, Table, read_table, run_baseline
 
@@ -23,7 +24,8 @@ class Comparison(Job):
     """Searches by several methods in the space of NAS-Bench-201, alike in all that the section `search` says.
 
     A method has configurations of its own beneath that section: its recipe. The section holds what is the same for all:
-    space, images, epochs. The table tells the true accuracy of the cell of each epoch. Beside the methods stands random
+    space, images, epochs. A method may search in several stages, each of which changes the section; their epochs count
+    one after another. The table tells the true accuracy of the cell of each epoch. Beside the methods stands random
     search, which after n epochs has looked at the validation accuracies of n cells. Beside `results.json` lie
     `comparison.md` and `comparison.svg`.
 
@@ -35,6 +37,9 @@ class Comparison(Job):
     """Name -> its configuration files, or the text of one; later ones win. The name is part of the names of folders."""
     table: str
     """Accuracies of all cells: a CSV file, or the official file or folder of NATS-Bench."""
+    staged: Mapping[str, StagedSearch] = field(default_factory=dict)
+    """Name of a method that searches in several stages -> its stages, whose `trainer.max_epochs` should add up to the
+    epochs of the others. Nothing is retrained."""
     seeds: Sequence[int] = (0, 1)
     """Each method searches once with each of them."""
     dataset: str = "cifar10"
@@ -49,6 +54,12 @@ class Comparison(Job):
             if isinstance(layers, str) or not all(isinstance(layer, str) for layer in layers):
                 raise ValueError(
                     f"job.methods.{name} is {layers!r}, but must be a list of configuration files, or of texts of such."
+                )
+        for name, stages in self.staged.items():
+            if name not in self.methods or not isinstance(stages, StagedSearch):
+                raise ValueError(
+                    f"job.staged.{name} is {stages!r}, but job.staged must give a StagedSearch (by its class_path) for "
+                    f"names of job.methods: {', '.join(self.methods)}."
                 )
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"job.seeds names a seed twice: {list(self.seeds)}.")
@@ -67,18 +78,11 @@ class Comparison(Job):
         return read_table(Path(self.table))
 
     def propose(self, history: History) -> Group | None:
-        """All searches at once: none waits for another."""
-        if len(history):
-            return None
-        look_up = {"class_path": "QueryTable", "init_args": {"path": self.table}}
-        every = json.dumps({"trainer": {"callbacks+": [look_up]}})
-        return Group(
-            tuple(
-                Stage(_name(method, seed), "search", "search", {"seed_everything": seed}, beneath=(*layers, every))
-                for method, layers in self.methods.items()
-                for seed in self.seeds
-            )
-        )
+        """The next search of each method and seed: none waits for that of another one."""
+        chains = [self._chain(method, seed, history) for method in self.methods for seed in self.seeds]
+        waiting = [[stage for stage in chain if stage.name not in history] for chain in chains]
+        stages = [chain[0] for chain in waiting if chain]
+        return Group(tuple(stages)) if stages else None
 
     def outline(self) -> tuple[Stage, ...]:
         """All searches.
@@ -88,17 +92,18 @@ class Comparison(Job):
             ValueError: if it is not whole.
         """
         _ = self._table  # rather now than after hours of training
-        return super().outline()
+        chains = [self._chain(method, seed, History()) for method in self.methods for seed in self.seeds]
+        return tuple(stage for chain in chains for stage in chain)
 
     def results(self, history: History) -> dict[str, Any]:
         """By method: cost, and the test accuracy of the cell of each epoch, by data set and seed."""
         methods: dict[str, Any] = {}
         for method, layers in self.methods.items():
-            found = [history[_name(method, seed)] for seed in self.seeds]
+            found = [[history[stage.name] for stage in self._chain(method, seed, history)] for seed in self.seeds]
             methods[method] = {
                 "layers": list(layers),
-                "seconds": [each.cost["seconds"] for each in found],
-                "peak_memory_gib": [each.cost["peak_memory_gib"] for each in found],
+                "seconds": [sum(stage.cost["seconds"] for stage in chain) for chain in found],
+                "peak_memory_gib": [_most([stage.cost["peak_memory_gib"] for stage in chain]) for chain in found],
                 "test_accuracy": self._accuracies(found),
             }
         epochs = max(len(seed) for each in methods.values() for seed in each["test_accuracy"][self.dataset])
@@ -123,15 +128,31 @@ class Comparison(Job):
         write_text(folder / "comparison.md", comparison_table(results))
         draw_comparison(results, folder / "comparison.svg")
 
-    def _accuracies(self, found: Sequence[Found]) -> dict[str, list[list[float | None]]]:
-        """Data set -> seed -> epoch -> per cent, or None where a cell had lost every operation."""
+    def _chain(self, method: str, seed: int, history: History) -> tuple[Stage, ...]:
+        """The searches of a method with a seed, which wait for each other."""
+        look_up = {"class_path": "QueryTable", "init_args": {"path": self.table}}
+        beneath = (*self.methods[method], json.dumps({"trainer": {"callbacks+": [look_up]}}))
+        name = f"{method}_seed_{seed}"
+        if method in self.staged:
+            stages = self.staged[method].searches(history, f"{name}_stage_")
+        else:
+            stages = (Stage(name, "search", "search"),)
+        return tuple(
+            replace(stage, changes={"seed_everything": seed, **stage.changes}, beneath=beneath) for stage in stages
+        )
+
+    def _accuracies(self, found: Sequence[Sequence[Found]]) -> dict[str, list[list[float | None]]]:
+        """Data set -> seed -> epoch, those of all stages -> per cent, or None where a cell had lost every operation."""
         accuracies: dict[str, list[list[float | None]]] = {dataset: [] for dataset in DATASETS}
-        for each in found:
-            with (each.folder / "table.csv").open(encoding="utf-8", newline="") as file:
-                rows = list(csv.DictReader(file))
-            for dataset, seeds in accuracies.items():
-                values = {int(row["epoch"]): float(row["test_accuracy"]) for row in rows if row["dataset"] == dataset}
-                seeds.append([values.get(epoch) for epoch in range(max(values) + 1)])
+        for chain in found:
+            for seeds in accuracies.values():
+                seeds.append([])
+            for stage in chain:
+                with (stage.folder / "table.csv").open(encoding="utf-8", newline="") as file:
+                    rows = list(csv.DictReader(file))
+                for dataset, seeds in accuracies.items():
+                    own = {int(row["epoch"]): float(row["test_accuracy"]) for row in rows if row["dataset"] == dataset}
+                    seeds[-1] += [own.get(epoch) for epoch in range(max(own) + 1)]
         return accuracies
 
     def _random_search(self, epochs: int) -> dict[str, list[dict[str, float | None]]]:
@@ -143,5 +164,5 @@ class Comparison(Job):
         return {dataset: [run[dataset]["test_accuracy"] for run in runs] for dataset in DATASETS}
 
 
-def _name(method: str, seed: int) -> str:
-    return f"{method}_seed_{seed}"
+def _most(values: Sequence[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)

@@ -86,17 +86,28 @@ class StagedSearch(Job):
         """All stages, but for what follows from what others find."""
         return self._stages(History())
 
-    def _stages(self, history: History) -> tuple[Stage, ...]:
+    def searches(self, history: History, prefix: str = "stage") -> tuple[Stage, ...]:
+        """The searches, as far as they can be told.
+
+        Args:
+            history: What follows from a search that is not in it is left out.
+            prefix: Of their names, which end in a number from 1.
+        """
         found, before = list[Stage](), ""
         for number, own in enumerate(self.stages, 1):
             changes, takes = dict(own), dict[str, FileOf]()
             if before:
                 takes |= self.hands_over.takes(before)
                 changes |= self.hands_over.changes(history[before]) if before in history else {}
-            before = f"stage{number}"
+            before = f"{prefix}{number}"
             found.append(Stage(before, "search", "search", changes, takes))
-        takes = {"model.genotype": FileOf(before)}
-        return *found, Stage("retrain", "retrain", "retrain", takes=takes, divides_as=before)
+        return tuple(found)
+
+    def _stages(self, history: History) -> tuple[Stage, ...]:
+        searches = self.searches(history)
+        last = searches[-1].name
+        takes = {"model.genotype": FileOf(last)}
+        return *searches, Stage("retrain", "retrain", "retrain", takes=takes, divides_as=last)
 
     def results(self, history: History) -> dict[str, Any]:
         """Genotype of the last search, scores, the cost of all searches together, and all of each stage."""
