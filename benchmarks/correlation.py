@@ -1,9 +1,9 @@
 """What correlations of candidates cost: against the forward passes that they need, and in memory.
 
 Passes alone and correlations take turns, a few batches each, so that a busy machine slows both alike; both are without
-gradients, in evaluation mode, on the fused engine. CPU seconds are those of all threads: on a busy machine they say more
-than the clock. Memory is the peak of the process after correlations over some of the images and then over all of them:
-the second one does not add to the first.
+gradients, in evaluation mode, on the fused engine. CPU seconds are those of all threads: on a busy machine they say
+more than the clock. Memory is the peak of the process after correlations over some of the images and then over all of
+them: the second one does not add to the first.
 
     python benchmarks/correlation.py
     python benchmarks/correlation.py --edges all --channels 8 --cells 5
