@@ -1,12 +1,17 @@
 """Callbacks: what a run logs and writes."""
 
+<<<<<<< HEAD
 from lit_nas.callbacks.correlate_operators import CorrelateOperators
+=======
+from lit_nas.callbacks.confusion import confusion_of
+>>>>>>> stacnas
 from lit_nas.callbacks.defaults import default_callbacks
 from lit_nas.callbacks.draw_channels import DrawChannels
 from lit_nas.callbacks.keep_strongest import KeepStrongest
 from lit_nas.callbacks.log_alphas import LogAlphas
 from lit_nas.callbacks.log_learning_rates import LogLearningRates
 from lit_nas.callbacks.log_settings import LogSettings
+from lit_nas.callbacks.measure_confusion import MeasureConfusion
 from lit_nas.callbacks.measure_cost import MeasureCost
 from lit_nas.callbacks.out_of_memory import ExplainMemory
 from lit_nas.callbacks.prune import Prune
@@ -27,6 +32,7 @@ __all__ = (
     "LogAlphas",
     "LogLearningRates",
     "LogSettings",
+    "MeasureConfusion",
     "MeasureCost",
     "Prune",
     "QueryTable",
@@ -38,6 +44,7 @@ __all__ = (
     "SummariseModel",
     "WriteGenotype",
     "WritePredictions",
+    "confusion_of",
     "default_callbacks",
     "find_last",
 )

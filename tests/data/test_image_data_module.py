@@ -401,7 +401,7 @@ def test_images_to_look_at_are_those_of_training_as_they_are(tmp_path):
     assert not torch.equal(_looked_at(_data(split=data.split.fractions, seed=1), 60), found)
     sizes = [len(batch) for batch in data.training_images(20, torch.device("cpu"))]
     assert sizes == [8, 8, 4]
-    with pytest.raises(ValueError, match="but data.split leaves 60 to the parts that are trained on"):
+    with pytest.raises(ValueError, match="leaves 60 to the parts that are trained on"):
         data.training_images(61, torch.device("cpu"))
 
 
