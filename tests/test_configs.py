@@ -248,6 +248,7 @@ def test_table(name, tmp_path, monkeypatch):
 
 # what makes a job smaller than the arguments of its sections do
 SMALLER = {
+    "layers/job/stacnas_own_groups.yaml": ["--job.images", "20"],
     "job/stacnas_depth_match.yaml": [
         "--job.candidates", "[[4, 3], [2, 3]]", "--job.estimator", '{"draws": 1, "batches": 2}'
     ],

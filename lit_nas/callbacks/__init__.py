@@ -1,10 +1,7 @@
 """Callbacks: what a run logs and writes."""
 
-<<<<<<< HEAD
-from lit_nas.callbacks.correlate_operators import CorrelateOperators
-=======
 from lit_nas.callbacks.confusion import confusion_of
->>>>>>> stacnas
+from lit_nas.callbacks.correlate_operators import CorrelateOperators
 from lit_nas.callbacks.defaults import default_callbacks
 from lit_nas.callbacks.draw_channels import DrawChannels
 from lit_nas.callbacks.keep_strongest import KeepStrongest
