@@ -16,6 +16,10 @@ def match_depth(args: Sequence[str]) -> None:
     The configuration is that of a job `DepthMatch`; all other arguments are those of `lit-nas run`.
     """
     parser = argparse.ArgumentParser("lit-nas match-depth", description=match_depth.__doc__, allow_abbrev=False)
+    parser.add_argument(
+        "-c", "--config", action="append", required=True, metavar="FILE", help="configuration of the job"
+    )
+    parser.add_argument("--folder", help="folder of the job")
     parser.add_argument("--target", metavar="CxL", type=_pair, help="channels and cells of the target, 36x20 say")
     parser.add_argument(
         "--candidates", metavar="CxL", type=_pair, nargs="+", help="channels and cells of the search networks"
@@ -26,6 +30,8 @@ def match_depth(args: Sequence[str]) -> None:
     from lit_nas.cli.run import run
     from lit_nas.jobs import DepthMatch
 
+    rest += [word for path in given.config for word in ("-c", path)]
+    rest += [] if given.folder is None else ["--folder", given.folder]
     if given.target is not None:
         rest += ["--retrain.model.init_channels", str(given.target[0]), "--retrain.model.num_cells"]
         rest += [str(given.target[1])]
