@@ -13,6 +13,8 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.callbacks import QueryTable as QueryTable
     from lit_nas.callbacks import SkipDropout as SkipDropout
     from lit_nas.callbacks import default_callbacks as default_callbacks
+    from lit_nas.correlation import Clustering as Clustering
+    from lit_nas.correlation import OperatorCorrelation as OperatorCorrelation
     from lit_nas.data import CIFAR10DataModule as CIFAR10DataModule
     from lit_nas.data import CIFAR100DataModule as CIFAR100DataModule
     from lit_nas.data import DigitsDataModule as DigitsDataModule
@@ -34,6 +36,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.engine import Reference as Reference
     from lit_nas.genotype import Genotype as Genotype
     from lit_nas.genotype import load_genotype as load_genotype
+    from lit_nas.jobs import ClusteredSearch as ClusteredSearch
     from lit_nas.jobs import Group as Group
     from lit_nas.jobs import Job as Job
     from lit_nas.jobs import SearchThenRetrain as SearchThenRetrain
@@ -104,6 +107,7 @@ __version__ = "0.1.0"
 
 _ROOMS = {
     "callbacks": ("KeepStrongest", "MeasureConfusion", "Prune", "QueryTable", "SkipDropout", "default_callbacks"),
+    "correlation": ("Clustering", "OperatorCorrelation"),
     "data": (
         "CIFAR10DataModule",
         "CIFAR100DataModule",
@@ -118,7 +122,7 @@ _ROOMS = {
     "edges": ("AuxiliarySkip", "MergedConvolutions", "PartialChannels", "PlainEdges"),
     "engine": ("Fused", "Reference"),
     "genotype": ("Genotype", "load_genotype"),
-    "jobs": ("Group", "Job", "SearchThenRetrain", "Stage", "StagedSearch", "WinningGroup"),
+    "jobs": ("ClusteredSearch", "Group", "Job", "SearchThenRetrain", "Stage", "StagedSearch", "WinningGroup"),
     "methods": (
         "DARTS",
         "GDAS",
