@@ -119,7 +119,8 @@ def test_every_command_parses(command, monkeypatch):
         assert Path(arguments[arguments.index("-c") + 1]).exists()
         assert {word for word in arguments if word.startswith("--")} <= {"--data.root", "--redo", "--folder"}
     else:
-        assert name in ("derive", "describe", "draw", "query", "baseline", "latency", "confusion", "match-depth")
+        others = ("baseline", "confusion", "correlate", "derive", "describe", "draw", "latency", "match-depth", "query")
+        assert name in others
         if name in ("latency", "confusion"):  # takes what a fit takes, besides
             arguments = [word for word in arguments if not word.startswith(("--data.", "--model."))]
         options = {word for word in arguments if word.startswith("-")}
