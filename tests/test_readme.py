@@ -121,7 +121,7 @@ def test_every_command_parses(command, monkeypatch):
     else:
         others = ("baseline", "confusion", "correlate", "derive", "describe", "draw", "latency", "match-depth", "query")
         assert name in others
-        if name in ("latency", "confusion"):  # takes what a fit takes, besides
+        if name in ("latency", "confusion", "correlate"):  # takes what a fit takes, besides
             arguments = [word for word in arguments if not word.startswith(("--data.", "--model."))]
         options = {word for word in arguments if word.startswith("-")}
         assert options <= _options(name), options
