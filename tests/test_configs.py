@@ -1,6 +1,8 @@
 """Every file under configs/ is run, at a tiny size; a new file is found by itself."""
 
+import itertools
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -73,8 +75,8 @@ def first_of_each_method() -> list[str]:
 
 
 def test_every_folder_is_tested():
-    folders = {"quickstart.yaml", "search", "retrain", "job", "layers"}
-    layers = {"data", "space", "recipe", "logger", "smoke", "table", "job"}
+    folders = {"quickstart.yaml", "search", "retrain", "job", "sweep", "layers"}
+    layers = {"data", "executor", "space", "recipe", "logger", "smoke", "table", "job"}
     assert {name.split("/")[0] for name in FILES} == folders
     assert {name.split("/")[1] for name in of("layers")} == layers
     assert {name.removesuffix(".yaml") for name in of("layers/data")} == {f"layers/data/{data}" for data in DATA}
@@ -293,8 +295,8 @@ def _leave_a_search(genotype: Path, candidates: Path) -> None:
 def test_job(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     limit = [*SYNTHETIC, "--data.limit", "40"]
-    if name == "job/stacnas_imagenet.yaml":  # whose stem halves images three times
-        limit += ["--data.height", "32", "--data.width", "32"]
+    if name == "job/stacnas_imagenet.yaml":  # whose network halves images five times
+        limit += ["--data.height", "64", "--data.width", "64"]
     run_job(tmp_path, name, data=[] if name == "quickstart.yaml" else limit)
 
 
@@ -322,3 +324,29 @@ def test_a_job_has_the_numbers_of_its_search_and_its_retraining(name, capsys):
         sizes = [stages[stage]["model"]["init_args"]["space"]["init_args"] for stage in stages if "stage" in stage]
         depths = [8] if "no_groups" in name else [8, 8] if "no_depth" in name else [14, 20]
         assert [(size["init_channels"], size["num_cells"]) for size in sizes] == [(16, depth) for depth in depths]
+
+
+@pytest.mark.parametrize("name", of("layers/executor"))
+def test_executor(name, tmp_path, capsys):
+    words = ["--seeds", "0,1", "--folder", str(tmp_path), "--print_config"]
+    assert main(["sweep", "-c", str(ROOT / "search/darts.yaml"), "-c", str(ROOT / name), *words]) == 0
+    assert set(yaml.safe_load(capsys.readouterr().out)) >= {"job", "seed_0_fit", "seed_1_fit"}
+
+
+@pytest.mark.parametrize("name", of("sweep"))
+def test_sweep_of_weights_and_biases(name, tmp_path):
+    """Every combination of values is one that the command takes."""
+    sweep = yaml.safe_load((ROOT / name).read_text())
+    script = sweep["command"][sweep["command"].index("-c") + 1]
+    words = shlex.split(script.replace("$WANDB_RUN_ID", "run").replace('"$@"', ""))
+    assert words[:3] == ["exec", "lit-nas", "fit"]
+    values = {key: parameter["values"] for key, parameter in sweep["parameters"].items()}
+    for choice in itertools.product(*values.values()):
+        arguments = [f"--{key}={value}" for key, value in zip(values, choice, strict=True)]
+        cli = TrainingCLI([*[word.replace("configs", str(ROOT), 1) for word in words[3:]], *arguments], run=False,
+                          parse_only=True)  # fmt: skip
+        written = yaml.safe_load(cli.parser.dump(cli.config, skip_none=False))
+        assert written["seed_everything"] == choice[0]
+        assert written["model"]["init_args"]["optim"]["arch"]["init_args"]["lr"] == choice[1]
+        assert written["trainer"]["default_root_dir"] == "runs/sweep/run"
+        assert written["trainer"]["logger"]["init_args"]["offline"] is False

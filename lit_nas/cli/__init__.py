@@ -25,6 +25,7 @@ one fit (configured by YAML layers `-c FILE` and by arguments; later ones win):
 
 a whole job:
   run        search, derive, retrain, test; finished stages are skipped
+  sweep      a fit or a job with several seeds: mean and deviation
   match-depth  find search networks that are as hard to optimise as the final network
   stage      one stage of a job from its stage.json, as `run` starts it in a process of its own
 
@@ -70,6 +71,10 @@ def main(args: Sequence[str] | None = None) -> int:
             from lit_nas.cli.run import run
 
             run(rest)
+        elif command == "sweep":
+            from lit_nas.cli.sweep import sweep
+
+            sweep(rest)
         elif command == "stage":
             from lit_nas.cli.stage import stage
 

@@ -36,7 +36,13 @@ EXPECTED = {
         "model.optim.clip": 3.0,
         "model.optim.arch_clip": 0.0,
         "model.optim.arch_from_epoch": 0,
-        "model.deriver": ("TopEdges", {"k": 2, "by": "logit", "exclude": ["none"], "sums_copies": False}),
+        "model.deriver": None,  # see `test_the_defaults_are_those_of_the_paper`
+    },
+    "search/stacnas.yaml + layers/space/nas_bench_201.yaml": {
+        "trainer.max_epochs": 80,
+        "model.space": ("NasBench201Space", {"init_channels": 16, "cells_per_stage": 5}),
+        "model.optim.level": "single",
+        "model.deriver": None,
     },
     "retrain/stacnas.yaml": {
         "trainer.max_epochs": 600,
