@@ -20,21 +20,23 @@ from lit_nas.cli.job import EPILOG, JobPlan, plan_job, read_layers
 from lit_nas.cli.screen import conclude_job, heading, resume_command
 from lit_nas.cli.stage import fit_stage
 from lit_nas.internals import is_rank_zero
-from lit_nas.jobs import Executor, InThisProcess, Stage, advance, is_finished, launched, look_ahead
+from lit_nas.jobs import Executor, InThisProcess, Job, Stage, advance, is_finished, launched, look_ahead
 from lit_nas.jobs.executor import COMMAND, ORDER
 from lit_nas.jobs.stage import ASIDE
 
 __all__ = ("carry_out", "run")
 
 
-def run(args: Sequence[str]) -> None:
+def run(args: Sequence[str], only: type[Job] | None = None) -> None:
     """Goes through a job: by default searches, derives, retrains and tests.
 
     Args:
         args: Arguments of `lit-nas run`.
+        only: The class that the job must have; None takes any.
 
     Raises:
-        ValueError: for unknown keys, or a section that `lit-nas fit` would refuse; before any training.
+        ValueError: for unknown keys, a job of another class, or a section that `lit-nas fit` would refuse; before any
+            training.
         FileExistsError: if the folder holds a job of another configuration.
     """
     parser = argparse.ArgumentParser(
@@ -56,6 +58,11 @@ def run(args: Sequence[str]) -> None:
     given, words = parser.parse_known_args(args)
 
     job = plan_job([*read_layers(given.config)], words, given.folder, given.seed_everything)
+    if only is not None and not isinstance(job.job, only):
+        raise ValueError(
+            f"The configuration has the job {type(job.job).__name__}, not {only.__name__}: name another one, or go "
+            "through it with `lit-nas run`."
+        )
     carry_out(job, ["run", *args], given.redo, given.print_config)
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 from lit_nas.derivation.deriver import CellwiseDeriver, best_of_each, check_excluded
 from lit_nas.derivation.reachable import reachable_cell
 from lit_nas.genotype import CellGenotype
+from lit_nas.operations import original
 from lit_nas.spaces import CellSpace
 
 __all__ = ("TopEdges",)
@@ -23,7 +24,7 @@ class TopEdges(CellwiseDeriver):
     edge.
 
     Raises:
-        ValueError: if `k` is below 1, an excluded operation is unknown, or `by` is.
+        ValueError: if `k` is below 1, an excluded operation is unknown, `by` is, or parameters should be added up.
     """
 
     k: int = 2
@@ -33,6 +34,9 @@ class TopEdges(CellwiseDeriver):
     by: Literal["probability", "logit"] = "probability"
     """What edges are compared by. Parameters (`logit`, as in the code of DropNAS) choose the same operation of an edge,
     but rank edges without regard to what else competes on each of them."""
+    sums_copies: bool = False
+    """Whether copies of an operation (`skip_connect_2`) count as one, with the sum of their probabilities: they share
+    what one of them alone would have."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "exclude", tuple(self.exclude))  # lists come from YAML
@@ -41,6 +45,11 @@ class TopEdges(CellwiseDeriver):
         check_excluded(self.exclude, "TopEdges")
         if self.by not in ("probability", "logit"):
             raise ValueError(f"TopEdges.by (model.deriver.by) must be probability or logit, not {self.by!r}.")
+        if self.sums_copies and self.by == "logit":
+            raise ValueError(
+                "TopEdges.sums_copies (model.deriver.sums_copies) adds probabilities up: set TopEdges.by "
+                "(model.deriver.by) to probability, or leave sums_copies out."
+            )
 
     @property
     def compares(self) -> Literal["importance", "logits"]:
@@ -48,4 +57,12 @@ class TopEdges(CellwiseDeriver):
         return "logits" if self.by == "logit" else "importance"
 
     def _cell(self, cell: CellSpace, rows: list[list[float]], allowed: list[list[int]]) -> CellGenotype:
+        if self.sums_copies:
+            rows = _summed(cell, rows)
         return reachable_cell(cell, rows, best_of_each(rows, allowed), limit=self.k)
+
+
+def _summed(cell: CellSpace, rows: list[list[float]]) -> list[list[float]]:
+    """Each probability with those of all copies of its operation, [E][O]."""
+    names = [original(name) for name in cell.operations]
+    return [[sum(p for p, name in zip(row, names, strict=True) if name == own) for own in names] for row in rows]

@@ -1,6 +1,8 @@
 """Optimisers and schedules with the papers' numbers, second order, and holding a level still."""
 
+from lit_nas.optim.cosine_power import CosinePowerLR
 from lit_nas.optim.freezing import frozen, frozen_statistics, running_statistics
+from lit_nas.optim.gradient_confusion import Confusion, GradientConfusion, gradient_confusion
 from lit_nas.optim.learning_rates import (
     CosineLR,
     EpochDecayLR,
@@ -20,10 +22,13 @@ from lit_nas.optim.unrolled import accumulate, check_unrollable, unrolled_gradie
 
 __all__ = (
     "Baseline",
+    "Confusion",
     "CosineLR",
+    "CosinePowerLR",
     "DartsAdam",
     "DartsSGD",
     "EpochDecayLR",
+    "GradientConfusion",
     "OptimizerCallable",
     "PartialDecay",
     "RampedCosineLR",
@@ -38,6 +43,7 @@ __all__ = (
     "fit_to_run",
     "frozen",
     "frozen_statistics",
+    "gradient_confusion",
     "is_spanning",
     "make_part",
     "running_statistics",

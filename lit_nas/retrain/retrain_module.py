@@ -123,14 +123,19 @@ class RetrainModule(CheckedBatches, RecordedModule):
     def training_step(self, batch: Mapping[str, ImageBatch] | ImageBatch, batch_idx: int) -> Tensor:
         """Cross entropy of both heads, with paths dropped at random."""
         images, labels = by_role(batch)["weights"]
-        logits, auxiliary = self.network(images, self.drop_probability)
-        loss = self._smoothed_loss(logits, labels)
-        if auxiliary is not None:
-            loss = loss + self.optim.auxiliary_weight * self._smoothed_loss(auxiliary, labels)
+        loss, logits = self._training_loss(images, labels, self.drop_probability)
         # one value per image: without its checks, which wait for the device, the metric ignores weights
         self.train_loss.update(loss.detach().expand(len(labels)))
         self.train_accuracy.update(logits.detach(), labels)
         return loss
+
+    def loss(self, batch: ImageBatch) -> Tensor:
+        """Cross entropy of both heads as in training, without dropped paths.
+
+        Args:
+            batch: Images and labels.
+        """
+        return self._training_loss(*batch, 0.0)[0]
 
     def on_train_epoch_end(self) -> None:
         """Logs the means of the epoch."""
@@ -239,6 +244,14 @@ class RetrainModule(CheckedBatches, RecordedModule):
     def record(self) -> dict[str, Any]:
         """Adds the genotype, so that tools find it where the checkpoints of searches have it."""
         return {"genotype": self.genotype.to_dict()}
+
+    def _training_loss(self, images: Tensor, labels: Tensor, drop_probability: float) -> tuple[Tensor, Tensor]:
+        """The loss of both heads, and the logits."""
+        logits, auxiliary = self.network(images, drop_probability)
+        loss = self._smoothed_loss(logits, labels)
+        if auxiliary is not None:
+            loss = loss + self.optim.auxiliary_weight * self._smoothed_loss(auxiliary, labels)
+        return loss, logits
 
     def _smoothed_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(logits, labels, label_smoothing=self.optim.label_smoothing)

@@ -12,7 +12,19 @@ import torch
 from torch import Tensor
 
 from lit_nas.edges import MergedConvolutions, PartialChannels
-from lit_nas.methods import DARTS, GDAS, PARSEC, PCDARTS, PDARTS, SNAS, DropNAS, EntmaxDARTS, MergeNAS, ProxylessNAS
+from lit_nas.methods import (
+    DARTS,
+    GDAS,
+    PARSEC,
+    PCDARTS,
+    PDARTS,
+    SNAS,
+    DropNAS,
+    EntmaxDARTS,
+    MergeNAS,
+    ProxylessNAS,
+    StacNAS,
+)
 from lit_nas.methods.parsec import PAPER as PARSEC_OPTIM
 from lit_nas.methods.proxylessnas import PAPER as PROXYLESS_OPTIM
 from lit_nas.optim import PartialDecay, Reinforce
@@ -30,7 +42,7 @@ from lit_nas.regularizers import (
 from lit_nas.relaxations import CategoricalPairs, Entmax, GroupedDropout, GumbelSoftmax
 from lit_nas.schedules import Constant, Linear
 from lit_nas.search import ImportanceSampling, SearchModule, SearchOptim
-from lit_nas.spaces import DARTS_OPERATIONS, DartsSpace, GDASSpace, MobileSpace, NasBench201Space
+from lit_nas.spaces import DARTS_OPERATIONS, STACNAS_S1, DartsSpace, GDASSpace, MobileSpace, NasBench201Space
 from lit_nas.specs import ImageSpec
 from tests.support.hard_gumbel import HardGumbel
 
@@ -52,6 +64,17 @@ STAGED_CONNECTED = replace(
     CONNECTED,
     candidates={"normal": [[name for name in names if name != "none"] for names in STAGED.candidates["normal"]]},
 )
+# the second stage of StacNAS: members of the group of each edge, `none` last
+SECOND_STAGE = DartsSpace(
+    init_channels=2, num_cells=3, nodes=2, operations=(*STACNAS_S1.operations, "skip_connect_2", "none"),
+    candidates={
+        "normal": [
+            ["skip_connect", "skip_connect_2", "none"], ["max_pool_3x3", "avg_pool_3x3", "none"],
+            ["sep_conv_3x3", "sep_conv_5x5", "none"], ["dil_conv_3x3", "dil_conv_5x5", "none"],
+            ["max_pool_3x3", "none"],
+        ],
+    },
+)  # fmt: skip
 # with running statistics, which the test of two processes needs: statistics of half a batch are other ones
 NAS_BENCH_201 = NasBench201Space(init_channels=2, cells_per_stage=1, track_running_stats=True)
 DROPOUT = GroupedDropout(Constant(0.3), Constant(0.2))
@@ -90,6 +113,8 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     "SNAS-bilevel": lambda: SNAS(INPUTS, SPACE, optim=SearchOptim(regularizers=(ResourceCost(estimator="score"),))),
     "PDARTS": lambda: PDARTS(INPUTS, SPACE, Linear(0.5, 0.1, "epoch"), keep=3, optim=SearchOptim(arch_clip=5.0)),
     "PDARTS-nas-bench-201": lambda: PDARTS(INPUTS, NAS_BENCH_201, Linear(0.5, 0.1), keep=3, optim=SearchOptim()),
+    "StacNAS": lambda: StacNAS(INPUTS, SECOND_STAGE),
+    "StacNAS-nas-bench-201": lambda: StacNAS(INPUTS, NAS_BENCH_201),
     "GDAS": lambda: GDAS(INPUTS, SPACE),
     "GDAS-single-level": lambda: GDAS(
         INPUTS, SPACE, GumbelSoftmax(Constant(2.0), hard=True, per_cell=True), optim=SearchOptim(level="single")
@@ -127,6 +152,7 @@ REPRESENTATIVES = (
     "PCDARTS",
     "MergeNAS",
     "GDAS",
+    "StacNAS",
 )
 """One search of each method, order, space and kind of draw. Tests that take long run with these by default and with all
 others as `slow`; list a new method here, too."""
