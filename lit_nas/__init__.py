@@ -13,6 +13,8 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.callbacks import QueryTable as QueryTable
     from lit_nas.callbacks import SkipDropout as SkipDropout
     from lit_nas.callbacks import default_callbacks as default_callbacks
+    from lit_nas.correlation import Clustering as Clustering
+    from lit_nas.correlation import OperatorCorrelation as OperatorCorrelation
     from lit_nas.data import CIFAR10DataModule as CIFAR10DataModule
     from lit_nas.data import CIFAR100DataModule as CIFAR100DataModule
     from lit_nas.data import DigitsDataModule as DigitsDataModule
@@ -34,6 +36,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.engine import Reference as Reference
     from lit_nas.genotype import Genotype as Genotype
     from lit_nas.genotype import load_genotype as load_genotype
+    from lit_nas.jobs import ClusteredSearch as ClusteredSearch
     from lit_nas.jobs import Group as Group
     from lit_nas.jobs import Job as Job
     from lit_nas.jobs import SearchThenRetrain as SearchThenRetrain
@@ -63,7 +66,6 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.regularizers import CostFactor as CostFactor
     from lit_nas.regularizers import Entropy as Entropy
     from lit_nas.regularizers import ExpectedCost as ExpectedCost
-    from lit_nas.regularizers import LogCost as LogCost
     from lit_nas.regularizers import MaxNorm as MaxNorm
     from lit_nas.regularizers import ResourceCost as ResourceCost
     from lit_nas.regularizers import ZeroOne as ZeroOne
@@ -104,6 +106,7 @@ __version__ = "0.1.0"
 
 _ROOMS = {
     "callbacks": ("KeepStrongest", "MeasureConfusion", "Prune", "QueryTable", "SkipDropout", "default_callbacks"),
+    "correlation": ("Clustering", "OperatorCorrelation"),
     "data": (
         "CIFAR10DataModule",
         "CIFAR100DataModule",
@@ -118,7 +121,7 @@ _ROOMS = {
     "edges": ("AuxiliarySkip", "MergedConvolutions", "PartialChannels", "PlainEdges"),
     "engine": ("Fused", "Reference"),
     "genotype": ("Genotype", "load_genotype"),
-    "jobs": ("Group", "Job", "SearchThenRetrain", "Stage", "StagedSearch", "WinningGroup"),
+    "jobs": ("ClusteredSearch", "Group", "Job", "SearchThenRetrain", "Stage", "StagedSearch", "WinningGroup"),
     "methods": (
         "DARTS",
         "GDAS",
@@ -142,7 +145,6 @@ _ROOMS = {
         "CostFactor",
         "Entropy",
         "ExpectedCost",
-        "LogCost",
         "MaxNorm",
         "ResourceCost",
         "ZeroOne",

@@ -182,8 +182,9 @@ def folder_of_images(folder: Path, images: int = 6) -> list[str]:
 
 def test_retraining_on_a_folder_of_images(tmp_path):
     data = [*folder_of_images(tmp_path / "images"), "--data.size", "64"]
-    fit(tmp_path / "run", "retrain/imagenet.yaml", data=data, small=SMALL_RETRAINING)
-    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").exists()
+    for name in ("imagenet", "imagenet_linear"):
+        fit(tmp_path / name, f"retrain/{name}.yaml", data=data, small=SMALL_RETRAINING)
+        assert (tmp_path / name / "checkpoints" / "last.ckpt").exists()
 
 
 def test_search_on_a_folder_of_images(tmp_path):
@@ -250,6 +251,7 @@ def test_table(name, tmp_path, monkeypatch):
 
 # what makes a job smaller than the arguments of its sections do
 SMALLER = {
+    "layers/job/stacnas_own_groups.yaml": ["--job.images", "20"],
     "job/stacnas_depth_match.yaml": [
         "--job.candidates", "[[4, 3], [2, 3]]", "--job.estimator", '{"draws": 1, "batches": 2}'
     ],

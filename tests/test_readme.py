@@ -124,8 +124,9 @@ def test_every_command_parses(command, monkeypatch):
     elif name == "sweep":
         assert main([*command, "--print_config"]) == 0
     else:
-        assert name in ("derive", "describe", "draw", "query", "baseline", "latency", "confusion", "match-depth")
-        if name in ("latency", "confusion"):  # takes what a fit takes, besides
+        others = ("baseline", "confusion", "correlate", "derive", "describe", "draw", "latency", "match-depth", "query")
+        assert name in others
+        if name in ("latency", "confusion", "correlate"):  # takes what a fit takes, besides
             arguments = [word for word in arguments if not word.startswith(("--data.", "--model."))]
         options = {word for word in arguments if word.startswith("-")}
         assert options <= _options(name), options

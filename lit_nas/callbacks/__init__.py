@@ -1,8 +1,8 @@
 """Callbacks: what a run logs and writes."""
 
 from lit_nas.callbacks.confusion import confusion_of
+from lit_nas.callbacks.correlate_operators import CorrelateOperators
 from lit_nas.callbacks.defaults import default_callbacks
-from lit_nas.callbacks.draw_channels import DrawChannels
 from lit_nas.callbacks.keep_strongest import KeepStrongest
 from lit_nas.callbacks.log_alphas import LogAlphas
 from lit_nas.callbacks.log_learning_rates import LogLearningRates
@@ -20,7 +20,7 @@ from lit_nas.callbacks.write_predictions import WritePredictions
 from lit_nas.resume import KeepRandomState, SaveCheckpoints, StopOnSignal, find_last
 
 __all__ = (
-    "DrawChannels",
+    "CorrelateOperators",
     "ExplainMemory",
     "KeepRandomState",
     "KeepStrongest",

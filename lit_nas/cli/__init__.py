@@ -20,6 +20,7 @@ one fit (configured by YAML layers `-c FILE` and by arguments; later ones win):
   test       loss and accuracy on the test part
   predict    classes of the test part, or of a folder of images
   latency    measure what the candidates of a search take on this machine
+  correlate  group the operations of a search by the correlation of their outputs
   confusion  estimate how much the gradients of mini-batches work against each other
 
 a whole job:
@@ -86,6 +87,10 @@ def main(args: Sequence[str] | None = None) -> int:
             from lit_nas.cli import tables
 
             getattr(tables, command)(rest)
+        elif command == "correlate":
+            from lit_nas.cli.correlate import correlate
+
+            correlate(rest)
         elif command == "latency":
             from lit_nas.cli.latency import latency
 

@@ -3,23 +3,20 @@
 Paper: Liu, Simonyan, Yang, ICLR 2019, https://arxiv.org/abs/1806.09055, section 2.4.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
-
-from lit_nas.derivation.deriver import Deriver, Masks, check_excluded, choices, probability_rows
+from lit_nas.derivation.deriver import CellwiseDeriver, best_of_each, check_excluded
 from lit_nas.derivation.reachable import reachable_cell
-from lit_nas.genotype import CellGenotype, Genotype
+from lit_nas.genotype import CellGenotype
 from lit_nas.operations import original
-from lit_nas.spaces import CellSpace, SearchSpace
+from lit_nas.spaces import CellSpace
 
 __all__ = ("TopEdges",)
 
 
 @dataclass(frozen=True)
-class TopEdges(Deriver):
+class TopEdges(CellwiseDeriver):
     """Keeps the strongest edges of each node, and on each the strongest operation.
 
     The strength of an edge is the probability of its best operation, or its parameter. Ties go to the lower predecessor
@@ -59,20 +56,10 @@ class TopEdges(Deriver):
         """See `Deriver`."""
         return "logits" if self.by == "logit" else "importance"
 
-    def __call__(self, space: SearchSpace, probabilities: Mapping[str, Tensor], masks: Masks | None = None) -> Genotype:
-        """See `Deriver`."""
-        cells = {
-            name: self._cell(cell, probability_rows(cell, probabilities), choices(cell, self.exclude, masks))
-            for name, cell in space.cells.items()
-        }
-        return Genotype(cells, space.name)
-
     def _cell(self, cell: CellSpace, rows: list[list[float]], allowed: list[list[int]]) -> CellGenotype:
         if self.sums_copies:
             rows = _summed(cell, rows)
-        # the first of equals
-        best = {edge: max(columns, key=rows[edge].__getitem__) for edge, columns in enumerate(allowed) if columns}
-        return reachable_cell(cell, rows, best, limit=self.k)
+        return reachable_cell(cell, rows, best_of_each(rows, allowed), limit=self.k)
 
 
 def _summed(cell: CellSpace, rows: list[list[float]]) -> list[list[float]]:

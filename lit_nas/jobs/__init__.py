@@ -1,6 +1,7 @@
 """Jobs: fits that follow from each other, each in a folder and a process of its own."""
 
 from lit_nas.jobs.alpha_correlation import AlphaCorrelation
+from lit_nas.jobs.clustered_search import ClusteredSearch
 from lit_nas.jobs.comparison import Comparison
 from lit_nas.jobs.depth_match import DepthMatch
 from lit_nas.jobs.executor import Executor, InThisProcess, Order, Processes, launched
@@ -18,6 +19,7 @@ from lit_nas.spaces import Candidates, EdgeCandidates, load_candidates
 __all__ = (
     "AlphaCorrelation",
     "Candidates",
+    "ClusteredSearch",
     "Comparison",
     "DepthMatch",
     "EdgeCandidates",

@@ -5,7 +5,7 @@ from math import cos, pi
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lit_nas.optim.paper_defaults import CosineLR
+from lit_nas.optim.learning_rates import CosineLR
 
 __all__ = ("CosinePowerLR",)
 

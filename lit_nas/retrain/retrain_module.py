@@ -40,7 +40,8 @@ else:  # the parser of the command line would replace the name of a file by its 
 class RetrainOptim:
     """How the weights are updated. The defaults are those of DARTS on CIFAR (appendix A.2).
 
-    For ImageNet the paper has `DartsImageNetSGD`, `EpochDecayLR`, `drop_path` 0 and `label_smoothing` 0.1.
+    For ImageNet the paper has `DartsSGD` with lr 0.1 and weight decay 3e-5, `EpochDecayLR`, `drop_path` 0 and
+    `label_smoothing` 0.1.
 
     Raises:
         ValueError: if a number is out of range.
@@ -51,7 +52,7 @@ class RetrainOptim:
     schedule: SchedulerCallable = CosineLR
     """Learning rate over the run."""
     schedule_every: Literal["epoch", "step"] = "epoch"
-    """When the schedule moves."""
+    """How often the learning rate is updated."""
     clip: float = 5.0
     """Largest norm of the gradient of all weights together; 0 does not clip."""
     drop_path: float = 0.2
@@ -232,7 +233,8 @@ class RetrainModule(CheckedBatches, RecordedModule):
         super().on_train_start()
         schedule = self.lr_schedulers()
         if self.optim.schedule_every == "step" and isinstance(schedule, LRScheduler) and is_spanning(schedule):
-            fit_to_run(schedule, int(self.trainer.estimated_stepping_batches))
+            steps = int(self.trainer.estimated_stepping_batches)
+            fit_to_run(schedule, steps, steps // (self.trainer.max_epochs or 1))
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clips the gradient of the weights, which a scaler has unscaled by now."""

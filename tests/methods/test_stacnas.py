@@ -18,7 +18,7 @@ from lit_nas.relaxations import Softmax
 from lit_nas.search import SearchOptim
 from lit_nas.spaces import STACNAS_S1, DartsSpace
 from tests.methods.test_contract import fit, snapshot
-from tests.optim.test_paper_defaults import optimizer, rates
+from tests.optim.test_learning_rates import optimizer, rates
 from tests.support.paper_numbers import CIFAR_AUGMENTATION
 from tests.support.tiny import INPUTS, NAS_BENCH_201, SPACE, TINY
 

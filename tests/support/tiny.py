@@ -25,14 +25,15 @@ from lit_nas.methods import (
     ProxylessNAS,
     StacNAS,
 )
-from lit_nas.optim import ParsecAdam, PartialDecay, ProxylessAdam, ProxylessSGD, Reinforce
+from lit_nas.methods.parsec import PAPER as PARSEC_OPTIM
+from lit_nas.methods.proxylessnas import PAPER as PROXYLESS_OPTIM
+from lit_nas.optim import PartialDecay, Reinforce
 from lit_nas.perturbation import AdversarialSmoothing, RandomSmoothing
 from lit_nas.pruning import Pruning
 from lit_nas.regularizers import (
     CostFactor,
     Entropy,
     ExpectedCost,
-    LogCost,
     MaxNorm,
     Regularizer,
     ResourceCost,
@@ -80,7 +81,7 @@ DROPOUT = GroupedDropout(Constant(0.3), Constant(0.2))
 
 # blocks with and without a shortcut
 MOBILE = MobileSpace(4, 4, (6, 8), (2, 1), (2, 1), 1, last_channels=8)
-PROXYLESS = SearchOptim(weights=ProxylessSGD, arch=ProxylessAdam, clip=0.0)
+PROXYLESS = replace(PROXYLESS_OPTIM, arch_from_epoch=0)
 
 THREE = ImportanceSampling(3, likelihood="mean", temperature=Constant(0.1))
 """Children that all count, in steps that are short."""
@@ -106,7 +107,7 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
         STAGED_CONNECTED,
         CategoricalPairs(temperature=Linear(2.0, 1.0)),
         THREE,
-        SearchOptim(arch=ParsecAdam, level="single"),
+        replace(PARSEC_OPTIM, level="single"),
     ),
     "SNAS": lambda: SNAS(INPUTS, SPACE),
     "SNAS-bilevel": lambda: SNAS(INPUTS, SPACE, optim=SearchOptim(regularizers=(ResourceCost(estimator="score"),))),
@@ -126,8 +127,8 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     "EntmaxDARTS-nas-bench-201": lambda: EntmaxDARTS(INPUTS, NAS_BENCH_201, Entmax(5.0), Pruning(every="step")),
     "PARSEC-nas-bench-201": lambda: PARSEC(INPUTS, NAS_BENCH_201, sampling=THREE),
     "SNAS-nas-bench-201": lambda: SNAS(INPUTS, NAS_BENCH_201),
-    "ProxylessNAS": lambda: ProxylessNAS(INPUTS, SPACE, arch_every=1),
-    "ProxylessNAS-nas-bench-201": lambda: ProxylessNAS(INPUTS, NAS_BENCH_201, arch_every=1),
+    "ProxylessNAS": lambda: ProxylessNAS(INPUTS, SPACE, arch_every=1, optim=PROXYLESS),
+    "ProxylessNAS-nas-bench-201": lambda: ProxylessNAS(INPUTS, NAS_BENCH_201, arch_every=1, optim=PROXYLESS),
     "MergeNAS": lambda: MergeNAS(INPUTS, SPACE),
     # with channels enough for bfloat16, in which a whole edge is one convolution
     "MergeNAS-nas-bench-201": lambda: MergeNAS(
@@ -168,22 +169,21 @@ PARTS: tuple[Regularizer, ...] = (
     CostFactor(Constant(0.6), scale=0.5),
     MaxNorm(Linear(0.1, 0.0)),
     ExpectedCost(Constant(0.1), "multiply_adds"),
-    LogCost(),
     ResourceCost(estimator="expected"),
 )
 """Every regulariser, one that multiplies the loss in the midst of them."""
 SMOOTHED = SearchOptim(regularizers=PARTS, perturbation=AdversarialSmoothing(Linear(0.03, 0.3), steps=2))
 
 VARIANTS: dict[str, Callable[[], SearchModule]] = {
-    "ProxylessNAS-all-paths": lambda: ProxylessNAS(INPUTS, SPACE, paths="all", arch_every=2),
+    "ProxylessNAS-all-paths": lambda: ProxylessNAS(INPUTS, SPACE, paths="all", arch_every=2, optim=PROXYLESS),
     "ProxylessNAS-single-level": lambda: ProxylessNAS(
         INPUTS, SPACE, arch_every=1, optim=replace(PROXYLESS, level="single")
     ),
     "DARTS-nas-bench-201": lambda: DARTS(INPUTS, NAS_BENCH_201),
     "EntmaxDARTS-nas-bench-201": lambda: EntmaxDARTS(INPUTS, NAS_BENCH_201, Entmax(5.0), Pruning(every="step")),
-    "ProxylessNAS-mobile": lambda: ProxylessNAS(INPUTS, MOBILE, arch_every=1),
+    "ProxylessNAS-mobile": lambda: ProxylessNAS(INPUTS, MOBILE, arch_every=1, optim=PROXYLESS),
     "ProxylessNAS-reinforce": lambda: ProxylessNAS(
-        INPUTS, SPACE, "reinforce", arch_every=1, reinforce=Reinforce(3, 0.5, "parameters", 500.0)
+        INPUTS, SPACE, "reinforce", arch_every=1, reinforce=Reinforce(3, 0.5, "parameters", 500.0), optim=PROXYLESS
     ),
     "ProxylessNAS-with-cost": lambda: ProxylessNAS(
         INPUTS, SPACE, arch_every=1, optim=replace(PROXYLESS, regularizers=(CostFactor(), ExpectedCost()), accumulate=2)
