@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 
 __all__ = (
     "EXAMPLE",
@@ -20,6 +21,7 @@ PREFIX = "dag"
 EXAMPLE = "dag4_01_02_13_23"
 MOST_NAMED_VERTICES = 10
 """A name has one digit for each end of an edge."""
+_NAME = re.compile(rf"{PREFIX}(?P<vertices>0|[1-9][0-9]*)(?P<edges>(_[0-9][0-9])*)")
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ def _connected(vertices: int, edges: tuple[tuple[int, int], ...]) -> bool:
     return len(reached) == vertices
 
 
-@lru_cache(maxsize=None)
+@cache
 def parse_dag(name: str) -> Dag:
     """The DAG of a name; a graph has one name only, that of its canonical numbering.
 
@@ -177,11 +179,8 @@ def parse_dag(name: str) -> Dag:
     """
     canonical = canonical_name(name)
     if canonical != name:
-        raise ValueError(
-            f"The DAG '{name}' is called '{canonical}': its vertices are numbered so that each has one name."
-        )
-    head, *edges = name.split("_")
-    return Dag(int(head.removeprefix(PREFIX)), tuple((int(a), int(b)) for a, b in edges))
+        raise ValueError(f"The DAG '{name}' is called '{canonical}': vertices are numbered so that it has one name.")
+    return Dag(*_read(name))
 
 
 def canonical_name(name: str) -> str:
@@ -194,19 +193,20 @@ def canonical_name(name: str) -> str:
         ValueError: if it is not such a name, or the graph has a cycle, a part that is connected to nothing else or an
             edge twice.
     """
-    head, *edges = name.split("_")
-    count = head.removeprefix(PREFIX)
-    well_formed = head.startswith(PREFIX) and count.isdecimal() and count.isascii() and str(int(count)) == count
-    if not well_formed or not all(len(edge) == 2 and edge.isdecimal() and edge.isascii() for edge in edges):
+    count, edges = _read(name)
+    try:
+        if not 1 <= count <= MOST_NAMED_VERTICES:
+            raise ValueError(f"A DAG has 1 to {MOST_NAMED_VERTICES} vertices, not {count}.")
+        if len(set(edges)) < len(edges):
+            raise ValueError("An edge is there twice.")
+        return canonical_dag(count, edges).name
+    except ValueError as error:
+        raise ValueError(f"'{name}' names no DAG: {str(error)[0].lower()}{str(error)[1:]}") from None
+
+
+def _read(name: str) -> tuple[int, tuple[tuple[int, int], ...]]:
+    if not (found := _NAME.fullmatch(name)):
         raise ValueError(
             f"'{name}' is no name of a DAG: it is the number of vertices and two digits for each edge, as in {EXAMPLE}."
         )
-    pairs = tuple((int(a), int(b)) for a, b in edges)
-    try:
-        if not 1 <= int(count) <= MOST_NAMED_VERTICES:
-            raise ValueError(f"A DAG has 1 to {MOST_NAMED_VERTICES} vertices, not {count}.")
-        if len(set(pairs)) < len(pairs):
-            raise ValueError("An edge is there twice.")
-        return canonical_dag(int(count), pairs).name
-    except ValueError as error:
-        raise ValueError(f"'{name}' names no DAG: {str(error)[0].lower()}{str(error)[1:]}") from None
+    return int(found["vertices"]), tuple((int(edge[0]), int(edge[1])) for edge in found["edges"].split("_")[1:])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -34,7 +34,7 @@ class MeasuredDag(NamedTuple):
     """n^2 times the variance of the degrees of its vertices."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def all_dags(vertices: int) -> tuple[MeasuredDag, ...]:
     """One DAG of each kind (up to isomorphism) among the weakly connected ones: 1, 1, 4, 24, 267, 5647 with 1 to 6.
 

@@ -1,9 +1,9 @@
 """Cells of one row that are DAGs with convolutions in common.
 
 Paper: Neumeyer, Stier, Granitzer, "FaDE: Fast DARTS Estimator on Hierarchical NAS Spaces", NeurIPS 2023 workshop,
-https://openreview.net/forum?id=kmHThRorxE, section 3.1: weights may be shared within a row, which trains them more often
-and lowers the correlation of ranks in long searches. Which convolutions are shared is not said: here those between the
-same vertices, by their numbers in topological order.
+https://openreview.net/forum?id=kmHThRorxE, section 3.1: weights may be shared within a row, which trains them more
+often and lowers the correlation of ranks in long searches. Which convolutions are shared is not said: here those
+between the same vertices, by their numbers in topological order.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ dropped at random in a retraining.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -27,7 +28,7 @@ DEFAULT = DagSpace()
 
 
 class DagTransition(nn.Sequential):
-    """Convolution, ReLU and max pooling before a row: from the channels of the row before it to its own, at half the size.
+    """Convolution, ReLU and max pooling before a row, to its channels and to half the size.
 
     Args:
         in_channels: C.
@@ -83,7 +84,7 @@ class DagRow(nn.Module):
         self.transition, self.cell = transition, cell
 
     def forward(self, x: Tensor, drop_probability: float = 0.0) -> Tensor:
-        """As `DagSearchRow`; of values that are added each is dropped with `drop_probability`, in training mode only."""
+        """As `DagSearchRow`; values that are added are dropped with `drop_probability`, in training mode only."""
         return self.cell(self.transition(x), drop_probability)
 
 
@@ -91,7 +92,7 @@ def _transitions(space: DagSpace, spec: ImageSpec) -> tuple[nn.Module, list[nn.M
     """The first convolution, and what comes before each row."""
     check_image_size(spec, space.reductions)
     widths = space.widths
-    between = (DagTransition(before, after, space) for before, after in zip(widths, widths[1:], strict=False))
+    between = (DagTransition(before, after, space) for before, after in pairwise(widths))
     return DagConv(spec.channels, widths[0], space.bias, space.transition_kernel), [nn.Identity(), *between]
 
 
@@ -160,9 +161,9 @@ class DagChainNetwork(nn.Module):
         self.types = tuple(position.cell for position in space.layout)
         if genotype.space != space.name or tuple(genotype.cells) != self.types:
             raise ValueError(
-                f"This network needs a genotype of the space '{space.name}' with {len(self.types)} rows, one for each of "
-                f"the widths {space.widths}, but genotype '{genotype.label}' is of the space '{genotype.space}' and has "
-                f"{len(genotype.cells)} cells."
+                f"This network needs a genotype of the space '{space.name}' with {len(self.types)} rows, one for each "
+                f"of the widths {space.widths}, but genotype '{genotype.label}' is of the space '{genotype.space}' and "
+                f"has {len(genotype.cells)} cells."
             )
         self.stem, transitions = _transitions(space, spec)
         chosen = [parse_dag(genotype.cells[kind].edges[0].operation) for kind in self.types]

@@ -1,10 +1,10 @@
 """Cells that are a DAG of convolutions: the candidates of FaDE (`dag4_01_02_13_23`).
 
 Paper: Neumeyer, Stier, Granitzer, "FaDE: Fast DARTS Estimator on Hierarchical NAS Spaces", NeurIPS 2023 workshop,
-https://openreview.net/forum?id=kmHThRorxE, sections 2.4 and 3; there is no official code. The paper has convolutions with
-kernels of 5x5, ReLU and the initialisation of Kaiming He; it names no BatchNorm, and there is none. Read into it: ReLU
-follows each convolution, convolutions have a bias (`OperationStyle.conv_bias` leaves it out), and weights are normal
-with a variance of 2 / fan-in.
+https://openreview.net/forum?id=kmHThRorxE, sections 2.4 and 3; there is no official code. The paper has convolutions
+with kernels of 5x5, ReLU and the initialisation of Kaiming He; it names no BatchNorm, and there is none. Read into it:
+ReLU follows each convolution, convolutions have a bias (`OperationStyle.conv_bias` leaves it out), and weights are
+normal with a variance of 2 / fan-in.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The search space of FaDE: a chain of cells, each of which is a DAG of convolutions.
 
 Paper: Neumeyer, Stier, Granitzer, "FaDE: Fast DARTS Estimator on Hierarchical NAS Spaces", NeurIPS 2023 workshop,
-https://openreview.net/forum?id=kmHThRorxE, sections 2.4 and 3; there is no official code. Not said there, and chosen here:
-which five DAGs were picked by hand (only that their numbers of weights are equal, some 0.25 million), what lies between
-the cells beside max pooling (`transition_kernel`), what follows the last one (global average pooling and a linear
+https://openreview.net/forum?id=kmHThRorxE, sections 2.4 and 3; there is no official code. Not said there, and chosen
+here: which five DAGs were picked by hand (only that their numbers of weights are equal, some 0.25 million), what lies
+between the cells beside max pooling (`transition_kernel`), what follows the last one (global average pooling and a linear
 classifier), and whether convolutions have a bias (`bias`). "Less than 6" and "up to 6" vertices are both in the paper.
 """
 
@@ -39,8 +39,8 @@ each."""
 class DagSpace(SearchSpace):
     """A chain of rows; each chooses one cell out of candidates of its own, and a network has one cell of each row.
 
-    Cells keep channels and size. Between rows there is a convolution that changes the channels, ReLU, and max pooling that
-    halves height and width.
+    Cells keep channels and size. Between rows there is a convolution that changes the channels, ReLU, and max pooling
+    that halves height and width.
 
     Raises:
         ValueError: if a row has no DAG, one twice, one that is called otherwise or has too many vertices; if there are
