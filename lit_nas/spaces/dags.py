@@ -3,8 +3,8 @@
 Paper: Neumeyer, Stier, Granitzer, "FaDE: Fast DARTS Estimator on Hierarchical NAS Spaces", NeurIPS 2023 workshop,
 https://openreview.net/forum?id=kmHThRorxE, sections 2.4 and 3; there is no official code. Not said there, and chosen
 here: which five DAGs were picked by hand (only that their numbers of weights are equal, some 0.25 million), what lies
-between the cells beside max pooling (`transition_kernel`), what follows the last one (global average pooling and a linear
-classifier), and whether convolutions have a bias (`bias`). "Less than 6" and "up to 6" vertices are both in the paper.
+between the cells beside max pooling (`transition_kernel`), what follows the last one (global average pooling and a
+linear classifier), and whether convolutions have a bias (`bias`). "Less than 6" and "up to 6" vertices are both there.
 """
 
 from collections.abc import Mapping, Sequence

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lit_nas.edges import MergedConvolutions, PartialChannels
+from lit_nas.edges import MergedConvolutions, PartialChannels, SharedDagConvs
 from lit_nas.methods import DARTS, GDAS, PARSEC, PCDARTS, PDARTS, SNAS, DropNAS, EntmaxDARTS, MergeNAS, ProxylessNAS
 from lit_nas.optim import ParsecAdam, PartialDecay, ProxylessAdam, ProxylessSGD, Reinforce
 from lit_nas.perturbation import AdversarialSmoothing, RandomSmoothing
@@ -29,7 +29,7 @@ from lit_nas.regularizers import (
 from lit_nas.relaxations import CategoricalPairs, Entmax, GroupedDropout, GumbelSoftmax
 from lit_nas.schedules import Constant, Linear
 from lit_nas.search import ImportanceSampling, SearchModule, SearchOptim
-from lit_nas.spaces import DARTS_OPERATIONS, DartsSpace, GDASSpace, MobileSpace, NasBench201Space
+from lit_nas.spaces import DARTS_OPERATIONS, DagSpace, DartsSpace, GDASSpace, MobileSpace, NasBench201Space
 from lit_nas.specs import ImageSpec
 from tests.support.hard_gumbel import HardGumbel
 
@@ -57,6 +57,10 @@ DROPOUT = GroupedDropout(Constant(0.3), Constant(0.2))
 
 # blocks with and without a shortcut
 MOBILE = MobileSpace(4, 4, (6, 8), (2, 1), (2, 1), 1, last_channels=8)
+# rows with another number of candidates each, one that is searched no more among them
+DAGS = DagSpace(
+    widths=(2, 4, 3), rows=(("dag1", "dag3_01_02_12"), ("dag2_01",), ("dag4_01_02_13_23", "dag1", "dag3_02_12"))
+)
 PROXYLESS = SearchOptim(weights=ProxylessSGD, arch=ProxylessAdam, clip=0.0)
 
 THREE = ImportanceSampling(3, likelihood="mean", temperature=Constant(0.1))
@@ -95,6 +99,9 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     ),
     "GDAS-frc": lambda: GDAS(INPUTS, GDASSpace(init_channels=4, nodes=2, fixed_reduction=True)),
     "PCDARTS": lambda: PCDARTS(INPUTS, SPACE, edges=PartialChannels(2), optim=SearchOptim()),
+    "DARTS-dags": lambda: DARTS(INPUTS, DAGS),
+    "GDAS-dags": lambda: GDAS(INPUTS, DAGS),
+    "PCDARTS-dags-shared": lambda: PCDARTS(INPUTS, DAGS, edges=SharedDagConvs(), optim=SearchOptim()),
     "DARTS-nas-bench-201": lambda: DARTS(INPUTS, NAS_BENCH_201),
     "GDAS-nas-bench-201": lambda: GDAS(INPUTS, NAS_BENCH_201, constant_unselected=True),
     "PCDARTS-nas-bench-201": lambda: PCDARTS(INPUTS, NAS_BENCH_201, edges=PartialChannels(2), optim=SearchOptim()),
