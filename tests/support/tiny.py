@@ -57,9 +57,14 @@ DROPOUT = GroupedDropout(Constant(0.3), Constant(0.2))
 
 # blocks with and without a shortcut
 MOBILE = MobileSpace(4, 4, (6, 8), (2, 1), (2, 1), 1, last_channels=8)
-# rows with another number of candidates each, one that is searched no more among them
+# rows with another number of candidates each
 DAGS = DagSpace(
-    widths=(2, 4, 3), rows=(("dag1", "dag3_01_02_12"), ("dag2_01",), ("dag4_01_02_13_23", "dag1", "dag3_02_12"))
+    widths=(2, 4, 3),
+    rows=(
+        ("dag1", "dag3_01_02_12"),
+        ("dag2_01", "dag3_01_02", "dag4_01_02_03_12_13_23"),
+        ("dag4_01_02_13_23", "dag1", "dag3_02_12"),
+    ),
 )
 PROXYLESS = SearchOptim(weights=ProxylessSGD, arch=ProxylessAdam, clip=0.0)
 
@@ -101,7 +106,9 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     "PCDARTS": lambda: PCDARTS(INPUTS, SPACE, edges=PartialChannels(2), optim=SearchOptim()),
     "DARTS-dags": lambda: DARTS(INPUTS, DAGS),
     "GDAS-dags": lambda: GDAS(INPUTS, DAGS),
-    "PCDARTS-dags-shared": lambda: PCDARTS(INPUTS, DAGS, edges=SharedDagConvs(), optim=SearchOptim()),
+    "PCDARTS-dags-shared": lambda: PCDARTS(
+        INPUTS, DAGS, edge_relaxation=None, edges=SharedDagConvs(), optim=SearchOptim()
+    ),
     "DARTS-nas-bench-201": lambda: DARTS(INPUTS, NAS_BENCH_201),
     "GDAS-nas-bench-201": lambda: GDAS(INPUTS, NAS_BENCH_201, constant_unselected=True),
     "PCDARTS-nas-bench-201": lambda: PCDARTS(INPUTS, NAS_BENCH_201, edges=PartialChannels(2), optim=SearchOptim()),
