@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.edges import MergedConvolutions as MergedConvolutions
     from lit_nas.edges import PartialChannels as PartialChannels
     from lit_nas.edges import PlainEdges as PlainEdges
+    from lit_nas.edges import SharedDagConvs as SharedDagConvs
     from lit_nas.engine import Fused as Fused
     from lit_nas.engine import Reference as Reference
     from lit_nas.genotype import Genotype as Genotype
@@ -93,6 +94,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.search import ImportanceSampling as ImportanceSampling
     from lit_nas.search import SearchModule as SearchModule
     from lit_nas.search import SearchOptim as SearchOptim
+    from lit_nas.spaces import DagSpace as DagSpace
     from lit_nas.spaces import DartsSpace as DartsSpace
     from lit_nas.spaces import GDASSpace as GDASSpace
     from lit_nas.spaces import MobileSpace as MobileSpace
@@ -118,7 +120,7 @@ _ROOMS = {
         "SyntheticDataModule",
     ),
     "derivation": ("ArgmaxPerEdge", "LimitedSkips", "TopEdges", "TopPairs", "EveryChoice"),
-    "edges": ("AuxiliarySkip", "MergedConvolutions", "PartialChannels", "PlainEdges"),
+    "edges": ("AuxiliarySkip", "MergedConvolutions", "PartialChannels", "PlainEdges", "SharedDagConvs"),
     "engine": ("Fused", "Reference"),
     "genotype": ("Genotype", "load_genotype"),
     "jobs": ("ClusteredSearch", "Group", "Job", "SearchThenRetrain", "Stage", "StagedSearch", "WinningGroup"),
@@ -165,7 +167,7 @@ _ROOMS = {
     "retrain": ("RetrainModule", "RetrainOptim"),
     "schedules": ("Constant", "Cosine", "Delayed", "Exponential", "Linear", "LinearThenExponential", "Steps"),
     "search": ("SearchModule", "SearchOptim", "ImportanceSampling"),
-    "spaces": ("DartsSpace", "MobileSpace", "NasBench201Space", "GDASSpace", "OperatorGroups"),
+    "spaces": ("DagSpace", "DartsSpace", "MobileSpace", "NasBench201Space", "GDASSpace", "OperatorGroups"),
     "specs": ("ImageSpec", "TextSpec"),
     "tabular": ("read_table",),
 }

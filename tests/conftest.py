@@ -20,6 +20,17 @@ def pytest_collection_modifyitems(items):
             item.add_marker("kernels")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory):
+    """Tests neither read nor write the cache of the user."""
+    before = os.environ.get("LIT_NAS_CACHE")
+    os.environ["LIT_NAS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    os.environ.pop("LIT_NAS_CACHE")
+    if before is not None:
+        os.environ["LIT_NAS_CACHE"] = before
+
+
 @pytest.fixture(autouse=True)
 def _same_start():
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))

@@ -34,6 +34,16 @@ def test_sampled_step(start, capsys):
         assert all(float(number) > 0 for number in row.split()[1:])
 
 
+def test_dag_step(start, capsys):
+    start("dag_step.py", "--repeats", "1")
+    _, _, *rows = capsys.readouterr().out.splitlines()
+    assert [row[:22].strip() for row in rows] == [
+        f"{engine}, {draw}" for engine in ("reference", "fused") for draw in ("all cells", "one cell")
+    ]
+    for row in rows:
+        assert all(float(number) > 0 for number in row[22:].split())
+
+
 def test_memory(start, capsys):
     start("memory.py", "--repeats", "1", "--channels", "8", "--methods", "DARTS", "PCDARTS", "GDAS")
     _, _, *rows = capsys.readouterr().out.splitlines()

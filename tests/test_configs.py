@@ -29,6 +29,7 @@ SMALL_SEARCH = [*CHANNELS, "--model.space.num_cells", "3", "--model.space.nodes"
 SMALL_NAS_BENCH_201 = [*CHANNELS, "--model.space.cells_per_stage", "1", *AT_ONCE]
 SMALL_MOBILE = ["--model.space.widths", "[4,4]", "--model.space.blocks", "[2,1]", "--model.space.strides", "[2,1]"]
 SMALL_MOBILE += ["--model.space.stem_channels", "4", "--model.space.last_channels", "8", *AT_ONCE]
+SMALL_DAGS = ["--model.space.widths", "[2,3]", *AT_ONCE]
 SMALL_GDAS = [*CHANNELS, "--model.space.nodes", "2", *AT_ONCE]
 SMALL = {"DartsSpace": SMALL_SEARCH, "NasBench201Space": SMALL_NAS_BENCH_201, "GDASSpace": SMALL_GDAS}
 SMALL_RETRAINING = ["--model.init_channels", "4", "--model.num_cells", "3"]
@@ -155,9 +156,10 @@ def test_search_on_digits(name, tmp_path):
 
 @pytest.mark.parametrize("key", [key for key in EXPECTED if "layers/space" in key])
 def test_search_of_another_space(key, tmp_path):
-    small = SMALL_MOBILE if "mobile" in key else SMALL_NAS_BENCH_201
+    space = key.rpartition("/")[2].removesuffix(".yaml")
+    small = {"mobile": SMALL_MOBILE, "dags": SMALL_DAGS, "nas_bench_201": SMALL_NAS_BENCH_201}[space]
     fit(tmp_path, *key.split(" + "), small=small)
-    assert load_genotype(tmp_path / "genotype.json").space == ("mobile" if "mobile" in key else "nas_bench_201")
+    assert load_genotype(tmp_path / "genotype.json").space == space
 
 
 @pytest.mark.parametrize("name", [name for name in of("retrain") if "imagenet" not in name])

@@ -7,6 +7,7 @@ from lit_nas.edges.merged_conv import MergedConv
 from lit_nas.edges.merged_convolutions import MergedConvolutions
 from lit_nas.edges.mixed_edge import MixedEdge, PlainEdges
 from lit_nas.edges.partial_channels import PartialChannels, RandomChannels
+from lit_nas.edges.shared_dag_convs import SharedDagConvs
 
 __all__ = (
     "AuxiliarySkip",
@@ -22,4 +23,5 @@ __all__ = (
     "PartialChannels",
     "PlainEdges",
     "RandomChannels",
+    "SharedDagConvs",
 )

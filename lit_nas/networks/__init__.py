@@ -2,6 +2,7 @@
 
 from lit_nas.networks.cell_inputs import CellInputs, check_image_size
 from lit_nas.networks.complexity import count_multiply_adds, count_weights
+from lit_nas.networks.dags import DagChainNetwork, DagNetwork, DagSearchNetwork
 from lit_nas.networks.darts_evaluation import EvaluationNetwork, FixedCell
 from lit_nas.networks.darts_search import SearchCell, SearchNetwork
 from lit_nas.networks.mobile import MobileCIFARNetwork, MobileNetwork, MobileSearchNetwork, ProxylessNetwork
@@ -13,6 +14,9 @@ from lit_nas.networks.retrain_network import RetrainNetwork
 __all__ = (
     "CIFARNetwork",
     "CellInputs",
+    "DagChainNetwork",
+    "DagNetwork",
+    "DagSearchNetwork",
     "EvaluationNetwork",
     "FixedCell",
     "ImageNetNetwork",

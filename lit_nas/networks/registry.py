@@ -13,13 +13,14 @@ from torch import nn
 from lit_nas.edges import EdgeKind, PlainEdges
 from lit_nas.engine import Engine
 from lit_nas.genotype import Genotype
+from lit_nas.networks.dags import DagNetwork, DagSearchNetwork
 from lit_nas.networks.darts_search import SearchNetwork
 from lit_nas.networks.gdas import GDASSearchNetwork
 from lit_nas.networks.mobile import MOBILE_NETWORKS, MobileSearchNetwork
 from lit_nas.networks.nas_bench_201 import NasBench201SearchNetwork
 from lit_nas.networks.paper_networks import CIFARNetwork, ImageNetNetwork, NasBench201CIFARNetwork
 from lit_nas.networks.retrain_network import RetrainNetwork
-from lit_nas.spaces import DartsSpace, GDASSpace, MobileSpace, NasBench201Space, SearchSpace
+from lit_nas.spaces import DagSpace, DartsSpace, GDASSpace, MobileSpace, NasBench201Space, SearchSpace
 from lit_nas.specs import ImageSpec
 
 __all__ = (
@@ -52,6 +53,7 @@ SPACES: dict[str, SpaceRow] = {
         SpaceRow(DartsSpace, SearchNetwork, {"cifar": CIFARNetwork(), "imagenet": ImageNetNetwork()}),
         SpaceRow(NasBench201Space, NasBench201SearchNetwork, {"nas_bench_201": NasBench201CIFARNetwork()}),
         SpaceRow(MobileSpace, MobileSearchNetwork, MOBILE_NETWORKS),
+        SpaceRow(DagSpace, DagSearchNetwork, {"dags": DagNetwork()}),
         SpaceRow(GDASSpace, GDASSearchNetwork, {"cifar": CIFARNetwork(), "imagenet": ImageNetNetwork()}),
     )
 }

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         SeparableConv,
         pointwise,
     )
+    from lit_nas.operations.dag import DagCell, DagConv, connections, init_kaiming, run_dag
     from lit_nas.operations.mobile import MBConv, MobileConvBN
     from lit_nas.operations.paths import Zero, drop_path
     from lit_nas.operations.pooling import AvgPool, MaxPool
@@ -36,6 +37,8 @@ __all__ = (
     "AvgPool",
     "BatchNorm",
     "ConvBN",
+    "DagCell",
+    "DagConv",
     "DilatedConv",
     "FactorizedConv",
     "FactorizedReduce",
@@ -50,11 +53,14 @@ __all__ = (
     "Zero",
     "build_operation",
     "check_operations",
+    "connections",
     "drop_path",
+    "init_kaiming",
     "original",
     "part_norms",
     "pointwise",
     "register_operation",
+    "run_dag",
     "synchronise_norms",
 )
 
@@ -69,6 +75,13 @@ _HOMES = {
         "ReLUConvBN",
         "SeparableConv",
         "pointwise",
+    ),
+    "dag": (
+        "DagCell",
+        "DagConv",
+        "connections",
+        "init_kaiming",
+        "run_dag",
     ),
     "mobile": (
         "MBConv",

@@ -1,9 +1,11 @@
 """Candidate operations by name: the vocabulary of spaces, genotypes and logs."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from torch import nn
 
+from lit_nas.dags import EXAMPLE, PREFIX, parse_dag
 from lit_nas.operations.check import check_operations
 from lit_nas.operations.convolution import (
     BatchNorm,
@@ -14,15 +16,25 @@ from lit_nas.operations.convolution import (
     SeparableConv,
 )
 from lit_nas.operations.copies import COPIES
+from lit_nas.operations.dag import DagCell
 from lit_nas.operations.mobile import MBConv
 from lit_nas.operations.paths import Zero
 from lit_nas.operations.pooling import AvgPool, MaxPool
 from lit_nas.operations.style import OperationStyle
 
-__all__ = ("OPERATIONS", "OperationFactory", "build_operation", "register_operation")
+__all__ = (
+    "FAMILIES",
+    "OPERATIONS",
+    "OperationFactory",
+    "OperationFamily",
+    "build_operation",
+    "find_operation",
+    "known_operations",
+    "register_operation",
+)
 
 OperationFactory = Callable[[int, int, int, OperationStyle], nn.Module]
-"""(C of the input, C of the output, stride, style) -> module; raises ValueError for channels that it cannot change."""
+"""(C of the input, C of the output, stride, style) -> module; raises ValueError for what it cannot change."""
 
 
 def _same_channels(name: str, before: int, after: int) -> int:
@@ -63,6 +75,17 @@ def _mb_conv(size: int, expansion: int) -> OperationFactory:
     return lambda before, after, stride, style: MBConv(before, after, size, expansion, stride, style.affine)
 
 
+def _dag(name: str) -> OperationFactory:
+    dag = parse_dag(name)
+
+    def build(before: int, after: int, stride: int, style: OperationStyle) -> nn.Module:
+        if stride != 1:
+            raise ValueError(f"'{name}' keeps height and width, so it needs a position of stride 1, not {stride}.")
+        return DagCell(dag, _same_channels(name, before, after), style.conv_bias)
+
+    return build
+
+
 OPERATIONS: dict[str, OperationFactory] = {
     "none": lambda before, after, stride, style: Zero(stride, None if before == after else after),
     "max_pool_3x3": _pool("max_pool_3x3", MaxPool, 3),
@@ -89,6 +112,41 @@ OPERATIONS: dict[str, OperationFactory] = {
 """By name, what makes the module [B, C, H, W] -> [B, C', H / stride, W / stride]."""
 
 
+@dataclass(frozen=True)
+class OperationFamily:
+    """Operations that are too many for a table: their names begin alike, and the rest says what they are."""
+
+    example: str
+    """One of their names, for messages."""
+    find: Callable[[str], OperationFactory]
+    """From a name to what makes the module; raises ValueError for what is no name of the family."""
+
+
+FAMILIES: dict[str, OperationFamily] = {PREFIX: OperationFamily(EXAMPLE, _dag)}
+"""By the beginning of their names; a name of `OPERATIONS` comes first."""
+
+
+def find_operation(name: str) -> OperationFactory | None:
+    """What makes the operation of that name, alone or of a family; None if there is none.
+
+    Args:
+        name: As spaces, genotypes and logs have it.
+
+    Raises:
+        ValueError: if it begins like the names of a family and is none of them.
+    """
+    if name in OPERATIONS:
+        return OPERATIONS[name]
+    family = next((family for prefix, family in FAMILIES.items() if name.startswith(prefix)), None)
+    return None if family is None else family.find(name)
+
+
+def known_operations() -> str:
+    """The names of operations, for messages."""
+    families = (f"all like {family.example}" for family in FAMILIES.values())
+    return ", ".join((*OPERATIONS, *families))
+
+
 def register_operation(name: str, factory: OperationFactory) -> None:
     """Makes an operation of your own known to spaces and genotypes; called where it is defined.
 
@@ -112,17 +170,19 @@ def build_operation(
     """Makes the operation of that name, [B, C, H, W] -> [B, C', H / stride, W / stride].
 
     Args:
-        name: A key of `OPERATIONS`.
+        name: A key of `OPERATIONS`, or a name of a family.
         channels: C.
         stride: 1 or 2.
         style: How it is normalised.
         channels_out: C'; None means C.
 
     Raises:
-        ValueError: if the name is unknown, or the operation cannot change the number of channels.
+        ValueError: if the name is unknown, or the operation cannot change the number of channels or the size.
     """
     check_operations((name,), "build_operation")
-    operation = OPERATIONS[name](channels, channels if channels_out is None else channels_out, stride, style)
+    factory = find_operation(name)
+    assert factory is not None  # it has been checked
+    operation = factory(channels, channels if channels_out is None else channels_out, stride, style)
     if not style.track_running_stats:
         for module in operation.modules():
             if isinstance(module, BatchNorm):

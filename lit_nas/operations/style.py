@@ -19,7 +19,8 @@ class OperationStyle:
     pool_norm: bool
     """Whether pooling is followed by BatchNorm."""
     conv_bias: bool = False
-    """Whether a convolution before a BatchNorm has a bias: in the code of GDAS and NAS-Bench-201."""
+    """Whether a convolution before a BatchNorm has a bias: in the code of GDAS and NAS-Bench-201. Cells that are DAGs
+    have no BatchNorm; there it is the bias of all convolutions."""
     track_running_stats: bool = True
     """Whether BatchNorm keeps running statistics; without them it normalises by the batch in evaluation, too."""
 

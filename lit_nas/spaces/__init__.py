@@ -1,6 +1,7 @@
 """Search spaces: frozen dataclasses that networks are built from."""
 
 from lit_nas.spaces.candidates import Candidates, EdgeCandidates, load_candidates
+from lit_nas.spaces.dags import HAND_PICKED_DAGS, DagSpace
 from lit_nas.spaces.darts import DARTS_OPERATIONS, DartsSpace, reduction_places
 from lit_nas.spaces.gdas import GDAS_OPERATIONS, GDASSpace
 from lit_nas.spaces.mobile import MOBILE_OPERATIONS, MobileSpace
@@ -22,6 +23,7 @@ from lit_nas.spaces.space import MOST_CELLS, CellSpace, Position, SearchSpace, k
 __all__ = (
     "DARTS_OPERATIONS",
     "GDAS_OPERATIONS",
+    "HAND_PICKED_DAGS",
     "MOBILE_OPERATIONS",
     "MOST_CELLS",
     "OPERATOR_GROUPS",
@@ -32,6 +34,7 @@ __all__ = (
     "STACNAS_S5",
     "Candidates",
     "CellSpace",
+    "DagSpace",
     "DartsSpace",
     "EdgeCandidates",
     "GDASSpace",

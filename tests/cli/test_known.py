@@ -28,7 +28,7 @@ def test_classes_of_an_annotation():
 
 
 def test_known_classes_are_those_for_users():
-    assert known_classes(SearchSpace) == ["DartsSpace", "GDASSpace", "MobileSpace", "NasBench201Space"]
+    assert known_classes(SearchSpace) == ["DagSpace", "DartsSpace", "GDASSpace", "MobileSpace", "NasBench201Space"]
     assert set(lit_nas.methods.__all__) <= set(known_classes(RecordedModule))
     assert "RecordedModule" not in known_classes(RecordedModule)
     assert "ImageDataModule" not in known_classes(ImageDataModule)

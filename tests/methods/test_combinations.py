@@ -10,7 +10,15 @@ import pytest
 import torch
 
 import lit_nas.methods
-from lit_nas.edges import AuxiliarySkip, ConstantBeside, EdgeKind, MergedConvolutions, PartialChannels, PlainEdges
+from lit_nas.edges import (
+    AuxiliarySkip,
+    ConstantBeside,
+    EdgeKind,
+    MergedConvolutions,
+    PartialChannels,
+    PlainEdges,
+    SharedDagConvs,
+)
 from lit_nas.methods import DARTS, GDAS, PARSEC, PCDARTS, PDARTS, SNAS, DropNAS, EntmaxDARTS, MergeNAS, ProxylessNAS
 from lit_nas.relaxations import (
     BinaryGates,
@@ -50,6 +58,7 @@ EDGES: dict[str, EdgeKind] = {
     "ratios": MergedConvolutions(rescale=False),
     "shortcut": AuxiliarySkip(),
     "constant": ConstantBeside(),
+    "shared": SharedDagConvs(),
 }
 
 
@@ -100,7 +109,7 @@ REFUSED = {
     ("DARTS", "one gate", "plain"), ("DARTS", "softmax", "constant"), ("DARTS", "hard samples", "ratios"),
     ("DARTS-2-exact", "two gates", "plain"), ("PDARTS", "softmax", "folded"), ("GDAS", "softmax", "plain"),
     ("GDAS-constant", "hard samples", "partial"), ("SNAS", "soft samples", "merged"), ("PARSEC", "softmax", "plain"),
-    ("MergeNAS", "softmax", "partial"), ("ProxylessNAS", "", "ratios"),
+    ("MergeNAS", "softmax", "partial"), ("ProxylessNAS", "", "ratios"), ("DARTS", "softmax", "shared"),
 }  # fmt: skip
 """A part of what is refused."""
 

@@ -25,9 +25,11 @@ from lit_nas.search import ImportanceSampling, SearchOptim
 from lit_nas.specs import ImageSpec, TextSpec
 from tests.methods.test_contract import fit
 from tests.support.text import LanguageSearch, RecurrentSpace
-from tests.support.tiny import INPUTS, MOBILE, NAS_BENCH_201, PROXYLESS, SPACE
+from tests.support.tiny import DAGS, INPUTS, MOBILE, NAS_BENCH_201, PROXYLESS, SPACE
 
-SPACES = pytest.mark.parametrize("space", [MOBILE, SPACE, NAS_BENCH_201], ids=["mobile", "darts", "nas-bench-201"])
+SPACES = pytest.mark.parametrize(
+    "space", [MOBILE, SPACE, NAS_BENCH_201, DAGS], ids=["mobile", "darts", "nas-bench-201", "dags"]
+)
 
 
 def table_of(network, space, scale=1.0, spec=INPUTS):

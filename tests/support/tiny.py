@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lit_nas.edges import MergedConvolutions, PartialChannels
+from lit_nas.edges import MergedConvolutions, PartialChannels, SharedDagConvs
 from lit_nas.methods import (
     DARTS,
     GDAS,
@@ -42,7 +42,7 @@ from lit_nas.regularizers import (
 from lit_nas.relaxations import CategoricalPairs, Entmax, GroupedDropout, GumbelSoftmax
 from lit_nas.schedules import Constant, Linear
 from lit_nas.search import ImportanceSampling, SearchModule, SearchOptim
-from lit_nas.spaces import DARTS_OPERATIONS, STACNAS_S1, DartsSpace, GDASSpace, MobileSpace, NasBench201Space
+from lit_nas.spaces import DARTS_OPERATIONS, STACNAS_S1, DagSpace, DartsSpace, GDASSpace, MobileSpace, NasBench201Space
 from lit_nas.specs import ImageSpec
 from tests.support.hard_gumbel import HardGumbel
 
@@ -81,6 +81,15 @@ DROPOUT = GroupedDropout(Constant(0.3), Constant(0.2))
 
 # blocks with and without a shortcut
 MOBILE = MobileSpace(4, 4, (6, 8), (2, 1), (2, 1), 1, last_channels=8)
+# rows with another number of candidates each
+DAGS = DagSpace(
+    widths=(2, 4, 3),
+    rows=(
+        ("dag1", "dag3_01_02_12"),
+        ("dag2_01", "dag3_01_02", "dag4_01_02_03_12_13_23"),
+        ("dag4_01_02_13_23", "dag1", "dag3_02_12"),
+    ),
+)
 PROXYLESS = replace(PROXYLESS_OPTIM, arch_from_epoch=0)
 
 THREE = ImportanceSampling(3, likelihood="mean", temperature=Constant(0.1))
@@ -121,6 +130,9 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     ),
     "GDAS-frc": lambda: GDAS(INPUTS, GDASSpace(init_channels=4, nodes=2, fixed_reduction=True)),
     "PCDARTS": lambda: PCDARTS(INPUTS, SPACE, edges=PartialChannels(2), optim=SearchOptim()),
+    "DARTS-dags": lambda: DARTS(INPUTS, DAGS),
+    "GDAS-dags": lambda: GDAS(INPUTS, DAGS),
+    "DARTS-dags-shared": lambda: DARTS(INPUTS, DAGS, edges=SharedDagConvs()),
     "DARTS-nas-bench-201": lambda: DARTS(INPUTS, NAS_BENCH_201),
     "GDAS-nas-bench-201": lambda: GDAS(INPUTS, NAS_BENCH_201, constant_unselected=True),
     "PCDARTS-nas-bench-201": lambda: PCDARTS(INPUTS, NAS_BENCH_201, edges=PartialChannels(2), optim=SearchOptim()),
