@@ -30,9 +30,11 @@ class AlphaCorrelation(Job):
     The candidates are those that a search has left in its `candidates.json`, but for `none`; copies of an operation
     count as one, with the sum of their weights. Of a search by groups there are two such files: the members of the
     best group share its weight of the first stage as they divide theirs in the second one, P(group) P(member | group).
-    The paper does not say how it joins the stages; one file alone is the other reading. The paper exchanges the operation of the first edge of the first cell;
-    here it is exchanged in all cells of the type, because these share a genotype. Beside `results.json` lie
-    `alpha_correlation.md` and `alpha_correlation.svg`, with Pearson's coefficient over the candidates.
+    The paper does not say of which stage its weights are; one file alone is the other reading.
+
+    The paper exchanges the operation of the first edge of the first cell; here it is exchanged in all cells of the
+    type, because these share a genotype. Beside `results.json` lie `alpha_correlation.md` and `alpha_correlation.svg`,
+    with Pearson's coefficient over the candidates.
 
     Raises:
         ValueError: if the edge is not a pair of states, there is no seed, one is negative or there twice, or there is

@@ -79,7 +79,7 @@ class ClusteredSearch(Job):
                 f"job.supernet must set {OPERATIONS}, the operations that are grouped: a list, or the name of a set "
                 "such as S1."
             )
-        names = named_operations(given) if isinstance(given, str) else given
+        names = named_operations(given) if isinstance(given, str) else tuple(given)
         check_operations(names, f"job.supernet.{OPERATIONS}")
         return WinningGroup({name: [name] for name in names if name != NONE and original(name) == name}, self.skips)
 

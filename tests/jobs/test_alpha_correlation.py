@@ -111,7 +111,7 @@ def test_members_of_the_best_group_share_its_weight(tmp_path):
     assert names == ["skip_connect_seed_0", "max_pool_3x3_seed_0", "sep_conv_3x3_seed_0", "sep_conv_5x5_seed_0"]
     with pytest.raises(ValueError, match=r"has sep_conv_5x5 on .* which is no candidate in .*files of both stages"):
         AlphaCorrelation(**{**given, "candidates": given["candidates"][0]}).outline()
-    with pytest.raises(ValueError, match="the first one, '.*', has chosen sep_conv_3x3, and the second one"):
+    with pytest.raises(ValueError, match=r"the first one, '.*', has chosen sep_conv_3x3, and the second one"):
         AlphaCorrelation(**two_stages(tmp_path, second=("dil_conv_3x3", "dil_conv_5x5", "none"))).outline()
     with pytest.raises(ValueError, match=r"job.candidates must be a file, or the two files"):
         AlphaCorrelation(**{**given, "candidates": given["candidates"] * 2})

@@ -84,9 +84,8 @@ def test_what_groups_could_need_of_a_space_is_refused_before_the_supernet(tmp_pa
     assert "skip_connect_2" in message
     assert not list(tmp_path.rglob("*.ckpt"))
     outline = ClusteredSearch(**{**given, "correlation": OperatorCorrelation()}, skips=1).outline()
-    assert [stage.changes["model.space.operations"] for stage in outline[1:3]] == [
-        supernet["model.space.operations"]
-    ] * 2
+    for stage in outline[1:3]:
+        assert stage.changes["model.space.operations"] == supernet["model.space.operations"]
 
 
 def test_stages_hand_groups_over_as_a_file(tmp_path):
@@ -147,7 +146,10 @@ def test_one_command_goes_from_a_supernet_to_a_retraining(killed, tmp_path, caps
         ({"skips": 9}, r"job\.skips must be between 1 and 3, not 9\."),
         ({"supernet": [3]}, r"job\.supernet must be a mapping of dotted keys .*"),
         ({"supernet": {}}, r"job\.supernet must set model\.space\.operations, .*"),
-        ({"supernet": {"model.space.operations": ["conv"]}}, r"job\.supernet\.model\.space\.operations.*conv.*"),
+        (
+            {"supernet": {"model.space.operations": ["conv"]}},
+            r"Unknown operations \['conv'\] in job\.supernet\.model\.space\.operations\..*",
+        ),
         ({"stages": []}, r"job\.stages must be a list .*"),
         ({"stages": [{}]}, r"job\.stages must hold two searches by groups, .* not 1\."),
         (
