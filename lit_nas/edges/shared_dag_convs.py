@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from lit_nas.dags import PREFIX, Dag, parse_dag
-from lit_nas.edges.edge import Edge, EdgeKind
+from lit_nas.edges.edge import Edge, EdgeKind, EdgePlan
 from lit_nas.operations import DagConv, OperationStyle, connections, run_dag
 
 __all__ = ("SharedDagConvs", "SharedDagEdge")
@@ -52,21 +52,15 @@ class SharedDagConvs(EdgeKind):
     of a small DAG is that of an edge in a larger one.
     """
 
-    def build(
-        self,
-        names: tuple[str, ...],
-        channels: int,
-        stride: int,
-        style: OperationStyle,
-        channels_out: int | None = None,
-    ) -> Edge:
+    def make(self, plan: EdgePlan) -> Edge:
         """See `EdgeKind`."""
-        if foreign := [name for name in names if not name.startswith(PREFIX)]:
+        if foreign := [name for name in plan.names if not name.startswith(PREFIX)]:
             raise ValueError(
                 f"SharedDagConvs shares the convolutions of DAGs, but an edge has the candidates {', '.join(foreign)}. "
                 "Choose other edges (model.edges), or the space DagSpace."
             )
-        if stride != 1:
-            raise ValueError(f"SharedDagConvs keeps height and width, so it needs edges of stride 1, not {stride}.")
-        self._keep_channels(channels, channels_out)
-        return SharedDagEdge(names, channels, style)
+        if plan.stride != 1:
+            raise ValueError(
+                f"SharedDagConvs keeps height and width, so it needs edges of stride 1, not {plan.stride}."
+            )
+        return SharedDagEdge(plan.names, plan.channels, plan.style)

@@ -21,10 +21,12 @@ from lit_nas.methods import (
     SNAS,
     DropNAS,
     EntmaxDARTS,
+    FaDE,
     MergeNAS,
     ProxylessNAS,
     StacNAS,
 )
+from lit_nas.methods.fade import PAPER as FADE_OPTIM
 from lit_nas.methods.parsec import PAPER as PARSEC_OPTIM
 from lit_nas.methods.proxylessnas import PAPER as PROXYLESS_OPTIM
 from lit_nas.optim import PartialDecay, Reinforce
@@ -85,6 +87,8 @@ MOBILE = MobileSpace(4, 4, (6, 8), (2, 1), (2, 1), 1, last_channels=8)
 DAGS = DagSpace(
     widths=(2, 4, 3), rows=(("dag1", "dag3_01_02_12"), ("dag2_01",), ("dag4_01_02_13_23", "dag1", "dag3_02_12"))
 )
+# parameters without decay only learn where there is a choice
+ROWS = DagSpace(widths=(2, 4), rows=(("dag1", "dag3_01_02_12"), ("dag4_01_02_13_23", "dag1", "dag3_02_12")))
 PROXYLESS = replace(PROXYLESS_OPTIM, arch_from_epoch=0)
 
 THREE = ImportanceSampling(3, likelihood="mean", temperature=Constant(0.1))
@@ -125,6 +129,14 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     ),
     "GDAS-frc": lambda: GDAS(INPUTS, GDASSpace(init_channels=4, nodes=2, fixed_reduction=True)),
     "PCDARTS": lambda: PCDARTS(INPUTS, SPACE, edges=PartialChannels(2), optim=SearchOptim()),
+    "FaDE": lambda: FaDE(INPUTS, ROWS),
+    "FaDE-shared": lambda: FaDE(
+        INPUTS,
+        ROWS,
+        GumbelSoftmax(Constant(10.0), hard=True, initial_deviation=1.0),
+        replace(FADE_OPTIM, clip_by="norm", regularizers=(MaxNorm(Linear(0.5, -0.5), (0.5, 1.0), 10.0),)),
+        edges=SharedDagConvs(),
+    ),
     "DARTS-dags": lambda: DARTS(INPUTS, DAGS),
     "GDAS-dags": lambda: GDAS(INPUTS, DAGS),
     "PCDARTS-dags-shared": lambda: PCDARTS(INPUTS, DAGS, edges=SharedDagConvs(), optim=SearchOptim()),
@@ -160,6 +172,7 @@ REPRESENTATIVES = (
     "MergeNAS",
     "GDAS",
     "StacNAS",
+    "FaDE",
 )
 """One search of each method, order, space and kind of draw. Tests that take long run with these by default and with all
 others as `slow`; list a new method here, too."""
