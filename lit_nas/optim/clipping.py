@@ -8,7 +8,7 @@ from torch import nn
 __all__ = ("ClipBy", "check_clipping", "clip_gradients")
 
 ClipBy = Literal["norm", "value"]
-"""What is limited: the norm of the gradient of all parameters together, or the absolute value of each of its entries."""
+"""What is limited: the norm of a whole gradient, or the absolute value of each of its entries."""
 
 
 def check_clipping(by: str) -> None:

@@ -83,12 +83,15 @@ DROPOUT = GroupedDropout(Constant(0.3), Constant(0.2))
 
 # blocks with and without a shortcut
 MOBILE = MobileSpace(4, 4, (6, 8), (2, 1), (2, 1), 1, last_channels=8)
-# rows with another number of candidates each, one that is searched no more among them
+# rows with another number of candidates each
 DAGS = DagSpace(
-    widths=(2, 4, 3), rows=(("dag1", "dag3_01_02_12"), ("dag2_01",), ("dag4_01_02_13_23", "dag1", "dag3_02_12"))
+    widths=(2, 4, 3),
+    rows=(
+        ("dag1", "dag3_01_02_12"),
+        ("dag2_01", "dag3_01_02", "dag4_01_02_03_12_13_23"),
+        ("dag4_01_02_13_23", "dag1", "dag3_02_12"),
+    ),
 )
-# parameters without decay only learn where there is a choice
-ROWS = DagSpace(widths=(2, 4), rows=(("dag1", "dag3_01_02_12"), ("dag4_01_02_13_23", "dag1", "dag3_02_12")))
 PROXYLESS = replace(PROXYLESS_OPTIM, arch_from_epoch=0)
 
 THREE = ImportanceSampling(3, likelihood="mean", temperature=Constant(0.1))
@@ -129,17 +132,17 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     ),
     "GDAS-frc": lambda: GDAS(INPUTS, GDASSpace(init_channels=4, nodes=2, fixed_reduction=True)),
     "PCDARTS": lambda: PCDARTS(INPUTS, SPACE, edges=PartialChannels(2), optim=SearchOptim()),
-    "FaDE": lambda: FaDE(INPUTS, ROWS),
+    "FaDE": lambda: FaDE(INPUTS, DAGS),
     "FaDE-shared": lambda: FaDE(
         INPUTS,
-        ROWS,
+        DAGS,
         GumbelSoftmax(Constant(10.0), hard=True, initial_deviation=1.0),
-        replace(FADE_OPTIM, clip_by="norm", regularizers=(MaxNorm(Linear(0.5, -0.5), (0.5, 1.0), 10.0),)),
+        replace(FADE_OPTIM, clip_by="norm", regularizers=(MaxNorm(Linear(0.5, -0.5), (0.5, 1.0, 2.0), 10.0),)),
         edges=SharedDagConvs(),
     ),
     "DARTS-dags": lambda: DARTS(INPUTS, DAGS),
     "GDAS-dags": lambda: GDAS(INPUTS, DAGS),
-    "PCDARTS-dags-shared": lambda: PCDARTS(INPUTS, DAGS, edges=SharedDagConvs(), optim=SearchOptim()),
+    "DARTS-dags-shared": lambda: DARTS(INPUTS, DAGS, edges=SharedDagConvs()),
     "DARTS-nas-bench-201": lambda: DARTS(INPUTS, NAS_BENCH_201),
     "GDAS-nas-bench-201": lambda: GDAS(INPUTS, NAS_BENCH_201, constant_unselected=True),
     "PCDARTS-nas-bench-201": lambda: PCDARTS(INPUTS, NAS_BENCH_201, edges=PartialChannels(2), optim=SearchOptim()),
