@@ -7,7 +7,7 @@ Not printed there, and chosen here: which level goes first (the architecture, as
 step, a gradient from all cells of a row where the architecture is updated (`relaxation.gradient: drawn` has that of the
 sampled one, as GDAS), Adam with lr 1e-3 and without weight decay for the architecture, the strength of the maximum
 norm, 0.5 falling to 0 (`Linear(0.5, -0.5)` pushes rows to decide at the end), its factors, 1 for all rows (the paper
-had better ranks where deeper rows learn more slowly, so factors that rise), and a constant learning rate for the weights
+had better ranks where deeper rows learn more slowly, so factors that rise), and a constant learning rate of the weights
 as well. "10 absolute" is read as a limit of each entry of a gradient (`optim.clip_by: norm` has that of its norm).
 Differs from the paper: it prints the betas of Adam as 0.1 and 0.001, which are taken for 1 - beta; what it says
 literally is `optim.weights.betas: [0.1, 0.001]`.
