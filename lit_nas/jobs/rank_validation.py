@@ -89,15 +89,17 @@ class RankValidation(Job):
             return Group(self._searches())
         if len(history) > len(self.repeats):
             return None
-        choices, meta = self._choices(history), history[_search(self.repeats[0])].genotype
-        assert meta is not None  # a search without one is not finished
-        held_out = {key: value for key, value in meta.meta.items() if key == "held_out"}
+        first = history[_search(self.repeats[0])]
+        assert first.genotype is not None  # a search without one is not finished
+        # so that a retraining is refused whose test part the searches have trained on
+        held_out = {key: value for key, value in first.genotype.meta.items() if key == "held_out"}
+        choices = self._choices(history)
         return Group(
             tuple(
                 Stage(
                     name, "retrain", "retrain",
                     {"model.genotype": choices.genotype(each.choice, **held_out).to_dict(), "seed_everything": seed},
-                    divides_as=_search(self.repeats[0]),
+                    divides_as=first.name,
                 )
                 for number, each in enumerate(self._chosen(choices), 1)
                 for name, seed in self._trainings(number)
@@ -105,17 +107,12 @@ class RankValidation(Job):
         )  # fmt: skip
 
     def outline(self) -> tuple[Stage, ...]:
-        """All stages; the retrainings with what the first search finds, because nothing is ranked yet."""
-        first = _search(self.repeats[0])
-        retrainings = (
-            Stage(
-                name, "retrain", "retrain", {"seed_everything": seed},
-                takes={"model.genotype": FileOf(first)}, divides_as=first,
-            )
-            for number in range(1, self._count + 1)
-            for name, seed in self._trainings(number)
-        )  # fmt: skip
-        return *self._searches(), *retrainings
+        """The searches and the first retraining, with what the first search finds, because nothing is ranked yet."""
+        searches, (name, seed) = self._searches(), self._trainings(1)[0]
+        first = searches[0].name
+        taken = {"model.genotype": FileOf(first)}
+        changes = {"seed_everything": seed}
+        return *searches, Stage(name, "retrain", "retrain", changes, takes=taken, divides_as=first)
 
     def results(self, history: History) -> dict[str, Any]:
         """The rows with their probabilities, the networks with rank and accuracy, and the coefficient."""

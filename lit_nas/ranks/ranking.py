@@ -49,7 +49,7 @@ def best_networks(choices: Choices, count: int) -> list[Ranked]:
 
 def _in_order(choices: Choices) -> Iterator[Ranked]:
     orders = [
-        sorted(range(len(row)), key=lambda number, row=row: (-row[number], number)) for row in choices.probabilities
+        [number for _, number in sorted((-p, number) for number, p in enumerate(row))] for row in choices.probabilities
     ]
 
     def ranked(places: Choice) -> tuple[float, Choice]:
