@@ -6,7 +6,9 @@ The stages differ in their space alone: key operators of the groups first, membe
 (`WinningGroup`). `none` competes on each edge and is never chosen; `TopEdges` compares edges by their parameters, as
 the code does. Where groups differ in size, probabilities are the fairer measure:
 `deriver: {class_path: TopEdges, init_args: {by: probability, sums_copies: true}}`. The paper does not say what it did.
-Differs from the code: the last, incomplete batch of an epoch is dropped, so that all steps are of the same size.
+Differs from the code: the last, incomplete batch of an epoch is dropped, so that all steps are of the same size. Two
+of its options are left out: an architecture of its own for each cell, and the scale that `none` gives an edge as a part
+of the final network.
 """
 
 from lit_nas.architecture import Architecture
