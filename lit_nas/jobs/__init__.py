@@ -8,6 +8,7 @@ from lit_nas.jobs.executor import Executor, InThisProcess, Order, Processes, lau
 from lit_nas.jobs.history import Found, History
 from lit_nas.jobs.job import Job
 from lit_nas.jobs.loop import advance, is_finished, look_ahead, members
+from lit_nas.jobs.rank_validation import RankValidation
 from lit_nas.jobs.ray_tasks import RayTasks
 from lit_nas.jobs.search_then_retrain import SearchThenRetrain
 from lit_nas.jobs.stage import FileOf, Group, Stage, WeightsOf
@@ -35,6 +36,7 @@ __all__ = (
     "OneFit",
     "Order",
     "Processes",
+    "RankValidation",
     "RayTasks",
     "SearchThenRetrain",
     "Stage",

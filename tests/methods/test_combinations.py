@@ -19,7 +19,19 @@ from lit_nas.edges import (
     PlainEdges,
     SharedDagConvs,
 )
-from lit_nas.methods import DARTS, GDAS, PARSEC, PCDARTS, PDARTS, SNAS, DropNAS, EntmaxDARTS, MergeNAS, ProxylessNAS
+from lit_nas.methods import (
+    DARTS,
+    GDAS,
+    PARSEC,
+    PCDARTS,
+    PDARTS,
+    SNAS,
+    DropNAS,
+    EntmaxDARTS,
+    MergeNAS,
+    ProxylessNAS,
+    StacNAS,
+)
 from lit_nas.relaxations import (
     BinaryGates,
     Categorical,
@@ -79,6 +91,7 @@ METHODS: dict[str, tuple[Callable[..., SearchModule], str | None]] = {
     "PCDARTS": (lambda **parts: PCDARTS(INPUTS, SPACE, optim=default_optim(PCDARTS), **parts), "relaxation"),
     "MergeNAS": (lambda **parts: MergeNAS(INPUTS, SPACE, **parts), "relaxation"),
     "DropNAS": (lambda **parts: DropNAS(INPUTS, SPACE, **parts), "relaxation"),
+    "StacNAS": (lambda **parts: StacNAS(INPUTS, SPACE, **parts), "relaxation"),
     "GDAS": (lambda **parts: GDAS(INPUTS, SPACE, **parts), "relaxation"),
     "GDAS-constant": (lambda **parts: GDAS(INPUTS, SPACE, constant_unselected=True, **parts), "relaxation"),
     "SNAS": (lambda **parts: SNAS(INPUTS, SPACE, **parts), "relaxation"),
@@ -102,7 +115,7 @@ LEARN = {
     ("DARTS-2", "sigmoid", "merged"), ("PDARTS", "entmax", "merged"), ("EntmaxDARTS", "entmax", "merged"),
     ("GDAS", "hard samples", "merged"), ("SNAS", "soft samples", "partial"), ("PARSEC", "pairs", "merged"),
     ("PARSEC", "categorical", "random"), ("ProxylessNAS", "", "merged"), ("ProxylessNAS-all", "", "partial"),
-    ("DropNAS", "dropout", "random"),
+    ("DropNAS", "dropout", "random"), ("StacNAS", "sigmoid", "partial"),
 }  # fmt: skip
 """A part of what is learned from, for the default tests."""
 REFUSED = {

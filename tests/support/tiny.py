@@ -21,10 +21,12 @@ from lit_nas.methods import (
     SNAS,
     DropNAS,
     EntmaxDARTS,
+    FaDE,
     MergeNAS,
     ProxylessNAS,
     StacNAS,
 )
+from lit_nas.methods.fade import PAPER as FADE_OPTIM
 from lit_nas.methods.parsec import PAPER as PARSEC_OPTIM
 from lit_nas.methods.proxylessnas import PAPER as PROXYLESS_OPTIM
 from lit_nas.optim import PartialDecay, Reinforce
@@ -130,6 +132,14 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     ),
     "GDAS-frc": lambda: GDAS(INPUTS, GDASSpace(init_channels=4, nodes=2, fixed_reduction=True)),
     "PCDARTS": lambda: PCDARTS(INPUTS, SPACE, edges=PartialChannels(2), optim=SearchOptim()),
+    "FaDE": lambda: FaDE(INPUTS, DAGS),
+    "FaDE-shared": lambda: FaDE(
+        INPUTS,
+        DAGS,
+        GumbelSoftmax(Constant(10.0), hard=True, initial_deviation=1.0),
+        replace(FADE_OPTIM, clip_by="norm", regularizers=(MaxNorm(Linear(0.5, -0.5), (0.5, 1.0, 2.0), 10.0),)),
+        edges=SharedDagConvs(),
+    ),
     "DARTS-dags": lambda: DARTS(INPUTS, DAGS),
     "GDAS-dags": lambda: GDAS(INPUTS, DAGS),
     "DARTS-dags-shared": lambda: DARTS(INPUTS, DAGS, edges=SharedDagConvs()),
@@ -165,6 +175,7 @@ REPRESENTATIVES = (
     "MergeNAS",
     "GDAS",
     "StacNAS",
+    "FaDE",
 )
 """One search of each method, order, space and kind of draw. Tests that take long run with these by default and with all
 others as `slow`; list a new method here, too."""
