@@ -27,12 +27,13 @@ import torch
 from lit_nas.edges import MergedConvolutions
 from lit_nas.engine import Engine, Fused
 from lit_nas.held_memory import held_for_backward
-from lit_nas.methods import DARTS, GDAS, PARSEC, PCDARTS, SNAS, DropNAS, MergeNAS, ProxylessNAS
+from lit_nas.methods import DARTS, GDAS, PARSEC, PCDARTS, SNAS, DropNAS, MergeNAS, ProxylessNAS, StacNAS
 from lit_nas.optim import DartsSGD, frozen, frozen_statistics
 from lit_nas.search import SearchModule
-from lit_nas.spaces import DARTS_OPERATIONS, DartsSpace
+from lit_nas.spaces import DARTS_OPERATIONS, STACNAS_S1, DartsSpace
 from lit_nas.specs import ImageSpec
 
+FIRST = (*STACNAS_S1.keys, "none")
 Make = Callable[[ImageSpec, DartsSpace, Engine], SearchModule]
 """Makes a search of its spec, space and engine."""
 METHODS: dict[str, Make] = {
@@ -46,6 +47,7 @@ METHODS: dict[str, Make] = {
     "MergeNAS": lambda spec, space, engine: MergeNAS(spec, space, engine=engine),
     "MergeNAS folded": lambda spec, space, engine: MergeNAS(spec, space, MergedConvolutions(fold=True), engine=engine),
     "DropNAS": lambda spec, space, engine: DropNAS(spec, space, engine=engine),
+    "StacNAS, first stage": lambda spec, space, engine: StacNAS(spec, replace(space, operations=FIRST), engine=engine),
 }
 """Rows of the table, the one that they are compared with first; a new method of the family is a line."""
 LEVELS = ("weights", "arch")

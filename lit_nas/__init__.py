@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.callbacks import KeepStrongest as KeepStrongest
+    from lit_nas.callbacks import MeasureConfusion as MeasureConfusion
     from lit_nas.callbacks import Prune as Prune
     from lit_nas.callbacks import QueryTable as QueryTable
     from lit_nas.callbacks import SkipDropout as SkipDropout
     from lit_nas.callbacks import default_callbacks as default_callbacks
+    from lit_nas.correlation import Clustering as Clustering
+    from lit_nas.correlation import OperatorCorrelation as OperatorCorrelation
     from lit_nas.data import CIFAR10DataModule as CIFAR10DataModule
     from lit_nas.data import CIFAR100DataModule as CIFAR100DataModule
     from lit_nas.data import DigitsDataModule as DigitsDataModule
@@ -34,11 +37,13 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.engine import Reference as Reference
     from lit_nas.genotype import Genotype as Genotype
     from lit_nas.genotype import load_genotype as load_genotype
+    from lit_nas.jobs import ClusteredSearch as ClusteredSearch
     from lit_nas.jobs import Group as Group
     from lit_nas.jobs import Job as Job
     from lit_nas.jobs import SearchThenRetrain as SearchThenRetrain
     from lit_nas.jobs import Stage as Stage
     from lit_nas.jobs import StagedSearch as StagedSearch
+    from lit_nas.jobs import WinningGroup as WinningGroup
     from lit_nas.methods import DARTS as DARTS
     from lit_nas.methods import GDAS as GDAS
     from lit_nas.methods import PARSEC as PARSEC
@@ -49,8 +54,10 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.methods import EntmaxDARTS as EntmaxDARTS
     from lit_nas.methods import MergeNAS as MergeNAS
     from lit_nas.methods import ProxylessNAS as ProxylessNAS
+    from lit_nas.methods import StacNAS as StacNAS
     from lit_nas.networks import register_space as register_space
     from lit_nas.operations import register_operation as register_operation
+    from lit_nas.optim import GradientConfusion as GradientConfusion
     from lit_nas.optim import PartialDecay as PartialDecay
     from lit_nas.perturbation import AdversarialSmoothing as AdversarialSmoothing
     from lit_nas.perturbation import RandomSmoothing as RandomSmoothing
@@ -60,7 +67,6 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.regularizers import CostFactor as CostFactor
     from lit_nas.regularizers import Entropy as Entropy
     from lit_nas.regularizers import ExpectedCost as ExpectedCost
-    from lit_nas.regularizers import LogCost as LogCost
     from lit_nas.regularizers import MaxNorm as MaxNorm
     from lit_nas.regularizers import ResourceCost as ResourceCost
     from lit_nas.regularizers import ZeroOne as ZeroOne
@@ -101,7 +107,8 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
 __version__ = "0.1.0"
 
 _ROOMS = {
-    "callbacks": ("KeepStrongest", "Prune", "QueryTable", "SkipDropout", "default_callbacks"),
+    "callbacks": ("KeepStrongest", "MeasureConfusion", "Prune", "QueryTable", "SkipDropout", "default_callbacks"),
+    "correlation": ("Clustering", "OperatorCorrelation"),
     "data": (
         "CIFAR10DataModule",
         "CIFAR100DataModule",
@@ -116,7 +123,7 @@ _ROOMS = {
     "edges": ("AuxiliarySkip", "MergedConvolutions", "PartialChannels", "PlainEdges", "SharedDagConvs"),
     "engine": ("Fused", "Reference"),
     "genotype": ("Genotype", "load_genotype"),
-    "jobs": ("Group", "Job", "SearchThenRetrain", "Stage", "StagedSearch"),
+    "jobs": ("ClusteredSearch", "Group", "Job", "SearchThenRetrain", "Stage", "StagedSearch", "WinningGroup"),
     "methods": (
         "DARTS",
         "GDAS",
@@ -128,10 +135,11 @@ _ROOMS = {
         "EntmaxDARTS",
         "MergeNAS",
         "ProxylessNAS",
+        "StacNAS",
     ),
     "networks": ("register_space",),
     "operations": ("register_operation",),
-    "optim": ("PartialDecay",),
+    "optim": ("GradientConfusion", "PartialDecay"),
     "perturbation": ("AdversarialSmoothing", "RandomSmoothing"),
     "pruning": ("Pruning",),
     "record.recorded_module": ("load_module", "read_checkpoint"),
@@ -139,7 +147,6 @@ _ROOMS = {
         "CostFactor",
         "Entropy",
         "ExpectedCost",
-        "LogCost",
         "MaxNorm",
         "ResourceCost",
         "ZeroOne",

@@ -52,3 +52,16 @@ def test_memory(start, capsys):
     for row in rows:
         assert all(float(number.removesuffix("x")) > 0 for number in row.split()[2:])
         assert row.split()[3] == "1.00x" or float(row.split()[3][:-1]) < 1
+
+
+@pytest.mark.parametrize("edges", ["ends", "all"])
+def test_correlation(start, capsys, edges):
+    start("correlation.py", "--images", "8", "--few", "4", "--turns", "2", "--edges", edges)
+    heading, _, *rows, few, whole, added = capsys.readouterr().out.splitlines()
+    assert heading == f"2 x 4 images, edges {edges}"
+    assert [row.split()[0] for row in rows] == ["passes", "correlations", "ratio"]
+    for row in rows:
+        assert all(float(number.removesuffix("x")) > 0 for number in row.split()[1:])
+    assert few.startswith("peak MiB after 4 images at once: ")
+    assert whole.startswith("peak MiB after 8 images at once: ")
+    assert added.endswith(" MiB")

@@ -1,6 +1,8 @@
 """Every file under configs/ is run, at a tiny size; a new file is found by itself."""
 
+import itertools
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from PIL import Image
 from lit_nas.cli import main
 from lit_nas.cli.training import TrainingCLI
 from lit_nas.genotype import load_genotype
+from lit_nas.spaces import Candidates, EdgeCandidates
 from tests.support.fake_table import make_table
 from tests.support.paper_numbers import all_expected, by_owner, differing
 
@@ -73,8 +76,8 @@ def first_of_each_method() -> list[str]:
 
 
 def test_every_folder_is_tested():
-    folders = {"quickstart.yaml", "search", "retrain", "job", "layers"}
-    layers = {"data", "space", "recipe", "logger", "smoke", "table"}
+    folders = {"quickstart.yaml", "search", "retrain", "job", "sweep", "layers"}
+    layers = {"data", "executor", "space", "recipe", "logger", "smoke", "table", "job"}
     assert {name.split("/")[0] for name in FILES} == folders
     assert {name.split("/")[1] for name in of("layers")} == layers
     assert {name.removesuffix(".yaml") for name in of("layers/data")} == {f"layers/data/{data}" for data in DATA}
@@ -181,8 +184,9 @@ def folder_of_images(folder: Path, images: int = 6) -> list[str]:
 
 def test_retraining_on_a_folder_of_images(tmp_path):
     data = [*folder_of_images(tmp_path / "images"), "--data.size", "64"]
-    fit(tmp_path / "run", "retrain/imagenet.yaml", data=data, small=SMALL_RETRAINING)
-    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").exists()
+    for name in ("imagenet", "imagenet_linear"):
+        fit(tmp_path / name, f"retrain/{name}.yaml", data=data, small=SMALL_RETRAINING)
+        assert (tmp_path / name / "checkpoints" / "last.ckpt").exists()
 
 
 def test_search_on_a_folder_of_images(tmp_path):
@@ -247,24 +251,105 @@ def test_table(name, tmp_path, monkeypatch):
     assert len((tmp_path / "run" / "table.csv").read_text().splitlines()) == 4
 
 
-@pytest.mark.parametrize("name", ["quickstart.yaml", *(pytest.param(job, marks=pytest.mark.slow) for job in of("job"))])
-def test_job(name, tmp_path, monkeypatch):
-    config = yaml.safe_load((ROOT / name).read_text())
+# what makes a job smaller than the arguments of its sections do
+SMALLER = {
+    "layers/job/stacnas_own_groups.yaml": ["--job.images", "20"],
+    "job/stacnas_depth_match.yaml": [
+        "--job.candidates", "[[4, 3], [2, 3]]", "--job.estimator", '{"draws": 1, "batches": 2}'
+    ],
+}  # fmt: skip
+
+
+def run_job(tmp_path, *layers: str, data: list[str] = SYNTHETIC) -> None:
+    """Goes through a job at a tiny size, with the files that it takes from others."""
+    configs = [yaml.safe_load((ROOT / name).read_text()) for name in layers]
+    job = {key: value for config in configs for key, value in config.get("job", {}).get("init_args", {}).items()}
     (tmp_path / "configs").symlink_to(ROOT)  # a job may name files of its own
-    monkeypatch.chdir(tmp_path)
-    if "table" in config.get("job", {}).get("init_args", {}):
-        make_table().save("data/nas_bench_201.csv")
     (tmp_path / "here.yaml").write_text("executor: InThisProcess")
+    if "table" in job:
+        make_table().save("data/nas_bench_201.csv")
+    if "candidates" in job and "genotype" in job and Path(str(job["candidates"])).suffix:
+        _leave_a_search(Path(job["genotype"]), Path(job["candidates"]))
     arguments = ["-c", "here.yaml", "--folder", str(tmp_path / "job")]
-    if "seeds" in config.get("job", {}).get("init_args", {}):
-        arguments += ["--job.seeds", "[0]"]
+    arguments += ["--job.seeds", "[0]"] if "seeds" in job else []
+    arguments += [word for name in layers for word in SMALLER.get(name, [])]
     for stage in ("search", "retrain"):
-        if stage not in config:
+        sections = [config[stage] for config in configs if stage in config]
+        if not sections:
             continue
-        of_bench = "NasBench201" in yaml.safe_dump(config[stage])
+        of_bench = "NasBench201" in yaml.safe_dump(sections)
         small = SMALL_RETRAINING if stage == "retrain" else SMALL_NAS_BENCH_201 if of_bench else SMALL_SEARCH
-        data = [] if name == "quickstart.yaml" else [*SYNTHETIC, "--data.limit", "40"]
         for argument in [*data, *TRAINER, *small, *SMALL_BATCH]:
             arguments.append(f"--{stage}.{argument[2:]}" if argument.startswith("--") else argument)
-    assert main(["run", "-c", str(ROOT / name), *arguments]) == 0
+    files = [argument for name in layers for argument in ("-c", str(ROOT / name))]
+    assert main(["run", *files, *arguments]) == 0
     assert (tmp_path / "job" / "results.json").exists()
+
+
+def _leave_a_search(genotype: Path, candidates: Path) -> None:
+    """What a job finds of a search that came before it."""
+    genotype.parent.mkdir(parents=True)
+    load_genotype("DARTS_V2").save(genotype)
+    edge = EdgeCandidates(0, 2, ("skip_connect", "sep_conv_3x3", "none"), (0.3, 0.4, 0.3))
+    Candidates("darts", {"normal": (edge,)}).save(candidates)
+
+
+@pytest.mark.parametrize("name", ["quickstart.yaml", *(pytest.param(job, marks=pytest.mark.slow) for job in of("job"))])
+def test_job(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    limit = [*SYNTHETIC, "--data.limit", "40"]
+    if name == "job/stacnas_imagenet.yaml":  # whose network halves images five times
+        limit += ["--data.height", "64", "--data.width", "64"]
+    run_job(tmp_path, name, data=[] if name == "quickstart.yaml" else limit)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", of("layers/job"))
+def test_layer_of_a_job(layer, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_job(tmp_path, "job/stacnas.yaml", layer, data=[*SYNTHETIC, "--data.limit", "40"])
+
+
+@pytest.mark.parametrize("name", ["job/stacnas.yaml", *(f"job/stacnas.yaml + {layer}" for layer in of("layers/job"))])
+def test_a_job_has_the_numbers_of_its_search_and_its_retraining(name, capsys):
+    """Stages of StacNAS are those of its configurations of single fits, but for what the job and its layers say."""
+    files = [argument for layer in name.split(" + ") for argument in ("-c", str(ROOT / layer))]
+    assert main(["run", *files, "--print_config"]) == 0
+    stages = yaml.safe_load(capsys.readouterr().out)
+    free = {"model.space", "model.deriver", "data", *(["model.optim.level"] if "two_level" in name else [])}
+    for stage in (key for key in stages if key.startswith("stage")):
+        wanted = {key: value for key, value in EXPECTED["search/stacnas.yaml"].items() if key not in free}
+        assert differing(stages[stage], wanted) == {}
+        assert stages[stage]["data"]["init_args"]["split"] == ("half" if "two_level" in name else "all")
+    if "nas_bench_201" not in name:
+        wanted = {key: value for key, value in EXPECTED["retrain/stacnas.yaml"].items() if key != "model.genotype"}
+        assert differing(stages["retrain"], wanted) == {}
+        sizes = [stages[stage]["model"]["init_args"]["space"]["init_args"] for stage in stages if "stage" in stage]
+        depths = [8] if "no_groups" in name else [8, 8] if "no_depth" in name else [14, 20]
+        assert [(size["init_channels"], size["num_cells"]) for size in sizes] == [(16, depth) for depth in depths]
+
+
+@pytest.mark.parametrize("name", of("layers/executor"))
+def test_executor(name, tmp_path, capsys):
+    words = ["--seeds", "0,1", "--folder", str(tmp_path), "--print_config"]
+    assert main(["sweep", "-c", str(ROOT / "search/darts.yaml"), "-c", str(ROOT / name), *words]) == 0
+    assert set(yaml.safe_load(capsys.readouterr().out)) >= {"job", "seed_0_fit", "seed_1_fit"}
+
+
+@pytest.mark.parametrize("name", of("sweep"))
+def test_sweep_of_weights_and_biases(name, tmp_path):
+    """Every combination of values is one that the command takes."""
+    sweep = yaml.safe_load((ROOT / name).read_text())
+    script = sweep["command"][sweep["command"].index("-c") + 1]
+    words = shlex.split(script.replace("$WANDB_RUN_ID", "run").replace('"$@"', ""))
+    assert words[:3] == ["exec", "lit-nas", "fit"]
+    values = {key: parameter["values"] for key, parameter in sweep["parameters"].items()}
+    for choice in itertools.product(*values.values()):
+        arguments = [f"--{key}={value}" for key, value in zip(values, choice, strict=True)]
+        cli = TrainingCLI([*[word.replace("configs", str(ROOT), 1) for word in words[3:]], *arguments], run=False,
+                          parse_only=True)  # fmt: skip
+        written = yaml.safe_load(cli.parser.dump(cli.config, skip_none=False))
+        assert written["seed_everything"] == choice[0]
+        assert written["model"]["init_args"]["optim"]["arch"]["init_args"]["lr"] == choice[1]
+        assert written["trainer"]["default_root_dir"] == "runs/sweep/run"
+        assert written["trainer"]["logger"]["init_args"]["offline"] is False

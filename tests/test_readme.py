@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from lit_nas.cli import main
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 ALL = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-CONFIGURATIONS = [*sorted((ROOT / "configs").rglob("*.yaml")), ROOT / "slurm" / "search.sbatch"]
+SCRIPTS = sorted((ROOT / "slurm").iterdir())
+CONFIGURATIONS = [*sorted((ROOT / "configs").rglob("*.yaml")), *SCRIPTS]
 
 
 def commands(text: str) -> list[list[str]]:
@@ -95,7 +98,7 @@ def test_the_readme_is_short():
 def shown() -> list[list[str]]:
     """Every command that a page shows once, and those in the comments of configurations."""
     texts = [page.read_text(encoding="utf-8") for page in PAGES]
-    for config in CONFIGURATIONS[:-1]:
+    for config in CONFIGURATIONS[: -len(SCRIPTS)]:
         lines = re.findall(r"^#   (lit-nas .*)$", config.read_text(encoding="utf-8"), re.MULTILINE)
         texts.append("```sh\n" + "\n".join(lines) + "\n```")
     unique = {tuple(command): command for text in texts for command in commands(text)}
@@ -118,9 +121,12 @@ def test_every_command_parses(command, monkeypatch):
     elif name == "run":
         assert Path(arguments[arguments.index("-c") + 1]).exists()
         assert {word for word in arguments if word.startswith("--")} <= {"--data.root", "--redo", "--folder"}
+    elif name == "sweep":
+        assert main([*command, "--print_config"]) == 0
     else:
-        assert name in ("derive", "describe", "draw", "query", "baseline", "latency")
-        if name == "latency":  # takes what a fit takes, besides
+        others = ("baseline", "confusion", "correlate", "derive", "describe", "draw", "latency", "match-depth", "query")
+        assert name in others
+        if name in ("latency", "confusion", "correlate"):  # takes what a fit takes, besides
             arguments = [word for word in arguments if not word.startswith(("--data.", "--model."))]
         options = {word for word in arguments if word.startswith("-")}
         assert options <= _options(name), options

@@ -1,11 +1,13 @@
 """Callbacks: what a run logs and writes."""
 
+from lit_nas.callbacks.confusion import confusion_of
+from lit_nas.callbacks.correlate_operators import CorrelateOperators
 from lit_nas.callbacks.defaults import default_callbacks
-from lit_nas.callbacks.draw_channels import DrawChannels
 from lit_nas.callbacks.keep_strongest import KeepStrongest
 from lit_nas.callbacks.log_alphas import LogAlphas
 from lit_nas.callbacks.log_learning_rates import LogLearningRates
 from lit_nas.callbacks.log_settings import LogSettings
+from lit_nas.callbacks.measure_confusion import MeasureConfusion
 from lit_nas.callbacks.measure_cost import MeasureCost
 from lit_nas.callbacks.out_of_memory import ExplainMemory
 from lit_nas.callbacks.prune import Prune
@@ -18,13 +20,14 @@ from lit_nas.callbacks.write_predictions import WritePredictions
 from lit_nas.resume import KeepRandomState, SaveCheckpoints, StopOnSignal, find_last
 
 __all__ = (
-    "DrawChannels",
+    "CorrelateOperators",
     "ExplainMemory",
     "KeepRandomState",
     "KeepStrongest",
     "LogAlphas",
     "LogLearningRates",
     "LogSettings",
+    "MeasureConfusion",
     "MeasureCost",
     "Prune",
     "QueryTable",
@@ -36,6 +39,7 @@ __all__ = (
     "SummariseModel",
     "WriteGenotype",
     "WritePredictions",
+    "confusion_of",
     "default_callbacks",
     "find_last",
 )

@@ -9,7 +9,7 @@ from lit_nas.callbacks.expect import search_of
 from lit_nas.clock import Moment
 from lit_nas.record.plain import plain
 from lit_nas.schedules import Schedule
-from lit_nas.search import drop_skips, restore_skips
+from lit_nas.search import DroppedSkip, drop_skips, restore_skips
 
 __all__ = ("SkipDropout",)
 
@@ -49,6 +49,9 @@ class SkipDropout(Callback):
                     f"The rate of SkipDropout must be in [0, 1), but {self.rate} makes {rate:.4g} of it in epoch "
                     f"{epoch} of {epochs}."
                 )
+        present = [part for part in search.network.modules() if isinstance(part, DroppedSkip)]
+        if any(rates) and present and all(part.schedule == self.rate for part in present):
+            return  # a method has put it in itself
         self._before = drop_skips(search.network, search.architecture, self.rate if any(rates) else None)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

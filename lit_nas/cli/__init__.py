@@ -20,9 +20,13 @@ one fit (configured by YAML layers `-c FILE` and by arguments; later ones win):
   test       loss and accuracy on the test part
   predict    classes of the test part, or of a folder of images
   latency    measure what the candidates of a search take on this machine
+  correlate  group the operations of a search by the correlation of their outputs
+  confusion  estimate how much the gradients of mini-batches work against each other
 
 a whole job:
   run        search, derive, retrain, test; finished stages are skipped
+  sweep      a fit or a job with several seeds: mean and deviation
+  match-depth  find search networks that are as hard to optimise as the final network
   stage      one stage of a job from its stage.json, as `run` starts it in a process of its own
 
 genotypes (GENOTYPE is a JSON file, a checkpoint of a search, a published name or a string of NAS-Bench-201):
@@ -67,6 +71,10 @@ def main(args: Sequence[str] | None = None) -> int:
             from lit_nas.cli.run import run
 
             run(rest)
+        elif command == "sweep":
+            from lit_nas.cli.sweep import sweep
+
+            sweep(rest)
         elif command == "stage":
             from lit_nas.cli.stage import stage
 
@@ -79,10 +87,22 @@ def main(args: Sequence[str] | None = None) -> int:
             from lit_nas.cli import tables
 
             getattr(tables, command)(rest)
+        elif command == "correlate":
+            from lit_nas.cli.correlate import correlate
+
+            correlate(rest)
         elif command == "latency":
             from lit_nas.cli.latency import latency
 
             latency(rest)
+        elif command == "confusion":
+            from lit_nas.cli.confusion import confusion
+
+            confusion(rest)
+        elif command == "match-depth":
+            from lit_nas.cli.match_depth import match_depth
+
+            match_depth(rest)
         else:
             raise ValueError(f"There is no command '{command}'. See `lit-nas --help`.")
     except (ValueError, OSError, FloatingPointError, MemoryError) as error:

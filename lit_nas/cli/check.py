@@ -157,7 +157,7 @@ class Checks:
 def _check_search(cli: TrainingCLI) -> None:
     """Refuses what the search itself would refuse, which may be hours later."""
     cli.model.trainer = cli.trainer
-    cli.trainer.datamodule = cli.datamodule
+    cli.trainer.datamodule = cli.datamodule  # type: ignore[attr-defined]  # where Lightning keeps it
     check_trainer(cli.trainer, cli.model.optim)
     check_run(cli.model)
 

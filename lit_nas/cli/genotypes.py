@@ -37,6 +37,9 @@ def describe(args: Sequence[str]) -> None:
     parser.add_argument("--init_channels", type=int, help="C of the first cell; by default that of the paper")
     parser.add_argument("--num_cells", type=int, help="depth in cells; by default that of the paper")
     parser.add_argument("--num_classes", type=int, help="labels; by default those of the paper")
+    parser.add_argument(
+        "--pool_norm", action="store_true", default=None, help="BatchNorm after each pooling, as in DropNAS and StacNAS"
+    )
     parser.add_argument("--format", choices=("table", "json"), default="table", help="what is printed")
     given = parser.parse_args(args)
 
@@ -47,7 +50,7 @@ def describe(args: Sequence[str]) -> None:
     if network is not None and "." in network:  # before a genotype is read, whose space it may define
         network = _import_network(network)
     rows = [
-        describe_one(source, network, given.init_channels, given.num_cells, given.num_classes)
+        describe_one(source, network, given.init_channels, given.num_cells, given.num_classes, given.pool_norm)
         for source in given.genotypes
     ]
     if given.format == "json":

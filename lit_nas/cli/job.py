@@ -1,6 +1,6 @@
 """What a job is to do: its class and its sections, read from YAML layers and arguments."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,10 @@ from lit_nas.cli.parts import chosen, described
 from lit_nas.jobs import Executor, Job, Processes, SearchThenRetrain
 from lit_nas.record.plain import differences
 
-__all__ = ("EPILOG", "JobPlan", "plan_job")
+__all__ = ("EPILOG", "JobPlan", "Layer", "plan_job", "read_layers")
+
+Layer = tuple[Path, Mapping[str, Any]]
+"""A file with what it holds."""
 
 SHARED = ("data", "trainer")
 PARTS = ("job", "executor")
@@ -85,7 +88,9 @@ class JobPlan:
             return
         path = self.folder / "job.yaml"
         before = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else described(SearchThenRetrain())
-        if changed := differences({"job": before}, {"job": described(self.job)}):
+        found = differences({"job": before}, {"job": described(self.job)})
+        free = tuple(f"job.{key}" for key in type(self.job).free)
+        if changed := [each for each in found if not each.key.startswith(free)]:
             listed = "; ".join(str(difference) for difference in changed)
             raise FileExistsError(
                 f"The folder '{self.folder}' holds another job: {listed}. Choose another --folder, or do its first "
@@ -101,36 +106,53 @@ class JobPlan:
             path.unlink(missing_ok=True)
 
 
-def plan_job(paths: Sequence[Path], words: Sequence[str], folder: Path | None, seed: int | None) -> JobPlan:
+def read_layers(paths: Sequence[Path]) -> Iterator[Layer]:
     """Reads the configuration of a job.
 
     Args:
-        paths: YAML layers; later ones win.
-        words: Arguments with the name of a section, or of `job` or `executor`.
-        folder: Of the job; None leaves it to the configuration.
-        seed: Of all stages; None leaves it to the configuration.
+        paths: YAML files; later ones win.
 
     Raises:
         FileNotFoundError: if a file is not there.
+        ValueError: if it is no YAML, or something else than a mapping.
+    """
+    for path in paths:
+        yield path, read_layer(path)
+
+
+def plan_job(
+    layers: Sequence[Layer], words: Sequence[str], folder: Path | None, seed: int | None, job: Job | None = None
+) -> JobPlan:
+    """Checks the configuration of a job.
+
+    Args:
+        layers: Files with what they hold; later ones win.
+        words: Arguments with the name of a section, or of `job` or `executor`.
+        folder: Of the job; None leaves it to the configuration.
+        seed: Of all stages; None leaves it to the configuration.
+        job: What it is the configuration of; None leaves it to the configuration.
+
+    Raises:
         ValueError: for a file, key or argument that is not one of a job, or a missing section or folder.
     """
-    layers = [read_layer(path) for path in paths]
     words, arguments = _separate(words)
-    job = chosen(layers, "job", Job, SearchThenRetrain, arguments["job"])
-    executor = chosen(layers, "executor", Executor, Processes, arguments["executor"])
-    for path, layer in zip(paths, layers, strict=True):
-        _check_layer(path, layer, job.sections)
-    folder = Path(str((_last(layers, "folder") if folder is None else folder) or "").strip())
-    seed = _last(layers, "seed_everything", 0) if seed is None else seed
+    contents = [content for _, content in layers]
+    if job is None:
+        job = chosen(contents, "job", Job, SearchThenRetrain, arguments["job"])
+    executor = chosen(contents, "executor", Executor, Processes, arguments["executor"])
+    for path, content in layers:
+        _check_layer(path, content, job.sections)
+    folder = Path(str((_last(contents, "folder") if folder is None else folder) or "").strip())
+    seed = _last(contents, "seed_everything", 0) if seed is None else seed
     if folder == Path():
         raise ValueError("A job needs a folder: set `folder` in the configuration or pass --folder.")
     if type(seed) is not int or seed < 0:
         raise ValueError(f"seed_everything is {seed!r}, but must be a whole number that is not negative.")
     overrides = _overrides(words, job.sections)
     for name in job.sections:
-        if not any(name in layer for layer in layers):
+        if not any(name in content for content in contents):
             raise ValueError(f"The configuration has no section `{name}`. {EPILOG}")
-    return JobPlan(job, executor, folder, seed, tuple(layers), overrides)
+    return JobPlan(job, executor, folder, seed, tuple(contents), overrides)
 
 
 def _last(layers: Sequence[Mapping[str, Any]], key: str, default: Any = None) -> Any:

@@ -7,7 +7,9 @@ from typing import Any
 
 import yaml
 
-__all__ = ("config_files", "read_layer", "read_value", "refuse_spec")
+from lit_nas.record.replaced import with_present_classes
+
+__all__ = ("config_files", "read_layer", "read_value", "refuse_spec", "with_present_files")
 
 
 class _Loader(yaml.SafeLoader):
@@ -39,7 +41,7 @@ _Loader.add_implicit_resolver(
 
 
 def read_layer(path: str | Path) -> dict[str, Any]:
-    """Reads a YAML file that holds a mapping.
+    """Reads a YAML file that holds a mapping; classes that have gone are replaced by those of today.
 
     Args:
         path: The file.
@@ -68,7 +70,8 @@ def read_layer(path: str | Path) -> dict[str, Any]:
             f"The configuration '{path}' must be a mapping with keys such as `model`, `data` and `trainer`, but it "
             f"holds {'a list' if isinstance(content, list) else f'only {content!r}'}."
         )
-    return content
+    present: dict[str, Any] = with_present_classes(content)
+    return present
 
 
 def read_value(text: str, where: str) -> Any:
@@ -106,6 +109,21 @@ def config_files(args: Sequence[str]) -> Iterator[str]:
             continue
         if not _written_out(value):
             yield value
+
+
+def with_present_files(args: Sequence[str]) -> list[str]:
+    """Arguments in which files that name classes that have gone are written out, with the classes of today.
+
+    Args:
+        args: Arguments of a command, whose files have been checked.
+    """
+    found = list(args)
+    for path in config_files(args):
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
+        if (present := read_layer(path)) != content:
+            text = yaml.safe_dump(present, default_flow_style=True, sort_keys=False, width=float("inf"))
+            found = [f"{word.removesuffix(path)}{text}" if word.endswith(path) else word for word in found]
+    return found
 
 
 def _written_out(value: str) -> bool:

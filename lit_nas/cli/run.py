@@ -16,25 +16,27 @@ import lit_nas
 from lit_nas.atomic_write import write_text
 from lit_nas.cli.check import Checks
 from lit_nas.cli.explain import explained
-from lit_nas.cli.job import EPILOG, JobPlan, plan_job
+from lit_nas.cli.job import EPILOG, JobPlan, plan_job, read_layers
 from lit_nas.cli.screen import conclude_job, heading, resume_command
 from lit_nas.cli.stage import fit_stage
 from lit_nas.internals import is_rank_zero
-from lit_nas.jobs import Executor, InThisProcess, Stage, advance, is_finished, launched, look_ahead
+from lit_nas.jobs import Executor, InThisProcess, Job, Stage, advance, is_finished, launched, look_ahead
 from lit_nas.jobs.executor import COMMAND, ORDER
 from lit_nas.jobs.stage import ASIDE
 
-__all__ = ("run",)
+__all__ = ("carry_out", "run")
 
 
-def run(args: Sequence[str]) -> None:
+def run(args: Sequence[str], only: type[Job] | None = None) -> None:
     """Goes through a job: by default searches, derives, retrains and tests.
 
     Args:
         args: Arguments of `lit-nas run`.
+        only: The class that the job must have; None takes any.
 
     Raises:
-        ValueError: for unknown keys, or a section that `lit-nas fit` would refuse; before any training.
+        ValueError: for unknown keys, a job of another class, or a section that `lit-nas fit` would refuse; before any
+            training.
         FileExistsError: if the folder holds a job of another configuration.
     """
     parser = argparse.ArgumentParser(
@@ -55,15 +57,36 @@ def run(args: Sequence[str]) -> None:
     )
     given, words = parser.parse_known_args(args)
 
-    job = plan_job(given.config, words, given.folder, given.seed_everything)
-    checks, proposals = Checks(job, ["run", *args]), look_ahead(job.job, job.folder, given.redo)
+    job = plan_job([*read_layers(given.config)], words, given.folder, given.seed_everything)
+    if only is not None and not isinstance(job.job, only):
+        raise ValueError(
+            f"The configuration has the job {type(job.job).__name__}, not {only.__name__}: name another one, or go "
+            "through it with `lit-nas run`."
+        )
+    carry_out(job, ["run", *args], given.redo, given.print_config)
+
+
+def carry_out(job: JobPlan, command: Sequence[str], redo: str | None = None, print_config: bool = False) -> None:
+    """Goes through a job, or prints what it would do.
+
+    Args:
+        job: The job with its configuration.
+        command: What `lit-nas` was given.
+        redo: Name of a stage that is done again, with those behind it.
+        print_config: Whether the configuration of the stages is printed instead.
+
+    Raises:
+        ValueError: for a section that `lit-nas fit` would refuse; before any training.
+        FileExistsError: if the folder holds a job of another configuration.
+    """
+    checks, proposals = Checks(job, command), look_ahead(job.job, job.folder, redo)
     stages = [stage for proposal in proposals for stage in proposal]
     configs = {stage.name: checks.resolve(stage)[1] for stage in stages}
-    if given.print_config:
+    if print_config:
         sys.stdout.write(yaml.safe_dump({**job.described, **configs}, sort_keys=False))
         return
-    redone = _redone(checks, proposals, given.redo)
-    if given.redo is None or given.redo != stages[0].name:
+    redone = _redone(checks, proposals, redo)
+    if redo is None or redo != stages[0].name:
         job.refuse_other_job()
     for stage in stages:
         if stage.name not in redone:

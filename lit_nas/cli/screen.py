@@ -58,7 +58,7 @@ def resume_command() -> str:
     arguments = sys.argv[1:]
     if arguments[:1] == ["fit"]:
         arguments = [*_without("--ckpt_path", arguments), "--ckpt_path", "last"]
-    elif arguments[:1] == ["run"]:  # what was to be done again is under way
+    elif arguments[:1] in (["run"], ["sweep"]):  # what was to be done again is under way
         arguments = _without("--redo", arguments)
     launcher = "torchrun" if "TORCHELASTIC_RUN_ID" in os.environ else "srun" if "SLURM_STEP_ID" in os.environ else ""
     return _command(arguments) + (f"  # under {launcher}, as before" if launcher else "")

@@ -29,6 +29,7 @@ from lit_nas.atomic_write import write_text
 from lit_nas.callbacks import ShowProgress, SummariseModel, WritePredictions, default_callbacks
 from lit_nas.cli.arguments import check_arguments
 from lit_nas.cli.explain import explained
+from lit_nas.cli.layers import with_present_files
 from lit_nas.cli.quiet import quiet
 from lit_nas.cli.run_config import SaveRunConfig
 from lit_nas.cli.screen import ConcludeFit, resume_command
@@ -87,7 +88,7 @@ class TrainingCLI(LightningCLI):
         """Parses what `main` was given, which need not be the arguments of the process."""
         check_arguments(args)
         with explained():
-            self.config = parser.parse_args(args)
+            self.config = parser.parse_args(with_present_files(args))
 
     def _parse_ckpt_path(self) -> None:
         """The command line wins over a checkpoint; the module refuses one that does not fit."""

@@ -2,7 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from torch import Tensor
 from lit_nas.atomic_write import write_text
 from lit_nas.data.augment import Augmentation, normalise
 from lit_nas.data.file_loader import EXTENSIONS, FileLoader, ImageReader, list_images
-from lit_nas.data.order import Order
+from lit_nas.data.order import Order, generator, mix
 from lit_nas.data.role_loader import RoleLoader
 from lit_nas.data.split import Split
 from lit_nas.data.tensor_loader import RawBatch, TensorLoader
@@ -269,6 +269,38 @@ class ImageDataModule(LightningDataModule, ABC):
         paths = self._unlabelled
         files = ImageFiles(paths, torch.full((len(paths),), -1), 0, self.reader, self.num_workers)
         return self._loader(self._order_of(torch.arange(len(paths)), "predict", training=False), files)
+
+    def training_images(self, count: int, device: torch.device) -> Iterator[Tensor]:
+        """Images that a search trains on, neither augmented nor in the order of training: to look at a network.
+
+        They are drawn from the parts `weights` and `arch` together by `seed`, so that files that are sorted by class
+        do not matter. All processes get the same ones.
+
+        Args:
+            count: How many; the last batch is cut to fit.
+            device: Where batches of `eval_batch_size` normalised images are put.
+
+        Raises:
+            RuntimeError: before `setup`.
+            ValueError: if there are fewer.
+        """
+        if not self.parts:
+            raise RuntimeError("The data are not read yet. Call setup('fit') before asking for images.")
+        part = torch.cat([self.parts[role] for role in ("weights", "arch") if role in self.parts])
+        if count > len(part):
+            raise ValueError(
+                f"{count} training images were asked for, but data.split leaves {len(part)} to the parts that are "
+                "trained on: ask for fewer images, or use a larger data.limit."
+            )
+        drawn = part[torch.randperm(len(part), generator=generator(mix(self.seed, "training images")))[:count]]
+        return self._normalised(
+            Order(drawn, "training images", self.seed, self.eval_batch_size, training=False), device
+        )
+
+    def _normalised(self, order: Order, device: torch.device) -> Iterator[Tensor]:
+        scale, shift = self._constants(device)
+        for batch in self._source.loader(order, device if device.type == "cuda" else torch.device("cpu")):
+            yield normalise(batch.images.to(device, non_blocking=True), scale, shift)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Normalises on the device, and augments if the Trainer is training."""

@@ -1,21 +1,18 @@
 """A derivation without a limit on edges: every edge keeps its best operation."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from lit_nas.derivation.deriver import Deriver, Masks, check_excluded, choices, probability_rows
+from lit_nas.derivation.deriver import CellwiseDeriver, best_of_each, check_excluded
 from lit_nas.derivation.reachable import reachable_cell
-from lit_nas.genotype import CellGenotype, Edge, Genotype
+from lit_nas.genotype import CellGenotype, Edge
 from lit_nas.operations import original
-from lit_nas.spaces import CellSpace, SearchSpace
+from lit_nas.spaces import CellSpace
 
 __all__ = ("ArgmaxPerEdge",)
 
 
 @dataclass(frozen=True)
-class ArgmaxPerEdge(Deriver):
+class ArgmaxPerEdge(CellwiseDeriver):
     """Keeps the most probable operation of each edge; an edge whose best operation is `none` disappears.
 
     So does an edge of which every candidate has been pruned. A node that loses all its edges takes no part in the
@@ -37,17 +34,8 @@ class ArgmaxPerEdge(Deriver):
         object.__setattr__(self, "exclude", tuple(self.exclude))  # lists come from YAML
         check_excluded(self.exclude, "ArgmaxPerEdge")
 
-    def __call__(self, space: SearchSpace, probabilities: Mapping[str, Tensor], masks: Masks | None = None) -> Genotype:
-        """See `Deriver`."""
-        cells = {
-            name: self._cell(cell, probability_rows(cell, probabilities), choices(cell, self.exclude, masks))
-            for name, cell in space.cells.items()
-        }
-        return Genotype(cells, space.name)
-
     def _cell(self, cell: CellSpace, rows: list[list[float]], allowed: list[list[int]]) -> CellGenotype:
-        # the first of equals
-        best = {edge: max(columns, key=rows[edge].__getitem__) for edge, columns in enumerate(allowed) if columns}
+        best = best_of_each(rows, allowed)
         if cell.keeps_none:
             names = (cell.operations[best[edge]] if edge in best else "none" for edge in range(len(cell.edges)))
             edges = (Edge(original(name), *edge) for name, edge in zip(names, cell.edges, strict=True))

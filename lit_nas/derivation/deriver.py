@@ -1,17 +1,26 @@
 """What a deriver is: probabilities in, genotype out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Literal
 
 from torch import Tensor
 
-from lit_nas.genotype import Genotype
+from lit_nas.genotype import CellGenotype, Genotype
 from lit_nas.operations import check_operations, original
 from lit_nas.spaces import CellSpace, SearchSpace
 
-__all__ = ("Deriver", "EmptyCellError", "Masks", "check_excluded", "choices", "probability_rows")
+__all__ = (
+    "CellwiseDeriver",
+    "Deriver",
+    "EmptyCellError",
+    "Masks",
+    "best_of_each",
+    "check_excluded",
+    "choices",
+    "probability_rows",
+)
 
 Masks = Mapping[str, Tensor]
 """Cell type -> bool [E, O], False where a candidate has been pruned."""
@@ -43,6 +52,41 @@ class Deriver(ABC):
             EmptyCellError: if no operation of a cell is left.
             ValueError: if probabilities or masks do not fit the space.
         """
+
+
+class CellwiseDeriver(Deriver, ABC):
+    """One that makes each cell type discrete by itself."""
+
+    exclude: tuple[str, ...]
+    """Operations that are never chosen."""
+
+    def __call__(self, space: SearchSpace, probabilities: Mapping[str, Tensor], masks: Masks | None = None) -> Genotype:
+        """See `Deriver`."""
+        cells = {
+            name: self._cell(cell, probability_rows(cell, probabilities), choices(cell, self.exclude, masks))
+            for name, cell in space.cells.items()
+        }
+        return Genotype(cells, space.name)
+
+    @abstractmethod
+    def _cell(self, cell: CellSpace, rows: list[list[float]], allowed: list[list[int]]) -> CellGenotype:
+        """The discrete cell.
+
+        Args:
+            cell: The searched cell type.
+            rows: What is compared, E lists of O numbers.
+            allowed: For each edge the columns that may be chosen.
+        """
+
+
+def best_of_each(rows: Sequence[Sequence[float]], allowed: Sequence[Sequence[int]]) -> dict[int, int]:
+    """Edge -> column of the largest number that may be chosen, the first one of equals; edges without any are left out.
+
+    Args:
+        rows: E lists of O numbers.
+        allowed: For each edge the columns that may be chosen.
+    """
+    return {edge: max(columns, key=rows[edge].__getitem__) for edge, columns in enumerate(allowed) if columns}
 
 
 def check_excluded(exclude: tuple[str, ...], name: str) -> None:

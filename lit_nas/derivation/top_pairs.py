@@ -3,21 +3,18 @@
 Code: D-X-Y/AutoDL-Projects, `genotype` of `search_model_gdas_nasnet.py`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from lit_nas.derivation.deriver import Deriver, Masks, check_excluded, choices, probability_rows
+from lit_nas.derivation.deriver import CellwiseDeriver, best_of_each, check_excluded
 from lit_nas.derivation.reachable import reachable_cell
-from lit_nas.genotype import CellGenotype, Genotype
-from lit_nas.spaces import CellSpace, SearchSpace
+from lit_nas.genotype import CellGenotype
+from lit_nas.spaces import CellSpace
 
 __all__ = ("TopPairs",)
 
 
 @dataclass(frozen=True)
-class TopPairs(Deriver):
+class TopPairs(CellwiseDeriver):
     """Keeps the most probable pairs of an edge and an operation of each node.
 
     Two of them may be on the same edge, as parallel operations. Ties go to the lower predecessor and to the lower
@@ -40,17 +37,8 @@ class TopPairs(Deriver):
             raise ValueError(f"TopPairs.k (model.deriver.k) must be at least 1, not {self.k}.")
         check_excluded(self.exclude, "TopPairs")
 
-    def __call__(self, space: SearchSpace, probabilities: Mapping[str, Tensor], masks: Masks | None = None) -> Genotype:
-        """See `Deriver`."""
-        cells = {
-            name: self._cell(cell, probability_rows(cell, probabilities), choices(cell, self.exclude, masks))
-            for name, cell in space.cells.items()
-        }
-        return Genotype(cells, space.name)
-
     def _cell(self, cell: CellSpace, rows: list[list[float]], allowed: list[list[int]]) -> CellGenotype:
         pairs = [(edge, column) for edge, columns in enumerate(allowed) for column in columns]
-        if self.distinct_edges:  # the first of equals
-            best = {edge: max(columns, key=rows[edge].__getitem__) for edge, columns in enumerate(allowed) if columns}
-            pairs = list(best.items())
+        if self.distinct_edges:
+            pairs = list(best_of_each(rows, allowed).items())
         return reachable_cell(cell, rows, pairs, limit=self.k)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from torch import nn
 
-from lit_nas.edges.edge import Edge, EdgeKind
+from lit_nas.edges.edge import Edge, EdgeKind, EdgePlan
 from lit_nas.edges.mixed_edge import MixedEdge
 from lit_nas.operations import BatchNorm, FactorizedReduce, OperationStyle, PointwiseConv
 
@@ -34,17 +34,10 @@ class AuxiliarySkip(EdgeKind):
         if self.path not in ("identity", "conv_1x1"):
             raise ValueError(f"edges.path of AuxiliarySkip must be identity or conv_1x1, not {self.path!r}.")
 
-    def build(
-        self,
-        names: tuple[str, ...],
-        channels: int,
-        stride: int,
-        style: OperationStyle,
-        channels_out: int | None = None,
-    ) -> Edge:
+    def make(self, plan: EdgePlan) -> Edge:
         """See `EdgeKind`."""
-        self._keep_channels(channels, channels_out)
-        return MixedEdge(names, channels, stride, style, path=self._shortcut(channels, stride, style))
+        shortcut = self._shortcut(plan.channels, plan.stride, plan.style)
+        return MixedEdge(plan.names, plan.channels, plan.stride, plan.style, path=shortcut)
 
     def _shortcut(self, channels: int, stride: int, style: OperationStyle) -> nn.Module:
         if stride == 2:

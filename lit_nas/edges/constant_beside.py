@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lit_nas.edges.edge import Edge, EdgeKind
+from lit_nas.edges.edge import Edge, EdgeKind, EdgePlan
 from lit_nas.edges.mixed_edge import MixedEdge
-from lit_nas.operations import OperationStyle
 
 __all__ = ("ConstantBeside", "One")
 
@@ -29,13 +28,8 @@ class ConstantBeside(EdgeKind):
     With `Unselected` that factor is 0 and has a gradient.
     """
 
-    def build(
-        self,
-        names: tuple[str, ...],
-        channels: int,
-        stride: int,
-        style: OperationStyle,
-        channels_out: int | None = None,
-    ) -> Edge:
+    keeps_channels = False
+
+    def make(self, plan: EdgePlan) -> Edge:
         """See `EdgeKind`."""
-        return MixedEdge(names, channels, stride, style, One(), channels_out=channels_out)
+        return MixedEdge(plan.names, plan.channels, plan.stride, plan.style, One(), channels_out=plan.channels_out)

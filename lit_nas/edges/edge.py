@@ -5,13 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
 from lit_nas.operations import OperationStyle
 
-__all__ = ("Edge", "EdgeKind", "Fusible")
+if TYPE_CHECKING:
+    from lit_nas.spaces import SearchSpace
+
+__all__ = ("Edge", "EdgeKind", "EdgePlan", "Fusible")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,10 +82,28 @@ class Edge(nn.Module, ABC):
         return None
 
 
+@dataclass(frozen=True)
+class EdgePlan:
+    """What a kind of edge is told of the edge that it makes."""
+
+    names: tuple[str, ...]
+    """The candidates."""
+    channels: int
+    """C."""
+    stride: int
+    """1 or 2."""
+    style: OperationStyle
+    """How the candidates are normalised."""
+    channels_out: int | None = None
+    """C of the node; None means that of the state."""
+
+
 class EdgeKind(ABC):
     """How a search network builds its edges; final subclasses are frozen dataclasses."""
 
-    @abstractmethod
+    keeps_channels: ClassVar[bool] = True
+    """Whether a node has the channels of the state, because something is computed beside the candidates."""
+
     def build(
         self,
         names: tuple[str, ...],
@@ -98,16 +119,35 @@ class EdgeKind(ABC):
             channels: C.
             stride: 1 or 2.
             style: How the candidates are normalised.
-            channels_out: C of the node; None means that of the state. Only plain edges take another one.
+            channels_out: C of the node; None means that of the state.
+
+        Raises:
+            ValueError: if the kind does not fit the channels or the candidates.
+        """
+        if self.keeps_channels and channels_out not in (None, channels):
+            raise ValueError(
+                f"{type(self).__name__} keeps the number of channels, but an edge of this space leads from {channels} "
+                f"to {channels_out}: set model.edges to PlainEdges."
+            )
+        return self.make(EdgePlan(names, channels, stride, style, channels_out))
+
+    @abstractmethod
+    def make(self, plan: EdgePlan) -> Edge:
+        """Makes an edge, see `build`.
+
+        Args:
+            plan: What it is to be.
 
         Raises:
             ValueError: if the kind does not fit the channels or the candidates.
         """
 
-    def _keep_channels(self, channels: int, channels_out: int | None) -> None:
-        """Refuses to change the number of channels, for kinds that compute something beside the candidates."""
-        if channels_out not in (None, channels):
-            raise ValueError(
-                f"{type(self).__name__} keeps the number of channels, but an edge of this space leads from {channels} "
-                f"to {channels_out}. Choose PlainEdges for it."
-            )
+    def check_space(self, space: SearchSpace) -> None:  # noqa: B027 - most fit every space
+        """Refuses a space in which the kind of edge would change nothing, or not what its settings say.
+
+        Args:
+            space: What is searched.
+
+        Raises:
+            ValueError: naming what does not fit.
+        """

@@ -47,7 +47,7 @@ class MergedConv(nn.Module):
     all else is cheap to compute again.
 
     Where a step draws candidates, pixels of the kernel outside the drawn windows have a gradient of zero, not none:
-    they are parts of one tensor, so momentum and weight decay move them. So do those that no window has.
+    they are parts of one tensor, so momentum and weight decay update them. So do those that no window has.
 
     Args:
         windows: Candidate -> the pixels that it reads.

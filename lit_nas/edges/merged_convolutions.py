@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from lit_nas.edges.edge import Edge, EdgeKind, Fusible
+from lit_nas.edges.edge import Edge, EdgeKind, EdgePlan, Fusible
 from lit_nas.edges.merged_conv import MergedConv, Window
 from lit_nas.operations import OperationStyle, build_operation, original
 
@@ -150,10 +150,7 @@ class MergedConvolutions(EdgeKind):
         return {name: size for name, size in sizes.items() if size > 1 or stride == 1}
 
     def check_space(self, space: SearchSpace) -> None:
-        """Refuses a space in which the kind of edge would change nothing, or not what its settings say.
-
-        Args:
-            space: What is searched.
+        """See `EdgeKind`.
 
         Raises:
             ValueError: if there is no convolution that could be merged, or none that `blocks` is about.
@@ -163,7 +160,7 @@ class MergedConvolutions(EdgeKind):
             raise ValueError(
                 f"MergedConvolutions merges {', '.join(name for known in FAMILIES.values() for name in known)}, but "
                 f"the space '{space.name}' has none of them: {', '.join(sorted(names))}. Choose other edges or "
-                "operations (model.space.operations)."
+                "operations (model.edges, model.space.operations)."
             )
         if self.blocks > 1 and not names & set(FAMILIES["depthwise"]):
             raise ValueError(
@@ -171,14 +168,6 @@ class MergedConvolutions(EdgeKind):
                 f"convolutions, which the space '{space.name}' does not have: set edges.blocks to 1."
             )
 
-    def build(
-        self,
-        names: tuple[str, ...],
-        channels: int,
-        stride: int,
-        style: OperationStyle,
-        channels_out: int | None = None,
-    ) -> Edge:
+    def make(self, plan: EdgePlan) -> Edge:
         """See `EdgeKind`."""
-        self._keep_channels(channels, channels_out)
-        return MergedEdge(names, channels, stride, style, self)
+        return MergedEdge(plan.names, plan.channels, plan.stride, plan.style, self)

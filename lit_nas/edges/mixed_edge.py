@@ -9,7 +9,7 @@ from operator import add
 
 from torch import Tensor, nn
 
-from lit_nas.edges.edge import Edge, EdgeKind, Fusible
+from lit_nas.edges.edge import Edge, EdgeKind, EdgePlan, Fusible
 from lit_nas.operations import OperationStyle, build_operation
 
 __all__ = ("MixedEdge", "PlainEdges")
@@ -65,13 +65,8 @@ class MixedEdge(Edge):
 class PlainEdges(EdgeKind):
     """The mixture of DARTS: a weighted sum of candidates, and nothing beside it."""
 
-    def build(
-        self,
-        names: tuple[str, ...],
-        channels: int,
-        stride: int,
-        style: OperationStyle,
-        channels_out: int | None = None,
-    ) -> Edge:
+    keeps_channels = False
+
+    def make(self, plan: EdgePlan) -> Edge:
         """See `EdgeKind`."""
-        return MixedEdge(names, channels, stride, style, channels_out=channels_out)
+        return MixedEdge(plan.names, plan.channels, plan.stride, plan.style, channels_out=plan.channels_out)

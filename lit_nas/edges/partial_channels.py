@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lit_nas.edges.edge import Edge, EdgeKind
+from lit_nas.edges.edge import Edge, EdgeKind, EdgePlan
 from lit_nas.edges.mixed_edge import MixedEdge
 from lit_nas.operations import OperationStyle, original
 
@@ -63,7 +63,7 @@ class Shuffle:
 
 
 class RandomChannels(MixedEdge):
-    """An edge whose candidates see channels that are drawn anew for each step, by `DrawChannels`.
+    """An edge whose candidates see channels that are drawn anew for each step, by `lit_nas.search.draw_channels`.
 
     In evaluation, where nothing is random, they see the first ones.
 
@@ -114,20 +114,13 @@ class PartialChannels(EdgeKind):
         if self.k < 1:
             raise ValueError(f"edges.k of PartialChannels must be at least 1, not {self.k}.")
 
-    def build(
-        self,
-        names: tuple[str, ...],
-        channels: int,
-        stride: int,
-        style: OperationStyle,
-        channels_out: int | None = None,
-    ) -> Edge:
+    def make(self, plan: EdgePlan) -> Edge:
         """See `EdgeKind`.
 
         Raises:
             ValueError: if K does not divide C, or a skip connection of stride 2 cannot halve C / K.
         """
-        self._keep_channels(channels, channels_out)
+        names, channels, stride, style = plan.names, plan.channels, plan.stride, plan.style
         if channels % self.k or (stride == 2 and "skip_connect" in map(original, names) and channels // self.k % 2):
             raise ValueError(
                 f"Partial channels of 1/{self.k} do not fit cells of {channels} channels: K must divide them, and "

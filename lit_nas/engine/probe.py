@@ -75,11 +75,14 @@ class _Probe:
         alone = nn.ModuleDict() if fusible is None else fusible.operations
         apart = tuple(name for name in self.names if name[1] not in alone)  # which may depend on each other
         executed = tuple(name for name in self.active if name[1] not in alone)
-        found = self._together(apart, (*executed, *apart), x, weights, beside, gradient) if apart else ()
-        known = dict(zip(apart, found, strict=True))
+        found = self._together(apart, (*executed, *apart), x, weights, beside, gradient) if apart and executed else ()
+        known = dict(zip(apart, found, strict=False))
         for name in self.names:
             if name in known:
                 yield known[name]
+            elif name in apart:
+                # a merged kernel of which nothing is executed is not linear at weight 0, but along its own weight
+                yield from self._together((name,), (name,), x, torch.ones_like(weights), beside, gradient)
             elif fusible is not None and fusible.join is None:
                 out = alone[name[1]](x)
                 yield (out.to(weights.dtype) * gradient.to(weights.dtype)).sum()

@@ -1,18 +1,27 @@
 """Jobs: fits that follow from each other, each in a folder and a process of its own."""
 
+from lit_nas.jobs.alpha_correlation import AlphaCorrelation
+from lit_nas.jobs.clustered_search import ClusteredSearch
 from lit_nas.jobs.comparison import Comparison
+from lit_nas.jobs.depth_match import DepthMatch
 from lit_nas.jobs.executor import Executor, InThisProcess, Order, Processes, launched
 from lit_nas.jobs.history import Found, History
 from lit_nas.jobs.job import Job
 from lit_nas.jobs.loop import advance, is_finished, look_ahead, members
+from lit_nas.jobs.ray_tasks import RayTasks
 from lit_nas.jobs.search_then_retrain import SearchThenRetrain
 from lit_nas.jobs.stage import FileOf, Group, Stage, WeightsOf
 from lit_nas.jobs.staged_search import HandOver, LeftCandidates, StagedSearch
+from lit_nas.jobs.sweep import OneFit, Sweep
+from lit_nas.jobs.winning_group import WinningGroup
 from lit_nas.spaces import Candidates, EdgeCandidates, load_candidates
 
 __all__ = (
+    "AlphaCorrelation",
     "Candidates",
+    "ClusteredSearch",
     "Comparison",
+    "DepthMatch",
     "EdgeCandidates",
     "Executor",
     "FileOf",
@@ -23,12 +32,16 @@ __all__ = (
     "InThisProcess",
     "Job",
     "LeftCandidates",
+    "OneFit",
     "Order",
     "Processes",
+    "RayTasks",
     "SearchThenRetrain",
     "Stage",
     "StagedSearch",
+    "Sweep",
     "WeightsOf",
+    "WinningGroup",
     "advance",
     "is_finished",
     "launched",

@@ -33,6 +33,8 @@ class Comparison(Job):
         ValueError: if there is no method or no seed, a seed appears twice, or a value is out of range.
     """
 
+    free = ("methods", "staged", "table", "seeds", "dataset", "baseline_seeds")
+
     methods: Mapping[str, Sequence[str]]
     """Name -> its configuration files, or the text of one; later ones win. The name is part of the names of folders."""
     table: str

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -27,6 +27,40 @@ COMMAND = "LIT_NAS_JOB"
 """Environment variable: the shell command that continues the job."""
 PARENT = "LIT_NAS_PARENT"
 """Environment variable: the standard input of the process ends when its job does."""
+
+
+THREADS = "OMP_NUM_THREADS"
+REFUSED, STOPPED = 2, (130, 143, 138)
+"""Exit statuses: of a configuration that cannot work, and after SIGINT, SIGTERM and SIGUSR1."""
+
+
+def available_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_retries(retries: int) -> None:
+    """Refuses a negative number of retries.
+
+    Raises:
+        ValueError: naming the key.
+    """
+    if retries < 0:
+        raise ValueError(f"executor.retries must not be negative, but is {retries}.")
+
+
+def stage_command(path: Path) -> list[str]:
+    """What the interpreter is told, so that it runs a stage.
+
+    Args:
+        path: Its `stage.json`.
+    """
+    return ["-m", "lit_nas", "stage", str(path)]
+
+
+def stage_environment() -> dict[str, str]:
+    """What such a process needs to know of this one; its standard input must be a pipe that ends with its parent."""
+    return {PARENT: "1", "PYTHONPATH": os.pathsep.join(filter(None, map(os.path.abspath, sys.path)))}
 
 
 def launched() -> bool:
@@ -94,6 +128,56 @@ class Executor(ABC):
         """
 
 
+@dataclass
+class Trials:
+    """Which stages are still to be run, and which have failed for good.
+
+    Args:
+        orders: All of them.
+        retries: How often one that has died is run again.
+    """
+
+    orders: Sequence[Order]
+    retries: int = 0
+    failed: dict[str, int] = field(default_factory=dict)
+    """Name -> exit status."""
+
+    def __post_init__(self) -> None:
+        self.waiting, self._tries = deque(self.orders), Counter[str]()
+
+    def note(self, order: Order, status: int, may_retry: bool = True) -> None:
+        """Puts a stage that has failed back, or counts it as failed.
+
+        Args:
+            order: The stage.
+            status: How its process ended.
+            may_retry: Whether it may be run again now.
+        """
+        name = order.stage.name
+        self._tries[name] += 1
+        if may_retry and status not in (REFUSED, *STOPPED) and self._tries[name] <= self.retries:
+            sys.stderr.write(f"The stage `{name}` is started again ({self._tries[name]} of {self.retries}).\n")
+            self.waiting.append(order)
+        else:
+            self.failed[name] = status
+
+    def conclude(self) -> None:
+        """Ends the process of the job if a stage has failed, naming those that did where there are several.
+
+        Raises:
+            SystemExit: with the status of the first one.
+        """
+        if not self.failed:
+            return
+        if len(self.orders) > 1:
+            listed = ", ".join(f"{name} (exit status {status})" for name, status in self.failed.items())
+            sys.stderr.write(
+                f"Of {len(self.orders)} stages {len(self.failed)} did not finish: {listed}. The same command continues "
+                "them, and does not repeat the others.\n"
+            )
+        raise SystemExit(next(iter(self.failed.values())))
+
+
 @dataclass(frozen=True)
 class InThisProcess(Executor):
     """One after the other in this process: what processes of a launcher do, which have to stay together."""
@@ -111,47 +195,65 @@ class InThisProcess(Executor):
 class Processes(Executor):
     """Each stage in a process of its own, which leaves no memory behind, on the host and on the device.
 
-    Signals are handed on once, however they came; if this process dies, the stages save and stop.
+    Signals are handed on once, however they came; if this process dies, the stages save and stop. A stage that fails
+    does not keep the others of its group from being run: none waits for another.
 
     Raises:
-        ValueError: if `parallel` is not positive.
+        ValueError: if a number is out of range.
     """
 
     parallel: int = 1
     """Stages of a group that run at the same time. They share the devices, and their output is mixed."""
+    retries: int = 0
+    """How often a stage is started again that has died, each time from its last checkpoint; not one that was refused
+    because of its configuration."""
+    threads: int | None = None
+    """CPU threads of each process. None leaves it to torch, or to OMP_NUM_THREADS where that is set; where several run
+    at the same time, each gets its part of the cores."""
 
     def __post_init__(self) -> None:
         if self.parallel < 1:
             raise ValueError(f"executor.parallel must be at least 1, not {self.parallel}.")
+        check_retries(self.retries)
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"executor.threads must be at least 1 or null, not {self.threads}.")
 
     def run(self, orders: Sequence[Order], fit: Callable[[Order], None], begin: Callable[[Order], None]) -> None:
-        """Starts them in order; after a failure none is started any more, and those that run are waited for."""
-        waiting, crew = list(orders), _Crew()
+        """Starts them in order, as many at a time as may run."""
+        trials, crew = Trials(orders, self.retries), _Crew(self._environment(len(orders)))
         with crew.signals_handed_on():
-            while crew.running or (waiting and crew.may_start):
-                while waiting and crew.may_start and len(crew.running) < self.parallel:
-                    begin(waiting[0])
-                    crew.start(waiting.pop(0))
-                crew.wait()
-        if crew.failed:
-            raise SystemExit(crew.failed[0])
-        if crew.received:  # every stage that ran had already finished
+            while crew.running or (trials.waiting and not crew.received):
+                while trials.waiting and not crew.received and len(crew.running) < self.parallel:
+                    order = trials.waiting.popleft()
+                    begin(order)
+                    crew.start(order)
+                for order, status in crew.wait():
+                    if status:
+                        trials.note(order, status, may_retry=not crew.received)
+        if not trials.failed and crew.received:  # every stage that ran had already finished
             raise SystemExit(128 + crew.received[0])
+        trials.conclude()
+
+    def _environment(self, stages: int) -> dict[str, str]:
+        threads, together = self.threads, min(self.parallel, stages)
+        if threads is None and together > 1 and THREADS not in os.environ:
+            threads = max(1, available_cores() // together)
+        if together > 1:
+            each = threads or os.environ[THREADS]
+            sys.stderr.write(f"{together} stages at a time, with {each} CPU thread{'s'[: str(each) != '1']} each.\n")
+        return {} if threads is None else {THREADS: str(threads), "MKL_NUM_THREADS": str(threads)}
 
 
 @dataclass
 class _Crew:
-    """The processes of stages that are running, and how those ended that are not."""
+    """The processes of stages that are running."""
 
-    running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
-    failed: list[int] = field(default_factory=list)
+    environment: dict[str, str]
+    """Added to that of this process."""
+    running: dict[str, tuple[Order, "subprocess.Popen[bytes]"]] = field(default_factory=dict)
     received: list[int] = field(default_factory=list)
     queues: dict[str, deque[int]] = field(default_factory=dict)
     """Signals that a stage has not been told of yet."""
-
-    @property
-    def may_start(self) -> bool:
-        return not self.failed and not self.received
 
     def start(self, order: Order) -> None:
         self.queues[order.stage.name] = deque()  # from here on a signal is kept for it
@@ -160,21 +262,18 @@ class _Crew:
         path = order.folder / ORDER
         order.save(path)
         sys.stdout.flush()
-        self.running[order.stage.name] = subprocess.Popen(
-            [sys.executable, "-m", "lit_nas", "stage", str(path)],
+        process = subprocess.Popen(
+            [sys.executable, *stage_command(path)],
             stdin=subprocess.PIPE,  # ends with this process
-            env={
-                **os.environ,
-                PARENT: "1",
-                "PYTHONPATH": os.pathsep.join(filter(None, map(os.path.abspath, sys.path))),
-            },
+            env={**os.environ, **stage_environment(), **self.environment},
             start_new_session=True,  # Ctrl-C comes here alone, and is handed on once
         )
+        self.running[order.stage.name] = order, process
         self.hand_on()
 
-    def wait(self) -> None:
-        """Takes out those that have ended, after a moment at most."""
-        for name, process in list(self.running.items()):
+    def wait(self) -> Iterator[tuple[Order, int]]:
+        """Takes out those that have ended, after a moment at most, each with its exit status as a shell has it."""
+        for name, (order, process) in list(self.running.items()):
             try:
                 status = process.wait(timeout=0.1 / len(self.running))
             except subprocess.TimeoutExpired:
@@ -187,12 +286,11 @@ class _Crew:
                     f"\nThe process of the stage `{name}` was killed by {signal.Signals(-status).name}; "
                     f"the same command continues it{_CONTINUE.get(-status, '')}.\n"
                 )
-            if status:
-                self.failed.append(128 - status if status < 0 else status)
+            yield order, 128 - status if status < 0 else status
 
     def hand_on(self) -> None:
         """Tells each process of the signals in its queue; a signal that arrives meanwhile may take over."""
-        for name, process in list(self.running.items()):
+        for name, (_, process) in list(self.running.items()):
             with suppress(IndexError):
                 while True:
                     process.send_signal(self.queues[name].popleft())  # not to its ranks, which ask it between steps

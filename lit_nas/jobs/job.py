@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from lit_nas.jobs.history import History
 from lit_nas.jobs.stage import Group, Stage
@@ -17,6 +17,10 @@ class Job(ABC):
     A job holds no state: what it proposes follows from its own arguments and from the history alone, so that a job
     that was killed goes on where it stopped.
     """
+
+    free: ClassVar[tuple[str, ...]] = ()
+    """Arguments that may change while a folder holds the job: those that add or leave out stages, each of which has a
+    name of its own, or only tell what is made of the results."""
 
     @property
     def sections(self) -> tuple[str, ...]:

@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from lit_nas.genotype import load_genotype
 from lit_nas.record.recorded_module import read_checkpoint
-from lit_nas.spaces import load_candidates
+from lit_nas.report.correlation import GROUPS
+from lit_nas.spaces import load_candidates, load_operator_groups
 
-__all__ = ("ASIDE", "CANDIDATES", "GENOTYPE", "RESULTS", "TEST", "FileOf", "Group", "Stage", "WeightsOf")
+__all__ = ("ASIDE", "CANDIDATES", "GENOTYPE", "GROUPS", "RESULTS", "TEST", "FileOf", "Group", "Stage", "WeightsOf")
 
 GENOTYPE, CANDIDATES, TEST = "genotype.json", "candidates.json", "test.json"
 LAST = "checkpoints/last.ckpt"
@@ -34,7 +35,8 @@ class FileOf:
     """Name of the stage."""
     path: str = GENOTYPE
     """Within its folder: `genotype.json`, which `model.genotype` takes, `candidates.json`, which
-    `model.space.candidates` takes, or `checkpoints/last.ckpt`, for a module of your own."""
+    `model.space.candidates` takes, `groups.json`, which `CorrelateOperators` leaves and a search by groups takes, or
+    `checkpoints/last.ckpt`, for a module of your own."""
 
     def __post_init__(self) -> None:
         if self.path not in _READERS:
@@ -56,7 +58,7 @@ class FileOf:
         _READERS[self.path](path)
 
 
-_READERS = {GENOTYPE: load_genotype, CANDIDATES: load_candidates, LAST: read_checkpoint}
+_READERS = {GENOTYPE: load_genotype, CANDIDATES: load_candidates, GROUPS: load_operator_groups, LAST: read_checkpoint}
 
 
 @dataclass(frozen=True)

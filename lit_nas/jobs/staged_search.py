@@ -15,7 +15,18 @@ SEARCHED = "model.space.candidates"
 
 
 class HandOver(ABC):
-    """What one search tells the next one; final subclasses are frozen dataclasses and give one of the two."""
+    """What one search tells the next one; final subclasses are frozen dataclasses.
+
+    A key that it gives a value is its own: stages do not set it.
+    """
+
+    def settings(self, number: int) -> Mapping[str, Any]:
+        """Keys of a search whose values are known beforehand.
+
+        Args:
+            number: Of the search, from 0.
+        """
+        return {}
 
     def takes(self, before: str) -> Mapping[str, FileOf]:
         """Keys of the next search that get files of the one before it; known beforehand.
@@ -59,7 +70,7 @@ class StagedSearch(Job):
     while edges lose candidates; stages of another method differ in their numbers and in what is handed over.
 
     Raises:
-        ValueError: if there is no stage, or one is no mapping of keys.
+        ValueError: if there is no stage, or one is no mapping of keys, or sets a key of `hands_over`.
     """
 
     stages: tuple[Mapping[str, Any], ...]
@@ -76,6 +87,11 @@ class StagedSearch(Job):
                 raise ValueError(
                     "job.stages must hold mappings of dotted keys of the section `search`, such as "
                     f"{{model.space.num_cells: 11}}, not {stage!r}."
+                )
+        for number, stage in enumerate(self.stages):
+            if taken := sorted(set(stage) & set(self.hands_over.settings(number))):
+                raise ValueError(
+                    f"job.stages sets {taken[0]} of stage{number + 1}, which follows from job.hands_over: leave it out."
                 )
 
     def propose(self, history: History) -> Stage | None:
@@ -95,7 +111,7 @@ class StagedSearch(Job):
         """
         found, before = list[Stage](), ""
         for number, own in enumerate(self.stages, 1):
-            changes, takes = dict(own), dict[str, FileOf]()
+            changes, takes = {**self.hands_over.settings(number - 1), **own}, dict[str, FileOf]()
             if before:
                 takes |= self.hands_over.takes(before)
                 changes |= self.hands_over.changes(history[before]) if before in history else {}

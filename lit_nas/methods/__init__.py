@@ -10,6 +10,7 @@ from lit_nas.methods.parsec import PARSEC
 from lit_nas.methods.pc_darts import PCDARTS
 from lit_nas.methods.proxylessnas import ProxylessNAS
 from lit_nas.methods.snas import SNAS
+from lit_nas.methods.stacnas import StacNAS
 
 __all__ = (
     "DARTS",
@@ -22,4 +23,5 @@ __all__ = (
     "EntmaxDARTS",
     "MergeNAS",
     "ProxylessNAS",
+    "StacNAS",
 )

@@ -11,9 +11,10 @@ from typing import Literal
 from lit_nas.architecture import Architecture
 from lit_nas.batches import by_role
 from lit_nas.derivation import Deriver, default_deriver
+from lit_nas.edges import EdgeKind, PlainEdges
 from lit_nas.engine import Engine, Fused
 from lit_nas.networks import build_search_network
-from lit_nas.relaxations import Softmax
+from lit_nas.relaxations import Relaxation, Softmax
 from lit_nas.search import ImageSearchModule, SearchBatch, SearchOptim
 from lit_nas.spaces import DartsSpace, SearchSpace
 from lit_nas.specs import ImageSpec
@@ -32,6 +33,8 @@ class DARTS(ImageSearchModule):
         optim: Both optimisers.
         deriver: How the architecture is made discrete; None is the rule of the space (`default_deriver`).
         engine: What computes the cells.
+        relaxation: How parameters become weights; the paper has `Softmax`.
+        edges: What an edge makes of its candidates; the paper has their weighted sum.
     """
 
     paper_batch_size = 64
@@ -45,6 +48,8 @@ class DARTS(ImageSearchModule):
         optim: SearchOptim = SearchOptim(),
         deriver: Deriver | None = None,
         engine: Engine = Fused(),
+        relaxation: Relaxation = Softmax(),
+        edges: EdgeKind = PlainEdges(),
     ) -> None:
         super().__init__()
         if order not in (1, 2):
@@ -59,8 +64,8 @@ class DARTS(ImageSearchModule):
                 "Both levels are updated at the same point with model.optim.level single: set model.order to 1."
             )
         self.spec, self.order, self.product = spec, order, product
-        self.network = build_search_network(space, spec, engine)
-        self.architecture = Architecture(space, Softmax())
+        self.network = build_search_network(space, spec, engine, edges)
+        self.architecture = Architecture(space, relaxation)
         self.deriver = default_deriver(space) if deriver is None else deriver
         self.optim = optim
 

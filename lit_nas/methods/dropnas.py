@@ -3,25 +3,37 @@
 Paper: Hong et al., IJCAI 2020, https://arxiv.org/abs/2201.11679, algorithm 1.
 Code: https://github.com/wiljohnhong/DropNAS.
 Differs from the authors' code, which options follow: the decay joins the gradient of the loss (a step of its own with
-`optim.decay.own_step: true`), parameters of dropped candidates stay as they are (`relaxation.freeze: false` lets the
-momentum of Adam move them), and the exponent of the drop rate follows the size of a group (`relaxation.group_size: 4`
-for that of the code in all spaces). What took part in a step is known from the draw instead of guessed from values of
-gradients, and weights of candidates that a step drops do not go on along their momentum. Edges are compared by their
-parameters as in the code (`TopEdges(by="logit")`), not by probabilities.
+`optim.decay.own_step: true`), parameters of dropped candidates stay as they are (with
+`relaxation.freeze: false` the momentum of Adam updates them), and the exponent of the drop rate follows the size of a
+group (`relaxation.group_size: 4` for that of the code in all spaces). What took part in a step is known from the draw
+instead of guessed from values of gradients, and weights of candidates that a step drops do not go on along their
+momentum. Edges are compared by their parameters as in the code (`TopEdges(by="logit")`), not by probabilities.
 """
+
+from functools import partial
 
 from lit_nas.architecture import Architecture
 from lit_nas.derivation import Deriver, TopEdges, default_deriver
 from lit_nas.edges import EdgeKind, PlainEdges
 from lit_nas.engine import Engine, Fused
 from lit_nas.networks import build_search_network
-from lit_nas.optim import DropNASAdam, DropNASCosineLR, DropNASSGD, PartialDecay
+from lit_nas.optim import DartsAdam, DartsSGD, PartialDecay, SearchCosineLR
 from lit_nas.relaxations import GroupedDropout, Relaxation
 from lit_nas.search import ImageSearchModule, SearchBatch, SearchOptim
 from lit_nas.spaces import DartsSpace, SearchSpace
 from lit_nas.specs import ImageSpec
 
 __all__ = ("DropNAS",)
+
+PAPER = SearchOptim(
+    weights=partial(DartsSGD, lr=0.0375, weight_decay=0.0),
+    arch=partial(DartsAdam, weight_decay=0.0),
+    schedule=partial(SearchCosineLR, lr_min=1.5e-3),
+    clip=3.0,
+    level="single",
+    decay=PartialDecay(),
+)
+"""Both decays are those of what a step uses."""
 
 
 class DropNAS(ImageSearchModule):
@@ -46,9 +58,7 @@ class DropNAS(ImageSearchModule):
         space: SearchSpace = DartsSpace(num_cells=14),
         relaxation: Relaxation = GroupedDropout(),
         edges: EdgeKind = PlainEdges(),
-        optim: SearchOptim = SearchOptim(
-            DropNASSGD, DropNASAdam, DropNASCosineLR, clip=3.0, level="single", decay=PartialDecay()
-        ),
+        optim: SearchOptim = PAPER,
         deriver: Deriver | None = None,
         engine: Engine = Fused(),
     ) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from lit_nas.architecture import Architecture
 from lit_nas.callbacks import Prune
 from lit_nas.derivation import ArgmaxPerEdge, Deriver
+from lit_nas.edges import EdgeKind, PlainEdges
 from lit_nas.engine import Engine, Fused
 from lit_nas.networks import build_search_network
 from lit_nas.pruning import Pruning
@@ -34,6 +35,7 @@ class EntmaxDARTS(ImageSearchModule):
         optim: Both optimisers.
         deriver: How the architecture is made discrete: no limit on edges, and `none` competes.
         engine: What computes the cells.
+        edges: What an edge makes of its candidates; the paper has their weighted sum.
     """
 
     paper_batch_size = 64
@@ -47,10 +49,11 @@ class EntmaxDARTS(ImageSearchModule):
         optim: SearchOptim = SearchOptim(level="single"),
         deriver: Deriver = ArgmaxPerEdge(),
         engine: Engine = Fused(),
+        edges: EdgeKind = PlainEdges(),
     ) -> None:
         super().__init__()
         self.spec, self.pruning, self.optim, self.deriver = spec, pruning, optim, deriver
-        self.network = build_search_network(space, spec, engine)
+        self.network = build_search_network(space, spec, engine, edges)
         self.architecture = Architecture(space, relaxation)
 
     def configure_callbacks(self) -> list[Any]:

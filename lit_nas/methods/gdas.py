@@ -9,12 +9,14 @@ The authors keep the search network of the best validation accuracy; here the la
 `SaveCheckpoints` to keep others. Their scripts clip the weights by 5 or not at all: 5 here (`optim.clip: 0`).
 """
 
+from functools import partial
+
 from lit_nas.architecture import Architecture, Unselected
 from lit_nas.derivation import Deriver, TopPairs, default_deriver
-from lit_nas.edges import ConstantBeside, PlainEdges
+from lit_nas.edges import ConstantBeside, EdgeKind, PlainEdges
 from lit_nas.engine import Engine, Fused
 from lit_nas.networks import build_search_network
-from lit_nas.optim import GDASSGD
+from lit_nas.optim import DartsSGD
 from lit_nas.relaxations import GumbelSoftmax, Relaxation
 from lit_nas.schedules import Linear
 from lit_nas.search import ImageSearchModule, SearchBatch, SearchOptim
@@ -22,6 +24,9 @@ from lit_nas.spaces import DartsSpace, SearchSpace
 from lit_nas.specs import ImageSpec
 
 __all__ = ("GDAS",)
+
+PAPER = SearchOptim(partial(DartsSGD, weight_decay=5e-4, nesterov=True), schedule_every="step")
+"""The numbers of the authors' configurations."""
 
 
 class GDAS(ImageSearchModule):
@@ -37,9 +42,12 @@ class GDAS(ImageSearchModule):
         deriver: How the architecture is made discrete; None takes the most probable operations of a node, which may be
             two of one edge (`TopPairs`), and in spaces that keep all edges the rule of the space.
         engine: What computes the cells.
+        edges: What an edge makes of its candidates; the paper has their weighted sum. With `constant_unselected` it is
+            that sum with the constant beside it, and nothing else.
 
     Raises:
-        ValueError: if the relaxation does not sample one operation of each edge.
+        ValueError: if the relaxation does not sample one operation of each edge, or the edges are of another kind than
+            `constant_unselected` needs.
     """
 
     paper_batch_size = 256
@@ -50,9 +58,10 @@ class GDAS(ImageSearchModule):
         space: SearchSpace = DartsSpace(),
         relaxation: Relaxation = GumbelSoftmax(Linear(10.0, 0.1, "epoch", inclusive=True), hard=True),
         constant_unselected: bool = False,
-        optim: SearchOptim = SearchOptim(GDASSGD, schedule_every="step"),
+        optim: SearchOptim = PAPER,
         deriver: Deriver | None = None,
         engine: Engine = Fused(),
+        edges: EdgeKind = PlainEdges(),
     ) -> None:
         super().__init__()
         if not (isinstance(relaxation, GumbelSoftmax) and relaxation.hard):
@@ -60,9 +69,13 @@ class GDAS(ImageSearchModule):
                 f"GDAS samples one operation of each edge, but model.relaxation is {relaxation}: take GumbelSoftmax "
                 "with hard true."
             )
+        if constant_unselected and not isinstance(edges, (PlainEdges, ConstantBeside)):
+            raise ValueError(
+                f"model.constant_unselected puts a constant beside the candidates of plain edges, but model.edges is "
+                f"{type(edges).__name__}: set model.constant_unselected to false, or leave model.edges out."
+            )
         self.spec, self.optim = spec, optim
-        edges = ConstantBeside() if constant_unselected else PlainEdges()
-        self.network = build_search_network(space, spec, engine, edges)
+        self.network = build_search_network(space, spec, engine, ConstantBeside() if constant_unselected else edges)
         beside = Unselected() if constant_unselected else None
         self.architecture = Architecture(space, relaxation, beside=beside, evaluation="best")
         if deriver is None:

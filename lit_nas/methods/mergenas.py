@@ -35,7 +35,7 @@ class MergeNAS(ImageSearchModule):
         engine: What computes the cells.
 
     Raises:
-        ValueError: if the space has nothing that could be merged in this way.
+        ValueError: if the edges merge nothing, or the space has nothing that could be merged in this way.
     """
 
     paper_batch_size = 64
@@ -51,7 +51,11 @@ class MergeNAS(ImageSearchModule):
         engine: Engine = Fused(),
     ) -> None:
         super().__init__()
-        edges.check_space(space)
+        if not isinstance(edges, MergedConvolutions):
+            raise ValueError(
+                f"model.edges of MergeNAS must be MergedConvolutions, not {type(edges).__name__}: choose DARTS for "
+                "other edges, whose steps are the same."
+            )
         self.spec, self.optim = spec, optim
         self.network = build_search_network(space, spec, engine, edges)
         self.architecture = Architecture(space, relaxation)

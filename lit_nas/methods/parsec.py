@@ -9,20 +9,26 @@ have no `none`, and may draw a pair of input and operation twice; the prior can 
 Transfer: give the next search the parameters of this one, whose layout depends on cells and operations alone.
 """
 
+from functools import partial
+
 from torch import Tensor
 
 from lit_nas.architecture import Architecture
 from lit_nas.batches import Batch, by_role
 from lit_nas.derivation import Deriver, EveryChoice, default_deriver
+from lit_nas.edges import EdgeKind, PlainEdges
 from lit_nas.engine import Engine, Fused
 from lit_nas.networks import build_search_network
-from lit_nas.optim import ParsecAdam
+from lit_nas.optim import DartsAdam
 from lit_nas.relaxations import Categorical, CategoricalPairs, Relaxation, Updates
 from lit_nas.search import ImageSearchModule, ImportanceSampling, SearchBatch, SearchOptim
 from lit_nas.spaces import DARTS_OPERATIONS, DartsSpace, SearchSpace
 from lit_nas.specs import ImageSpec
 
 __all__ = ("PARSEC",)
+
+PAPER = SearchOptim(arch=partial(DartsAdam, lr=3e-3, weight_decay=0.0))
+"""The paper does not print the optimiser of the prior: this one is ours."""
 
 
 class PARSEC(ImageSearchModule):
@@ -37,6 +43,7 @@ class PARSEC(ImageSearchModule):
         optim: Both optimisers.
         deriver: How the prior is made discrete; None is its mode.
         engine: What computes the cells.
+        edges: What an edge makes of its candidates; the paper has their weighted sum.
     """
 
     paper_batch_size = 64
@@ -48,9 +55,10 @@ class PARSEC(ImageSearchModule):
         space: SearchSpace = DartsSpace(operations=DARTS_OPERATIONS[1:]),
         prior: Relaxation | None = None,
         sampling: ImportanceSampling = ImportanceSampling(),
-        optim: SearchOptim = SearchOptim(arch=ParsecAdam),
+        optim: SearchOptim = PAPER,
         deriver: Deriver | None = None,
         engine: Engine = Fused(),
+        edges: EdgeKind = PlainEdges(),
     ) -> None:
         super().__init__()
         if prior is None:
@@ -67,13 +75,18 @@ class PARSEC(ImageSearchModule):
         if optim.graphs:
             raise ValueError("A CUDA graph cannot draw other children in each step: set model.optim.graphs to false.")
         self.spec, self.sampling, self.optim = spec, sampling, optim
-        self.network = build_search_network(space, spec, engine)
+        self.network = build_search_network(space, spec, engine, edges)
         self.architecture = Architecture(space, prior, evaluation="best")
         pairs = isinstance(prior, CategoricalPairs)
         self.deriver = deriver or (EveryChoice() if pairs else default_deriver(space))
 
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """That of the children, if it counts."""
+        return (self.sampling.cost,) if self.sampling.looks_at_cost else ()
+
     def training_step(self, batch: SearchBatch, batch_idx: int) -> None:
-        """The posterior of the children moves the prior, and their weights; on the same children at a single level."""
+        """Updates the prior and the weights by the posterior of the children; of the same ones at a single level."""
         parts = by_role(batch)
         if self.optim.level == "single":
             losses, shares = self._posterior("both", parts["weights"])
@@ -94,7 +107,7 @@ class PARSEC(ImageSearchModule):
         sampling, clock = self.sampling, self.architecture.clock
         entropy = sum(self.architecture.entropy().values())
         count = sampling.count(entropy)
-        losses = self.samples.losses(updates, self.loss, batch, count)
+        losses = self.samples.means(updates, self.loss, batch, count)
         costs = self.samples.costs(updates, sampling.cost, count) if sampling.looks_at_cost else None
         shares = sampling.shares(losses, self.size(batch) * self.trainer.world_size, clock, costs)
         if updates != "weights":

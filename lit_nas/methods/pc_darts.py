@@ -7,21 +7,23 @@ part is the first one and a shuffle follows it (`edges.choice: random` is the ma
 code: maps of odd size are pooled beside a reduction, too; on ImageNet a candidate is evaluated once a step.
 """
 
-from typing import Any
+from functools import partial
 
 from lit_nas.architecture import Architecture
-from lit_nas.callbacks import DrawChannels
 from lit_nas.derivation import Deriver, default_deriver
 from lit_nas.edges import EdgeKind, PartialChannels
 from lit_nas.engine import Engine, Fused
 from lit_nas.networks import build_search_network
-from lit_nas.optim import CosineLR, PCDartsAdam, PCDartsSGD
+from lit_nas.optim import CosineLR, DartsAdam, DartsSGD
 from lit_nas.relaxations import Relaxation, Softmax
 from lit_nas.search import ImageSearchModule, SearchBatch, SearchOptim
 from lit_nas.spaces import DartsSpace, SearchSpace
 from lit_nas.specs import ImageSpec
 
 __all__ = ("PCDARTS",)
+
+PAPER = SearchOptim(partial(DartsSGD, lr=0.1), partial(DartsAdam, lr=6e-4), CosineLR, arch_from_epoch=15)
+"""On CIFAR (section 4.2): in the first 15 of 50 epochs only the weights are updated."""
 
 
 class PCDARTS(ImageSearchModule):
@@ -49,7 +51,7 @@ class PCDARTS(ImageSearchModule):
         relaxation: Relaxation = Softmax(),
         edge_relaxation: Relaxation | None = Softmax(),
         edges: EdgeKind = PartialChannels(),
-        optim: SearchOptim = SearchOptim(PCDartsSGD, PCDartsAdam, CosineLR, arch_from_epoch=15),
+        optim: SearchOptim = PAPER,
         deriver: Deriver | None = None,
         engine: Engine = Fused(),
     ) -> None:
@@ -58,10 +60,6 @@ class PCDARTS(ImageSearchModule):
         self.network = build_search_network(space, spec, engine, edges)
         self.architecture = Architecture(space, relaxation, edge_relaxation)
         self.deriver = default_deriver(space) if deriver is None else deriver
-
-    def configure_callbacks(self) -> list[Any]:
-        """Adds the draw of channels, which does nothing where none are drawn."""
-        return [*super().configure_callbacks(), DrawChannels()]
 
     def training_step(self, batch: SearchBatch, batch_idx: int) -> None:
         """Alpha and beta first, then weights (algorithm 1 of DARTS)."""

@@ -4,25 +4,26 @@ Paper: Cai, Zhu, Han, ICLR 2019, https://arxiv.org/abs/1812.00332. Read with the
 (mit-han-lab/proxylessnas, 80c1c37, `search/nas_manager.py`), whose order of steps this is. Latency joins as a
 regulariser (`ExpectedCost`, `CostFactor`), or as a part of the reward.
 Differs from the code: validation normalises by running statistics, not by those of the batch; an edge that draws no
-connection moves like the others (see `BinaryGates`); the learning rate changes after each epoch, not after each step;
-with `reinforce` the architecture moves every n-th step, too, where the code spreads 300 steps over an epoch (n = 16
-with batches of 256 on ImageNet). In the cells of DARTS and NAS-Bench-201, which the paper does not search, cells of a
-type share their gates, and derivation is that of the space.
+connection is updated like the others (see `BinaryGates`); with `reinforce` the architecture is updated after every n-th
+step, too, where the code spreads 300 updates over an epoch (n = 16 with batches of 256 on ImageNet). In the cells of
+DARTS and NAS-Bench-201, which the paper does not search, cells of a type share their gates, and derivation is that of
+the space. Defaults are those of the paper on CIFAR-10, for which there is no code: Adam with lr 6e-3, no warm-up.
 """
 
+from functools import partial
 from typing import Literal
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from lit_nas.architecture import Architecture
 from lit_nas.batches import by_role
 from lit_nas.derivation import Deriver, default_deriver
+from lit_nas.edges import EdgeKind, PlainEdges
 from lit_nas.engine import Engine, Fused
 from lit_nas.image_batches import ImageBatch
 from lit_nas.networks import build_search_network
-from lit_nas.optim import Baseline, ProxylessAdam, ProxylessSGD, Reinforce, frozen_statistics, score_gradient
+from lit_nas.optim import Baseline, CosineLR, DartsAdam, DartsSGD, Reinforce
 from lit_nas.precision import widest_float
 from lit_nas.relaxations import BinaryGates
 from lit_nas.search import ImageSearchModule, SearchBatch, SearchOptim
@@ -31,9 +32,20 @@ from lit_nas.specs import ImageSpec
 
 __all__ = ("ProxylessNAS",)
 
+PAPER = SearchOptim(
+    weights=partial(DartsSGD, weight_decay=4e-5, nesterov=True),
+    arch=partial(DartsAdam, lr=6e-3, betas=(0.0, 0.999), weight_decay=0.0),
+    schedule=CosineLR,
+    schedule_every="step",
+    clip=0.0,
+    arch_from_epoch=1,
+)
+"""On CIFAR. Without momentum a candidate that is not drawn stays where it is; the first epoch updates the weights only,
+as the one after the warm-up does in the authors' code."""
+
 
 class ProxylessNAS(ImageSearchModule):
-    """The weights of one drawn path descend; now and then the gates of a few paths tell where the architecture goes.
+    """The weights of one drawn path are updated, and every few steps the architecture, by the gates of a few paths.
 
     Args:
         spec: Images and labels; flows in from the data on the command line.
@@ -41,12 +53,15 @@ class ProxylessNAS(ImageSearchModule):
         gradient: Where the architecture's gradient comes from: the binary gates, or the rewards of drawn networks.
         paths: Whose gates an architecture step knows: those of two drawn candidates (the paper), or of all of them (the
             default of the authors' code), computed one after the other. For `gates` alone.
-        arch_every: The architecture moves after every n-th step of an epoch, or after the last one of a shorter epoch.
-        label_smoothing: Part of the target that is spread over all classes where the weights move; 0.1 on ImageNet.
+        arch_every: The architecture is updated after every n-th step of an epoch, or after the last one of a shorter
+            epoch.
+        label_smoothing: Part of the target that is spread over all classes where the weights are updated; 0.1 on
+            ImageNet.
         reinforce: How drawn networks are rewarded. For `reinforce` alone.
         optim: Both optimisers; the paper does not clip. Before epoch `arch_from_epoch` the weights warm up.
         deriver: How the architecture is made discrete; None is the rule of the space (`default_deriver`).
         engine: What computes the cells.
+        edges: What an edge makes of its candidates; the paper has their weighted sum.
     """
 
     paper_batch_size = 64
@@ -60,9 +75,10 @@ class ProxylessNAS(ImageSearchModule):
         arch_every: int = 5,
         label_smoothing: float = 0.0,
         reinforce: Reinforce = Reinforce(),
-        optim: SearchOptim = SearchOptim(weights=ProxylessSGD, arch=ProxylessAdam, clip=0.0),
+        optim: SearchOptim = PAPER,
         deriver: Deriver | None = None,
         engine: Engine = Fused(),
+        edges: EdgeKind = PlainEdges(),
     ) -> None:
         super().__init__()
         if not 0 <= label_smoothing < 1:
@@ -75,7 +91,7 @@ class ProxylessNAS(ImageSearchModule):
         self.label_smoothing, self.differentiates_mixture = label_smoothing, gradient == "gates"
         self._check_choice(gradient, paths, arch_every, reinforce, optim)
         self.spec, self.optim, self.arch_every, self.reinforce = spec, optim, arch_every, reinforce
-        self.network = build_search_network(space, spec, engine)
+        self.network = build_search_network(space, spec, engine, edges)
         gates = BinaryGates(paths if gradient == "gates" else "one")
         self.architecture = Architecture(space, gates, evaluation="best")
         self.baseline = Baseline(reinforce.decay) if gradient == "reinforce" else None
@@ -97,51 +113,34 @@ class ProxylessNAS(ImageSearchModule):
                 self.step_by_rewards(data, self.baseline)
 
     def smoothed_loss(self, batch: ImageBatch) -> Tensor:
-        """Mean cross entropy that the weights descend, with targets as smooth as asked for."""
+        """Mean cross entropy by which the weights are updated, with smoothed targets if asked for."""
         if not self.label_smoothing:
             return self.loss(batch)
         images, labels = batch
         return F.cross_entropy(self(images), labels, label_smoothing=self.label_smoothing)
 
-    @torch.no_grad()
     def step_by_rewards(self, batch: ImageBatch, baseline: Baseline) -> None:
         """One step of the architecture along the mean of (reward - baseline) * gradient of log p(network).
 
         Args:
             batch: All networks are scored on it, by the statistics of the batch.
-            baseline: What rewards are compared with; moves.
+            baseline: What rewards are compared with; it is updated.
         """
-        rewards, children = [], []
-        for sample in range(self.reinforce.samples):
-            with frozen_statistics(self.norms), self.architecture.drawing("arch", sample):
-                child = {
-                    position.cell: cell.weights
-                    for position, cell in zip(self.architecture.space.layout, self.architecture(), strict=True)
-                }
-                rewards.append(self.reinforce.reward(self._accuracy(batch), self._cost(child)))
-                children.append(child)
-        (values,) = self.gradients.mean_over_ranks([torch.stack(rewards)])
-        gradient = score_gradient(baseline(values), children, self.architecture.expected())
-        self.apply_arch_gradient(gradient, reduced=True)
-        self.note_loss("arch", -values.mean(), batch)
+        count, measure = self.reinforce.samples, self.reinforce.measure
+        accuracies = self.samples.means("arch", self._accuracy, batch, count)
+        costs = None if measure is None else self.samples.costs("arch", measure, count)
+        rewards = self.reinforce.rewards(accuracies, costs)
+        self.apply_arch_gradient(self.samples.score("arch", baseline(rewards) / count), reduced=True)
+        self.note_loss("arch", -rewards.mean(), batch)
 
-    def on_fit_start(self) -> None:
-        """Looks costs up before a step needs them."""
-        super().on_fit_start()
-        if self.reinforce.measure is not None:
-            self.regularisation.table(self.reinforce.measure)
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """That of the rewards, if they have one."""
+        return () if self.reinforce.measure is None else (self.reinforce.measure,)
 
     def _accuracy(self, batch: ImageBatch) -> Tensor:
-        parts = self.gradients.parts(batch)
-        kind = widest_float(self.device)
-        right = [share * (self(images).argmax(-1) == labels).to(kind).mean() for (images, labels), share in parts]
-        return torch.stack(right).sum()
-
-    def _cost(self, child: dict[str, Tensor]) -> Tensor | None:
-        if self.reinforce.measure is None:
-            return None
-        table = self.regularisation.table(self.reinforce.measure)
-        return table.fixed + torch.stack([(cost * child[name]).sum() for name, cost in table.by_type.items()]).sum()
+        images, labels = batch
+        return (self(images).argmax(-1) == labels).to(widest_float(self.device)).mean()
 
     @staticmethod
     def _check_choice(gradient: str, paths: str, arch_every: int, reinforce: Reinforce, optim: SearchOptim) -> None:

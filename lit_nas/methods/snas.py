@@ -12,6 +12,7 @@ not printed. A cell may have a sample of its own (`relaxation.per_cell`), which 
 
 from lit_nas.architecture import Architecture
 from lit_nas.derivation import ArgmaxPerEdge, Deriver
+from lit_nas.edges import EdgeKind, PlainEdges
 from lit_nas.engine import Engine, Fused
 from lit_nas.networks import build_search_network
 from lit_nas.regularizers import ResourceCost
@@ -25,7 +26,7 @@ __all__ = ("SNAS",)
 
 
 class SNAS(ImageSearchModule):
-    """Weights and architecture descend together along the gradient of the loss of a sample and of its cost.
+    """Weights and architecture are updated together, along the gradient of the loss of a sample and of its cost.
 
     Args:
         spec: Images and labels; flows in from the data on the command line.
@@ -36,6 +37,7 @@ class SNAS(ImageSearchModule):
         optim: Both optimisers, and the resource constraint among `regularizers`.
         deriver: How the architecture is made discrete: no limit on edges, and `none` removes them.
         engine: What computes the cells.
+        edges: What an edge makes of its candidates; the paper has their weighted sum.
     """
 
     paper_batch_size = 64
@@ -49,10 +51,11 @@ class SNAS(ImageSearchModule):
         optim: SearchOptim = SearchOptim(level="single", arch_clip=10.0, regularizers=(ResourceCost(),)),
         deriver: Deriver = ArgmaxPerEdge(keeps_empty_nodes=True),
         engine: Engine = Fused(),
+        edges: EdgeKind = PlainEdges(),
     ) -> None:
         super().__init__()
         self.spec, self.optim, self.deriver = spec, optim, deriver
-        self.network = build_search_network(space, spec, engine)
+        self.network = build_search_network(space, spec, engine, edges)
         self.architecture = Architecture(space, relaxation)
         if drop_path is not None:
             DroppedPaths(drop_path, self.architecture).attach(self.network)

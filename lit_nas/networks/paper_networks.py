@@ -31,7 +31,7 @@ class CIFARNetwork(RetrainNetwork):
     num_cells: int = 20
     """Depth in cells."""
     pool_norm: bool = False
-    """Whether an affine BatchNorm follows each pooling, as in DropNAS."""
+    """Whether an affine BatchNorm follows each pooling, as in DropNAS and StacNAS."""
 
     def build(self, genotype: Genotype, spec: ImageSpec, auxiliary: bool = False) -> nn.Module:
         """See `RetrainNetwork`."""
@@ -51,11 +51,15 @@ class ImageNetNetwork(RetrainNetwork):
     """C of the first cell."""
     num_cells: int = 14
     """Depth in cells."""
+    pool_norm: bool = False
+    """Whether an affine BatchNorm follows each pooling, as in StacNAS."""
 
     def build(self, genotype: Genotype, spec: ImageSpec, auxiliary: bool = False) -> nn.Module:
         """See `RetrainNetwork`."""
         _check_depth(self.num_cells)
-        return EvaluationNetwork(genotype, spec, self.init_channels, self.num_cells, auxiliary, "imagenet")
+        return EvaluationNetwork(
+            genotype, spec, self.init_channels, self.num_cells, auxiliary, "imagenet", self.pool_norm
+        )
 
 
 @dataclass(frozen=True)

@@ -108,8 +108,8 @@ def build_search_network(space: SearchSpace, spec: Any, engine: Engine, edges: E
         edges: What an edge makes of its candidates.
 
     Raises:
-        ValueError: if the space has no network or a layout that cannot be built, `spec` does not fit it, or `edges` is
-            no kind of edge.
+        ValueError: if the space has no network or a layout that cannot be built, `spec` or `edges` does not fit it, or
+            `edges` is no kind of edge.
     """
     row = SPACES.get(getattr(space, "name", ""))
     if row is None or row.space is not type(space):
@@ -126,6 +126,7 @@ def build_search_network(space: SearchSpace, spec: Any, engine: Engine, edges: E
     if not isinstance(edges, EdgeKind):
         raise ValueError(f"edges must be a kind of edge, such as PlainEdges() or PartialChannels(4), not {edges!r}.")
     space.check_layout()
+    edges.check_space(space)
     return row.search(space, spec, engine, edges)
 
 

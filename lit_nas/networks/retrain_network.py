@@ -42,11 +42,11 @@ class RetrainNetwork(ABC):
             ValueError: if genotype, images or numbers do not fit.
         """
 
-    def with_numbers(self, **numbers: int | None) -> "RetrainNetwork":
+    def with_numbers(self, **numbers: int | bool | None) -> "RetrainNetwork":
         """The same with other numbers.
 
         Args:
-            numbers: Fields, `init_channels` or `num_cells` for example; None leaves one as it is.
+            numbers: Fields, `init_channels`, `num_cells` or `pool_norm` for example; None leaves one as it is.
 
         Raises:
             ValueError: if there is no such field.

@@ -1,68 +1,52 @@
 """Optimisers and schedules with the papers' numbers, second order, and holding a level still."""
 
+from lit_nas.optim.cosine_power import CosinePowerLR
 from lit_nas.optim.freezing import frozen, frozen_statistics, running_statistics
-from lit_nas.optim.paper_defaults import (
-    GDASSGD,
+from lit_nas.optim.gradient_confusion import Confusion, GradientConfusion, gradient_confusion
+from lit_nas.optim.learning_rates import (
     CosineLR,
-    DartsAdam,
-    DartsImageNetSGD,
-    DartsSGD,
-    DropNASAdam,
-    DropNASCosineLR,
-    DropNASSGD,
     EpochDecayLR,
-    OptimizerCallable,
-    ParsecAdam,
-    PCDartsAdam,
-    PCDartsSGD,
-    ProxylessAdam,
-    ProxylessSGD,
     RampedCosineLR,
     RestartedCosineLR,
     SchedulerCallable,
     SearchCosineLR,
     WarmUpCosineLR,
+    WarmUpLinearLR,
     fit_to_run,
     is_spanning,
-    make_part,
 )
+from lit_nas.optim.paper_defaults import DartsAdam, DartsSGD, OptimizerCallable, make_part
 from lit_nas.optim.partial_decay import PartialDecay
-from lit_nas.optim.reinforce import Baseline, Reinforce, score_gradient
+from lit_nas.optim.reinforce import Baseline, Reinforce
 from lit_nas.optim.unrolled import accumulate, check_unrollable, unrolled_gradient, virtual_step
 
 __all__ = (
-    "GDASSGD",
     "Baseline",
+    "Confusion",
     "CosineLR",
+    "CosinePowerLR",
     "DartsAdam",
-    "DartsImageNetSGD",
     "DartsSGD",
-    "DropNASAdam",
-    "DropNASCosineLR",
-    "DropNASSGD",
     "EpochDecayLR",
+    "GradientConfusion",
     "OptimizerCallable",
-    "PCDartsAdam",
-    "PCDartsSGD",
-    "ParsecAdam",
     "PartialDecay",
-    "ProxylessAdam",
-    "ProxylessSGD",
     "RampedCosineLR",
     "Reinforce",
     "RestartedCosineLR",
     "SchedulerCallable",
     "SearchCosineLR",
     "WarmUpCosineLR",
+    "WarmUpLinearLR",
     "accumulate",
     "check_unrollable",
     "fit_to_run",
     "frozen",
     "frozen_statistics",
+    "gradient_confusion",
     "is_spanning",
     "make_part",
     "running_statistics",
-    "score_gradient",
     "unrolled_gradient",
     "virtual_step",
 )

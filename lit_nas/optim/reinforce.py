@@ -4,7 +4,6 @@ Paper: Cai, Zhu, Han, ICLR 2019, https://arxiv.org/abs/1812.00332 (ProxylessNAS,
 are those of the authors' code (mit-han-lab/proxylessnas, 80c1c37, `search/nas_manager.py`).
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from lit_nas.networks.candidate_costs import check_measure
 
-__all__ = ("Baseline", "Reinforce", "score_gradient")
+__all__ = ("Baseline", "Reinforce")
 
 
 @dataclass(frozen=True)
@@ -53,16 +52,16 @@ class Reinforce:
         if not (isfinite(self.exponent) and self.exponent >= 0):
             raise ValueError(f"model.reinforce.exponent must not be negative, but is {self.exponent}.")
 
-    def reward(self, accuracy: Tensor, cost: Tensor | None) -> Tensor:
-        """What a network is worth, 0-dim.
+    def rewards(self, accuracies: Tensor, costs: Tensor | None) -> Tensor:
+        """What networks are worth, [M].
 
         Args:
-            accuracy: In [0, 1], 0-dim.
-            cost: In the unit of the measure, 0-dim; None without a measure.
+            accuracies: In [0, 1], [M].
+            costs: In the unit of the measure, [M]; None without a measure.
         """
-        if cost is None or self.reference is None:
-            return accuracy
-        return accuracy * (self.reference / cost) ** self.exponent
+        if costs is None or self.reference is None:
+            return accuracies
+        return accuracies * (self.reference / costs) ** self.exponent
 
 
 class Baseline(nn.Module):
@@ -82,7 +81,7 @@ class Baseline(nn.Module):
         self.register_buffer("known", torch.zeros(()))
 
     def forward(self, rewards: Tensor) -> Tensor:
-        """Moves it, and gives the rewards without it.
+        """Updates it, and gives the rewards without it.
 
         Args:
             rewards: Of the networks of a step, [M].
@@ -91,23 +90,3 @@ class Baseline(nn.Module):
         self.value.copy_(torch.where(self.known > 0, self.value + self.decay * (mean - self.value), mean))
         self.known.fill_(1.0)
         return rewards - self.value
-
-
-def score_gradient(
-    advantages: Tensor, children: Sequence[Mapping[str, Tensor]], probabilities: Mapping[str, Tensor]
-) -> list[Tensor]:
-    """Gradient by the logits of minus the mean of advantage times log-probability of the drawn networks.
-
-    Args:
-        advantages: Rewards without the baseline, [M].
-        children: What was drawn: M times cell type -> one-hot rows, [E, O].
-        probabilities: Cell type -> softmax of the logits, [E, O].
-
-    Returns:
-        One [E, O] for each cell type, in the order of `probabilities`.
-    """
-    gradient = []
-    for name, p in probabilities.items():
-        drawn = torch.stack([child[name] for child in children])
-        gradient.append((advantages.to(p.dtype).view(-1, 1, 1) * (p - drawn)).mean(0))
-    return gradient

@@ -88,7 +88,7 @@ def _held(module: str, name: str) -> Any:
 
 def _moved(path: str) -> str:
     package, _, name = path.rpartition(".")
-    if package == "lit_nas" and name in lit_nas.HOMES:  # one of the names that people import
+    if package in ("", "lit_nas") and name in lit_nas.HOMES:  # one of the names that people import or write
         return f"{lit_nas.HOMES[name]}.{name}"
     parts = path.split(".")
     for length in range(len(parts), 0, -1):

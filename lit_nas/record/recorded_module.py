@@ -22,6 +22,7 @@ from lit_nas.record.layer_sync import replace_layer_sync
 from lit_nas.record.migrations import FORMAT_VERSION, migrate
 from lit_nas.record.names import current_name, import_class, public_name
 from lit_nas.record.plain import build, plain
+from lit_nas.record.replaced import with_present_classes
 from lit_nas.specs import Spec
 
 __all__ = ("RecordedModule", "load_module", "read_checkpoint")
@@ -285,7 +286,9 @@ def _read_record(checkpoint: Any, name: str) -> dict[str, Any]:
         raise ValueError(f"{name} was not written by lit-nas: it has no `lit_nas` record.")
     if not isinstance(record.get("init_args"), dict):
         raise ValueError(f"{name} does not say how its module was made (`lit_nas.init_args`).")
-    return migrate(checkpoint, name)
+    found = migrate(checkpoint, name)
+    arguments = with_present_classes(found["lit_nas"]["init_args"])
+    return {**found, "lit_nas": {**found["lit_nas"], "init_args": arguments}}
 
 
 def _check_trust(value: Any, name: str, packages: Sequence[str]) -> None:

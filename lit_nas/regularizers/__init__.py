@@ -1,7 +1,7 @@
 """Regularisers: small values that add to the loss of the architecture what its loss on data does not say."""
 
 from lit_nas.regularizers.entropy import Entropy
-from lit_nas.regularizers.expected_cost import CostFactor, ExpectedCost, LogCost
+from lit_nas.regularizers.expected_cost import CostFactor, ExpectedCost
 from lit_nas.regularizers.max_norm import MaxNorm
 from lit_nas.regularizers.regularizer import ArchitectureView, Regularizer
 from lit_nas.regularizers.resource_cost import ResourceCost
@@ -12,7 +12,6 @@ __all__ = (
     "CostFactor",
     "Entropy",
     "ExpectedCost",
-    "LogCost",
     "MaxNorm",
     "Regularizer",
     "ResourceCost",

@@ -1,15 +1,15 @@
 """The cost that the architecture may be expected to have, and what makes the loss depend on it.
 
-Papers: Cai, Zhu, Han, ICLR 2019, https://arxiv.org/abs/1812.00332 (ProxylessNAS, section 3.3; both forms are in the
-authors' code); Xie, Zheng, Liu, Lin, ICLR 2019, https://arxiv.org/abs/1812.09926 (SNAS, section 2.4).
-Differs from them: one measure at a time; the term of SNAS, of three
-measures together and of the drawn sample, is `ResourceCost`. All forms here use probabilities, the discrete
-expectation.
+Paper: Cai, Zhu, Han, ICLR 2019, https://arxiv.org/abs/1812.00332 (ProxylessNAS, section 3.3; both forms are in the
+authors' code).
+All forms here use probabilities, the discrete expectation, and one measure at a time; the term of SNAS (Xie et al.,
+2019), of several measures and of the drawn sample or the expectation, is `ResourceCost`.
 """
 
 from abc import ABC
 from dataclasses import dataclass
 from math import isfinite
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from lit_nas.networks.candidate_costs import CostTable, check_measure
 from lit_nas.regularizers.regularizer import ArchitectureView, Regularizer
 from lit_nas.schedules import Constant, Schedule
 
-__all__ = ("CostFactor", "ExpectedCost", "LogCost")
+__all__ = ("CostFactor", "ExpectedCost")
 
 
 def expected_cost(table: CostTable, view: ArchitectureView) -> Tensor:
@@ -45,11 +45,9 @@ class _Cost(Regularizer, ABC):
     `memory_access`, of the search network. Or the path of a table of latencies (`.json`), which `lit-nas latency` has
     measured; costs are then milliseconds."""
 
-    reads_tables = True
-
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_measure(self.measure, f"{type(self).__name__}.measure", self.reads_tables)
+        check_measure(self.measure, f"{type(self).__name__}.measure")
 
 
 @dataclass(frozen=True)
@@ -58,10 +56,15 @@ class _Relative(_Cost, ABC):
     """What costs are relative to, in the unit of the measure and with what is not searched; None takes the cost of
     equally probable candidates, and of equal edges where edges have weights."""
 
+    least: ClassVar[float] = 0.0
+    """What a reference must be above."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.reference is not None and not (isfinite(self.reference) and self.reference > 1):
-            raise ValueError(f"{type(self).__name__}.reference must be above 1 or null, not {self.reference}.")
+        if self.reference is not None and not (isfinite(self.reference) and self.reference > self.least):
+            raise ValueError(
+                f"{type(self).__name__}.reference must be above {self.least:g} or null, not {self.reference}."
+            )
 
     def _costs(self, view: ArchitectureView) -> tuple[Tensor, Number]:
         """Expected cost and reference."""
@@ -74,7 +77,7 @@ class ExpectedCost(_Relative):
     """Adds the expected cost, relative to a reference: strength * (E - reference) / reference (`add#linear`).
 
     Raises:
-        ValueError: if the measure is unknown or the reference not above 1.
+        ValueError: if the measure is unknown or the reference not positive.
     """
 
     strength: Schedule = Constant(0.1)
@@ -84,30 +87,6 @@ class ExpectedCost(_Relative):
         """See `Regularizer`."""
         expected, reference = self._costs(view)
         return expected / reference - 1
-
-
-@dataclass(frozen=True)
-class LogCost(_Cost):
-    """Adds the expected logarithm of the cost of a candidate, summed over the edges (SNAS).
-
-    Cells of a type count as one, with the mean of their logarithms; what costs nothing, or 1, counts nothing.
-
-    Raises:
-        ValueError: if the measure is unknown.
-    """
-
-    reads_tables = False  # less than a millisecond would cost nothing
-
-    strength: Schedule = Constant(1e-2)
-    """What it is multiplied by, over the search; SNAS's values lie between 1.5e-3 and 1e-2."""
-
-    def value(self, view: ArchitectureView) -> Tensor:
-        """See `Regularizer`."""
-        table, terms = view.costs(self.measure), []
-        for name in table.by_type:
-            costs = [cost for kind, cost in zip(table.types, table.costs, strict=True) if kind == name]
-            terms.append((view.shares(name) * torch.stack(costs).clamp(min=1).log().mean(0)).sum())
-        return sum(terms[1:], terms[0])
 
 
 @dataclass(frozen=True)
@@ -126,6 +105,7 @@ class CostFactor(_Relative):
     """What the loss is multiplied by besides; 0.2 in the script of ProxylessNAS."""
 
     takes_loss = True
+    least = 1.0  # a logarithm is divided by
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -78,13 +78,13 @@ class ResourceCost(Regularizer):
         relaxation, name = architecture.relaxation, type(architecture.relaxation).__name__
         if self.estimator == "sample" and architecture.skips:
             raise ValueError(
-                f"ResourceCost.estimator is sample, but the draws of {name} leave out candidates, whose weights say "
-                "nothing of their cost: set it to expected, which has the same mean."
+                f"ResourceCost.estimator (model.optim.regularizers) is sample, but the draws of {name} leave out "
+                "candidates, whose weights say nothing of their cost: set it to expected, which has the same mean."
             )
         if self.estimator == "score" and not isinstance(relaxation, GumbelSoftmax):
             raise ValueError(
-                f"ResourceCost.estimator is score, which needs the density of a sample of GumbelSoftmax, but the "
-                f"relaxation is {name}: set it to expected."
+                f"ResourceCost.estimator (model.optim.regularizers) is score, which needs the density of a sample of "
+                f"GumbelSoftmax, but the relaxation is {name}: set it to expected."
             )
 
     def value(self, view: ArchitectureView) -> Tensor:

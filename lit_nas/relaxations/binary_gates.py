@@ -2,7 +2,7 @@
 
 Paper: Cai, Zhu, Han, ICLR 2019, https://arxiv.org/abs/1812.00332 (ProxylessNAS, section 3.2). Read with the authors'
 code (mit-han-lab/proxylessnas, 80c1c37, `search/modules/mix_op.py`).
-Differs from it: where a candidate without a path (`none`) is drawn, the edge moves like any other, while the code
+Differs from it: where a candidate without a path (`none`) is drawn, the edge is updated like any other, while the code
 leaves it out of this step, and of the expected cost of this step with it.
 """
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from lit_nas.clock import Moment, Time
 from lit_nas.relaxations.draw import Draw, Occasion, active_columns, gumbel_noise
 from lit_nas.relaxations.relaxation import Relaxation, one_of_each
-from lit_nas.relaxations.softmax import softmax_of_active
+from lit_nas.relaxations.softmax import log_softmax_of_active, softmax_of_active
 
 __all__ = ("BinaryGates",)
 
@@ -37,9 +37,9 @@ class BinaryGates(Relaxation):
 
     paths: Literal["two", "all", "one"] = "two"
     """Which gates a step of the architecture knows. `two` draws two candidates without replacement, and one of these as
-    the path; these two move against each other, and no other probability does (the paper's way). `all` knows those of
-    all candidates, which are computed one after the other (the default of the authors' code, `full_v2`). `one` knows
-    the path alone and has no gradient: for methods that learn from what a path is worth."""
+    the path; the probability of one rises as that of the other falls, and no other one changes (the paper's way).
+    `all` knows those of all candidates, which are computed one after the other (the default of the authors' code,
+    `full_v2`). `one` knows the path alone and has no gradient: for methods that learn from what a path is worth."""
 
     def __post_init__(self) -> None:
         if self.paths not in ("two", "all", "one"):
@@ -49,6 +49,16 @@ class BinaryGates(Relaxation):
     def samples(self) -> bool:
         """Always."""
         return True
+
+    @property
+    def one_path(self) -> bool:
+        """Always; what is probed beside it takes no part."""
+        return True
+
+    @property
+    def probes(self) -> bool:
+        """Unless the path alone is known."""
+        return self.paths != "one"
 
     of_edges = False
 
@@ -89,6 +99,16 @@ class BinaryGates(Relaxation):
         q = softmax_of_active(logits, known.bool())
         return gates + (q - q.detach())
 
+    def log_density(self, logits: Tensor, mask: Tensor, clock: Time, draw: Draw) -> Tensor:
+        """The logarithm of the probability of the path, [E]; 0 where nothing is active.
+
+        Raises:
+            ValueError: with two paths, of which the drawn one depends on the other.
+        """
+        if self.paths == "two":
+            return super().log_density(logits, mask, clock, draw)
+        return (log_softmax_of_active(logits, mask) * draw.numbers[0]).sum(-1)
+
     def expected(self, logits: Tensor, mask: Tensor, clock: Time, draw: Draw) -> Tensor:
         """The probabilities; with two paths those of both alone, which sum to 1; [E, O] -> [E, O]."""
         return softmax_of_active(logits, draw.numbers[1].bool() if self.paths == "two" else mask)
@@ -96,7 +116,7 @@ class BinaryGates(Relaxation):
     def settled(self, before: Tensor, after: Tensor, mask: Tensor, draw: Draw) -> Tensor:
         """Parameters with which both paths are as probable together as before, [E, O]."""
         known = draw.numbers[1].bool()
-        after = torch.where(known, after, before)  # an optimiser with momentum would move the others as well
+        after = torch.where(known, after, before)  # an optimiser with momentum would update the others as well
         exclusive = ~known & known.any(-1, keepdim=True)  # a row without candidates stays finite
         old, new = (x.masked_fill(exclusive, float("-inf")).logsumexp(-1, keepdim=True) for x in (before, after))
         return after - (new - old) * known

@@ -40,6 +40,11 @@ class Categorical(Relaxation):
         """Always."""
         return True
 
+    @property
+    def one_path(self) -> bool:
+        """Always."""
+        return True
+
     def initial(self, mask: Tensor) -> Tensor:
         """Zeros, [E, O]: a uniform prior."""
         return torch.zeros(mask.shape)

@@ -34,7 +34,7 @@ class Draw:
 
     active: Active
     """The candidates that are executed, host data. Others are not computed, and no step touches their weights,
-    except where candidates share a tensor (`MergedConv`): momentum and weight decay move the whole of it."""
+    except where candidates share a tensor (`MergedConv`): momentum and weight decay update the whole of it."""
     numbers: Tensor = field(default_factory=lambda: torch.empty(0))
     """[..., E, O]: what the relaxation makes weights of, such as noise; on the device by the time it does. Empty where
     it needs nothing."""

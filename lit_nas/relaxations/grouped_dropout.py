@@ -34,7 +34,7 @@ class GroupedDropout(Relaxation):
     After a step of the architecture its parameters are adjusted: the same number is added to those of all kept
     candidates of an edge, so that the dropped ones keep the probability that they had.
 
-    The authors' code lets the momentum of Adam move parameters of dropped candidates and restores the probability of
+    The authors' code lets the momentum of Adam update parameters of dropped candidates and restores the probability of
     all kept ones together; `freeze: false` does so. With `freeze` they stay as they are, and each dropped candidate
     keeps its own probability exactly. The optimiser's moments go on decaying in both cases.
 

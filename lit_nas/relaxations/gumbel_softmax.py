@@ -62,6 +62,11 @@ class GumbelSoftmax(Relaxation):
         """Hard samples do."""
         return self.hard
 
+    @property
+    def one_path(self) -> bool:
+        """With hard samples."""
+        return self.hard
+
     def probabilities(self, logits: Tensor, mask: Tensor, clock: Time) -> Tensor:
         """How probable it is that a candidate has the largest entry, whatever the temperature; [E, O] -> [E, O]."""
         return softmax_of_active(logits, mask)

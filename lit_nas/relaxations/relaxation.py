@@ -65,6 +65,16 @@ class Relaxation(ABC):
         """Whether parameters are `settled` after a step of their optimiser."""
         return False
 
+    @property
+    def one_path(self) -> bool:
+        """Whether a step executes one candidate of each edge."""
+        return False
+
+    @property
+    def probes(self) -> bool:
+        """Whether a draw may probe candidates, see `Draw.probed`."""
+        return False
+
     differentiable = True
     """Whether the mixing weights have a gradient to the parameters; otherwise a method must learn in another way."""
     of_edges = True
@@ -164,7 +174,7 @@ class Relaxation(ABC):
             draw: That of the step, its numbers on the device of the logits.
 
         Returns:
-            [E, O]; a method whose steps move drawn candidates alone gives the others 0.
+            [E, O]; a method that updates drawn candidates alone gives the others 0.
         """
         return self.probabilities(logits, mask, clock)
 

@@ -27,6 +27,7 @@ def describe(
     init_channels: int | None = None,
     num_cells: int | None = None,
     num_classes: int | None = None,
+    pool_norm: bool | None = None,
 ) -> dict[str, Any]:
     """Counts weights and multiply-adds of an evaluation network.
 
@@ -38,6 +39,7 @@ def describe(
         init_channels: C of the first cell; None means the paper's.
         num_cells: Depth; None means the paper's.
         num_classes: K; None means the paper's.
+        pool_norm: Whether an affine BatchNorm follows each pooling; None means as `network` says.
 
     Returns:
         Plain data: `genotype`, `network`, `init_channels`, `num_cells` (None where the
@@ -52,7 +54,7 @@ def describe(
     source, genotype = genotype, genotype if isinstance(genotype, Genotype) else load_genotype(genotype)
     name = genotype.label if isinstance(source, Genotype) else genotype.label or str(source)
     found = find_retrain_network(network, genotype)
-    kind = found.with_numbers(init_channels=init_channels, num_cells=num_cells)
+    kind = found.with_numbers(init_channels=init_channels, num_cells=num_cells, pool_norm=pool_norm)
     spec = kind.paper_spec if num_classes is None else replace(kind.paper_spec, classes=num_classes)
     with torch.device("meta"):
         model = build_retrain_network(kind, genotype, spec, auxiliary=kind.has_auxiliary).eval()

@@ -40,7 +40,8 @@ else:  # the parser of the command line would replace the name of a file by its 
 class RetrainOptim:
     """How the weights are updated. The defaults are those of DARTS on CIFAR (appendix A.2).
 
-    For ImageNet the paper has `DartsImageNetSGD`, `EpochDecayLR`, `drop_path` 0 and `label_smoothing` 0.1.
+    For ImageNet the paper has `DartsSGD` with lr 0.1 and weight decay 3e-5, `EpochDecayLR`, `drop_path` 0 and
+    `label_smoothing` 0.1.
 
     Raises:
         ValueError: if a number is out of range.
@@ -51,7 +52,7 @@ class RetrainOptim:
     schedule: SchedulerCallable = CosineLR
     """Learning rate over the run."""
     schedule_every: Literal["epoch", "step"] = "epoch"
-    """When the schedule moves."""
+    """How often the learning rate is updated."""
     clip: float = 5.0
     """Largest norm of the gradient of all weights together; 0 does not clip."""
     drop_path: float = 0.2
@@ -122,14 +123,19 @@ class RetrainModule(CheckedBatches, RecordedModule):
     def training_step(self, batch: Mapping[str, ImageBatch] | ImageBatch, batch_idx: int) -> Tensor:
         """Cross entropy of both heads, with paths dropped at random."""
         images, labels = by_role(batch)["weights"]
-        logits, auxiliary = self.network(images, self.drop_probability)
-        loss = self._smoothed_loss(logits, labels)
-        if auxiliary is not None:
-            loss = loss + self.optim.auxiliary_weight * self._smoothed_loss(auxiliary, labels)
+        loss, logits = self._training_loss(images, labels, self.drop_probability)
         # one value per image: without its checks, which wait for the device, the metric ignores weights
         self.train_loss.update(loss.detach().expand(len(labels)))
         self.train_accuracy.update(logits.detach(), labels)
         return loss
+
+    def loss(self, batch: ImageBatch) -> Tensor:
+        """Cross entropy of both heads as in training, without dropped paths.
+
+        Args:
+            batch: Images and labels.
+        """
+        return self._training_loss(*batch, 0.0)[0]
 
     def on_train_epoch_end(self) -> None:
         """Logs the means of the epoch."""
@@ -227,7 +233,8 @@ class RetrainModule(CheckedBatches, RecordedModule):
         super().on_train_start()
         schedule = self.lr_schedulers()
         if self.optim.schedule_every == "step" and isinstance(schedule, LRScheduler) and is_spanning(schedule):
-            fit_to_run(schedule, int(self.trainer.estimated_stepping_batches))
+            steps = int(self.trainer.estimated_stepping_batches)
+            fit_to_run(schedule, steps, steps // (self.trainer.max_epochs or 1))
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clips the gradient of the weights, which a scaler has unscaled by now."""
@@ -237,6 +244,14 @@ class RetrainModule(CheckedBatches, RecordedModule):
     def record(self) -> dict[str, Any]:
         """Adds the genotype, so that tools find it where the checkpoints of searches have it."""
         return {"genotype": self.genotype.to_dict()}
+
+    def _training_loss(self, images: Tensor, labels: Tensor, drop_probability: float) -> tuple[Tensor, Tensor]:
+        """The loss of both heads, and the logits."""
+        logits, auxiliary = self.network(images, drop_probability)
+        loss = self._smoothed_loss(logits, labels)
+        if auxiliary is not None:
+            loss = loss + self.optim.auxiliary_weight * self._smoothed_loss(auxiliary, labels)
+        return loss, logits
 
     def _smoothed_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(logits, labels, label_smoothing=self.optim.label_smoothing)

@@ -3,6 +3,7 @@
 from lit_nas.search.dropped_paths import DroppedPaths
 from lit_nas.search.image_search import ImageSearchModule
 from lit_nas.search.importance_sampling import ImportanceSampling
+from lit_nas.search.random_channels import draw_channels
 from lit_nas.search.search_module import Loss, SearchBatch, SearchModule
 from lit_nas.search.search_optim import SearchOptim
 from lit_nas.search.skip_dropout import DroppedSkip, drop_skips, restore_skips
@@ -16,6 +17,7 @@ __all__ = (
     "SearchBatch",
     "SearchModule",
     "SearchOptim",
+    "draw_channels",
     "drop_skips",
     "restore_skips",
 )

@@ -11,12 +11,12 @@ from lit_nas.internals import data_of, is_attached
 from lit_nas.record.plain import commit
 
 if TYPE_CHECKING:
-    from lit_nas.search.lifecycle import SearchLifecycle
+    from lit_nas.search.search_parts import SearchParts
 
 __all__ = ("found_genotype",)
 
 
-def found_genotype(module: SearchLifecycle) -> Genotype:
+def found_genotype(module: SearchParts) -> Genotype:
     """The discrete cells that the architecture of a search stands for now.
 
     Args:
@@ -43,7 +43,7 @@ def found_genotype(module: SearchLifecycle) -> Genotype:
     return _with_run(genotype, module) if is_attached(module) else genotype
 
 
-def _with_run(genotype: Genotype, module: SearchLifecycle) -> Genotype:
+def _with_run(genotype: Genotype, module: SearchParts) -> Genotype:
     """Adds what is known of the run."""
     trainer = module.trainer
     seed, accuracy = os.environ.get("PL_GLOBAL_SEED"), trainer.callback_metrics.get("val/accuracy")

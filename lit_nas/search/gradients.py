@@ -16,7 +16,7 @@ from lit_nas.search.cuda_graphs import CapturedGradient
 from lit_nas.search.loss_scale import LossScale
 
 if TYPE_CHECKING:
-    from lit_nas.search.lifecycle import SearchLifecycle
+    from lit_nas.search.search_parts import SearchParts
 
 __all__ = ("Gradients", "Loss")
 
@@ -31,7 +31,7 @@ class Gradients:
         module: Whose losses, parameters, settings and Trainer they are.
     """
 
-    def __init__(self, module: SearchLifecycle) -> None:
+    def __init__(self, module: SearchParts) -> None:
         self._module = module
         self._captured: dict[str, tuple[Any, CapturedGradient]] = {}
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from lit_nas.precision import widest_float
 
 if TYPE_CHECKING:
-    from lit_nas.search.lifecycle import SearchLifecycle
+    from lit_nas.search.search_parts import SearchParts
 
 __all__ = ("Health",)
 
@@ -27,7 +27,7 @@ class Health:
         module: The search that is watched.
     """
 
-    def __init__(self, module: SearchLifecycle) -> None:
+    def __init__(self, module: SearchParts) -> None:
         self._module = module
         self._first: Tensor | None = None
 

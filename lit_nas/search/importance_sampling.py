@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from math import isfinite
-from typing import Literal, get_args
+from typing import Literal
 
 from torch import Tensor
 
 from lit_nas.clock import Time
-from lit_nas.networks.candidate_costs import Measure
+from lit_nas.networks.candidate_costs import check_measure
 from lit_nas.precision import widest_float
 from lit_nas.schedules import Constant, Schedule
 
@@ -35,8 +35,8 @@ class ImportanceSampling:
     """Children of a smaller weight take no part in the step of the weights, which saves their backward pass."""
     cost_power: Schedule = Constant(0.0)
     """Beta: a child counts cost^-beta times as much (FP-NAS); 0 looks at no cost."""
-    cost: Measure = "multiply_adds"
-    """What of a child that is, the whole network included."""
+    cost: str = "multiply_adds"
+    """What of a child that is, the whole network included, see `ExpectedCost`; a table of latencies will do as well."""
 
     def __post_init__(self) -> None:
         where = "model.sampling"
@@ -48,8 +48,7 @@ class ImportanceSampling:
             raise ValueError(f"{where}.likelihood must be sum or mean, not {self.likelihood!r}.")
         if not 0 <= self.least < 1:
             raise ValueError(f"{where}.least must be in [0, 1), not {self.least}.")
-        if self.cost not in get_args(Measure):
-            raise ValueError(f"{where}.cost must be one of {', '.join(get_args(Measure))}, not {self.cost!r}.")
+        check_measure(self.cost, f"{where}.cost")
 
     @property
     def looks_at_cost(self) -> bool:

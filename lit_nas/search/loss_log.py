@@ -10,7 +10,7 @@ from torch import Tensor
 from lit_nas.internals import log_interval
 
 if TYPE_CHECKING:
-    from lit_nas.search.lifecycle import SearchLifecycle
+    from lit_nas.search.search_parts import SearchParts
 
 __all__ = ("LossLog",)
 
@@ -22,7 +22,7 @@ class LossLog:
         module: Whose losses they are.
     """
 
-    def __init__(self, module: SearchLifecycle) -> None:
+    def __init__(self, module: SearchParts) -> None:
         self._module = module
         self._batch = 0
         self._terms: dict[str, Tensor | float] = {}

@@ -11,12 +11,12 @@ from torch.optim.lr_scheduler import LRScheduler
 from lit_nas.optim import check_unrollable, fit_to_run, is_spanning, make_part
 
 if TYPE_CHECKING:
-    from lit_nas.search.lifecycle import SearchLifecycle
+    from lit_nas.search.search_parts import SearchParts
 
 __all__ = ("build_optimizers", "check_owners", "fit_schedule_to_steps")
 
 
-def build_optimizers(module: SearchLifecycle) -> list[Any]:
+def build_optimizers(module: SearchParts) -> list[Any]:
     """Both optimisers and the schedule of the weights, in the form that Lightning wants.
 
     Args:
@@ -37,7 +37,7 @@ def build_optimizers(module: SearchLifecycle) -> list[Any]:
     return [{"optimizer": weights, "lr_scheduler": schedule}, {"optimizer": arch}]
 
 
-def check_owners(module: SearchLifecycle, checkpoint: Mapping[str, Any]) -> None:
+def check_owners(module: SearchParts, checkpoint: Mapping[str, Any]) -> None:
     """Refuses optimiser states that belong to other parameters, or to the same ones in another order.
 
     Args:
@@ -57,7 +57,7 @@ def check_owners(module: SearchLifecycle, checkpoint: Mapping[str, Any]) -> None
             )
 
 
-def fit_schedule_to_steps(module: SearchLifecycle) -> None:
+def fit_schedule_to_steps(module: SearchParts) -> None:
     """Gives a schedule of steps that spans the run its length, which is known once the data are there.
 
     Asking for it earlier would load the data before a checkpoint says where in an epoch they continue.
@@ -77,4 +77,4 @@ def fit_schedule_to_steps(module: SearchLifecycle) -> None:
             "model.optim.schedule_every is step, but the data do not say how many batches they have: set "
             "trainer.limit_train_batches, or schedule_every to epoch."
         )
-    fit_to_run(schedule, int(steps))
+    fit_to_run(schedule, int(steps), int(module.trainer.num_training_batches))

@@ -17,7 +17,7 @@ from lit_nas.perturbation import Attack, CellWeights, Statistics, uniform
 from lit_nas.search.gradients import Loss
 
 if TYPE_CHECKING:
-    from lit_nas.search.lifecycle import SearchLifecycle
+    from lit_nas.search.search_parts import SearchParts
 
 __all__ = ("PerturbedWeights",)
 
@@ -29,7 +29,7 @@ class PerturbedWeights:
         module: Whose settings, architecture and losses they are.
     """
 
-    def __init__(self, module: SearchLifecycle) -> None:
+    def __init__(self, module: SearchParts) -> None:
         self._module = module
         self._static: list[Tensor] = []  # a captured graph reads the same memory in each step
 
@@ -71,7 +71,7 @@ class _Attack(Attack):
         batch: The batch.
     """
 
-    def __init__(self, module: SearchLifecycle, factors: Sequence[Tensor | None], loss: Loss, batch: Batch) -> None:
+    def __init__(self, module: SearchParts, factors: Sequence[Tensor | None], loss: Loss, batch: Batch) -> None:
         self._module, self._factors, self._loss, self._batch = module, factors, loss, batch
         self._scale = module.gradients.scale().value
 

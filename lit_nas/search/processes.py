@@ -10,12 +10,12 @@ from pytorch_lightning.strategies import DDPStrategy
 from lit_nas.internals import expect_unused_parameters, keep_out_of_ddp
 
 if TYPE_CHECKING:
-    from lit_nas.search.lifecycle import SearchLifecycle
+    from lit_nas.search.search_parts import SearchParts
 
 __all__ = ("keep_architecture_apart", "share_architecture")
 
 
-def keep_architecture_apart(module: SearchLifecycle) -> None:
+def keep_architecture_apart(module: SearchParts) -> None:
     """Excludes the architecture from DDP, which would wait for its gradients in a backward pass of the weights.
 
     Where a step may leave weights without a gradient, DDP is told not to wait for these either.
@@ -30,7 +30,7 @@ def keep_architecture_apart(module: SearchLifecycle) -> None:
     keep_out_of_ddp(module, (f"architecture.{name}" for name, _ in tensors))
 
 
-def share_architecture(module: SearchLifecycle) -> None:
+def share_architecture(module: SearchParts) -> None:
     """Gives all processes the architecture of rank 0, which DDP does only for what it synchronises.
 
     Args:

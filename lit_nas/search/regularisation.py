@@ -14,7 +14,7 @@ from lit_nas.precision import widest_float
 from lit_nas.regularizers import ArchitectureView, Regularizer
 
 if TYPE_CHECKING:
-    from lit_nas.search.lifecycle import SearchLifecycle
+    from lit_nas.search.search_parts import SearchParts
 
 __all__ = ("Regularisation",)
 
@@ -29,7 +29,7 @@ class Regularisation:
         module: Whose settings, architecture and network they are.
     """
 
-    def __init__(self, module: SearchLifecycle) -> None:
+    def __init__(self, module: SearchParts) -> None:
         self._module = module
         self._tables: dict[str, CostTable] = {}
 
@@ -37,9 +37,11 @@ class Regularisation:
         """Makes ready what steps would wait for.
 
         Raises:
-            ValueError: if a regulariser does not fit the architecture or the network.
+            ValueError: if a regulariser does not fit the architecture or the network, or there is no table of a cost.
         """
         self._tables.clear()
+        for measure in self._module.measures:
+            self.table(measure)
         for part in self._module.optim.regularizers:
             part.check(self._module.architecture)
         if self._module.optim.regularizers:

@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from lit_nas.batches import Batch
-from lit_nas.networks.candidate_costs import Measure
 from lit_nas.optim import frozen_statistics
 from lit_nas.relaxations import Updates
 from lit_nas.search.gradients import Loss
 
 if TYPE_CHECKING:
-    from lit_nas.search.lifecycle import SearchLifecycle
+    from lit_nas.search.search_parts import SearchParts
 
 __all__ = ("Samples",)
 
@@ -29,26 +28,26 @@ class Samples:
         module: Whose architecture, losses and settings they are.
     """
 
-    def __init__(self, module: SearchLifecycle) -> None:
+    def __init__(self, module: SearchParts) -> None:
         self._module = module
 
-    def losses(self, updates: Updates, loss: Loss, batch: Batch, count: int) -> Tensor:
-        """Mean loss of each sample, [K]; nothing is kept for a backward pass, and running statistics stay.
+    def means(self, updates: Updates, value: Loss, batch: Batch, count: int) -> Tensor:
+        """A mean over a batch, the loss for example, of each sample, [K]; without a backward pass, and statistics stay.
 
         Args:
             updates: What this step updates.
-            loss: Mean loss of a batch.
+            value: Mean over a batch.
             batch: The same for all samples, which are compared by it.
             count: K.
         """
         module, values = self._module, []
         with torch.no_grad(), frozen_statistics(module.norms):
             for _ in self._each(updates, count):
-                terms = [share * loss(part) for part, share in module.gradients.parts(batch)]
+                terms = [share * value(part) for part, share in module.gradients.parts(batch)]
                 values.append(sum(terms[1:], terms[0]))
         return module.gradients.mean_over_ranks([torch.stack(values)])[0]
 
-    def costs(self, updates: Updates, measure: Measure, count: int) -> Tensor:
+    def costs(self, updates: Updates, measure: str, count: int) -> Tensor:
         """What each sample costs, [K], with what is not searched.
 
         Args:

@@ -129,7 +129,8 @@ def _places(network: nn.Module) -> Iterator[tuple[nn.ModuleDict, str]]:
                     raise ValueError(
                         "Dropout after skip connections needs them as modules of their own, but "
                         f"'{where}.edges.{index}' ({type(edge).__name__}) computes them in another way. Leave the "
-                        "dropout out, or choose other edges."
+                        "dropout out (model.skip_dropout, or the callback SkipDropout), or choose other edges "
+                        "(model.edges)."
                     )
                 yield operations, name
 

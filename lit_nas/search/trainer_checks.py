@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING
 
 from pytorch_lightning import Trainer
 
+from lit_nas.architecture import Unselected
 from lit_nas.clock import Moment
+from lit_nas.edges import MergedConv, MixedEdge, One
 from lit_nas.engine import Engine
 from lit_nas.internals import data_of
 from lit_nas.search.search_optim import SearchOptim
 from lit_nas.search.skip_dropout import DroppedSkip
 
 if TYPE_CHECKING:
-    from lit_nas.search.lifecycle import SearchLifecycle
+    from lit_nas.search.search_parts import SearchParts
 
 __all__ = ("PRECISIONS", "check_graphs", "check_run", "check_trainer")
 
@@ -50,7 +52,7 @@ def check_trainer(trainer: Trainer, optim: SearchOptim) -> None:
         )
 
 
-def check_run(module: SearchLifecycle) -> None:
+def check_run(module: SearchParts) -> None:
     """Refuses a run or data that a search cannot do with.
 
     Raises:
@@ -73,6 +75,7 @@ def check_run(module: SearchLifecycle) -> None:
             f"trainer.max_epochs {trainer.max_epochs}: the architecture would never be updated."
         )
     _check_relaxations(module)
+    _check_edges(module)
     if optim.decay is not None and module.order == 2:
         raise ValueError(
             "model.optim.decay does not enter the virtual step of the second order: set model.order to 1, or set "
@@ -88,7 +91,7 @@ def check_run(module: SearchLifecycle) -> None:
         )
 
 
-def _check_relaxations(module: SearchLifecycle) -> None:
+def _check_relaxations(module: SearchParts) -> None:
     """Refuses relaxations from which the method would not learn, and a decay that they do not carry."""
     architecture, name = module.architecture, type(module).__name__
     for key, relaxation in (("relaxation", architecture.relaxation), ("edge_relaxation", architecture.edge_relaxation)):
@@ -97,10 +100,34 @@ def _check_relaxations(module: SearchLifecycle) -> None:
                 f"model.{key} is {type(relaxation).__name__}, whose mixing weights have no gradient, but {name} learns "
                 "from one: choose another relaxation."
             )
+    if architecture.relaxation.probes and getattr(module, "product", None) == "exact":
+        raise ValueError(
+            f"model.product is exact, but the gradients of candidates that model.relaxation "
+            f"{type(architecture.relaxation).__name__} probes cannot be differentiated again: set model.product to "
+            "finite_difference."
+        )
     if module.optim.decay is not None and not module.differentiates_mixture:
         raise ValueError(
             f"model.optim.decay follows what a step executes, but the architecture of {name} learns from several "
             "samples: leave it out, and set weight_decay of model.optim.weights and model.optim.arch."
+        )
+
+
+def _check_edges(module: SearchParts) -> None:
+    """Refuses edges from which the method would not learn, or that compute what it does not ask for."""
+    relaxation, edges = module.architecture.relaxation, list(module.network.modules())
+    constant = any(isinstance(edge, MixedEdge) and isinstance(edge.path, One) for edge in edges)
+    if constant and not isinstance(module.architecture.beside, Unselected):
+        raise ValueError(
+            "model.edges is ConstantBeside, whose constant stands for operations that GDAS does not sample: choose "
+            "PlainEdges, or GDAS with model.constant_unselected true."
+        )
+    ratios = any(isinstance(edge, MergedConv) and not edge.rescale for edge in edges)
+    if ratios and relaxation.one_path and module.differentiates_mixture:
+        raise ValueError(
+            "model.edges.rescale is false, so that only the ratios of the weights within a merged kernel matter, "
+            f"but model.relaxation {type(relaxation).__name__} executes one candidate of each edge, whose weight then "
+            "has no gradient: set model.edges.rescale to true."
         )
 
 
@@ -117,7 +144,7 @@ def _check_width(optim: SearchOptim, epochs: int) -> None:
             )
 
 
-def check_graphs(module: SearchLifecycle) -> None:
+def check_graphs(module: SearchParts) -> None:
     """Refuses to capture gradients in CUDA graphs where they would compute something else.
 
     Raises:

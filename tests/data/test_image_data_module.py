@@ -380,3 +380,53 @@ def test_a_folder_without_images_to_predict_is_refused(tmp_path):
         _data(predict_root=str(tmp_path / "nowhere")).setup("predict")
     with pytest.raises(ValueError, match=r"data\.predict_root .* has no image: looked in it and below .*\.png"):
         _data(predict_root=str(tmp_path)).setup("predict")
+
+
+def _looked_at(data, count):
+    data.setup("fit")
+    return torch.cat(list(data.training_images(count, torch.device("cpu"))))
+
+
+def test_images_to_look_at_are_those_of_training_as_they_are(tmp_path):
+    data = _data(split={"weights": 0.5, "arch": 0.25, "val": 0.25}, augmentation=Augmentation(crop_padding=2))
+    found = _looked_at(data, 60)
+    source = data.read()
+    raw = source.images[torch.cat([data.parts["weights"], data.parts["arch"]])].double() / 255
+    expected = (raw - 0.5) / 0.25
+    torch.testing.assert_close(
+        found.double().flatten(1).sum(1).sort().values, expected.flatten(1).sum(1).sort().values, atol=1e-3, rtol=0
+    )
+    assert torch.equal(_looked_at(_data(split=data.split.fractions), 60), found)  # augmentation counts for nothing
+    assert torch.equal(_looked_at(_data(split=data.split.fractions, eval_batch_size=7), 20), found[:20])
+    assert not torch.equal(_looked_at(_data(split=data.split.fractions, seed=1), 60), found)
+    sizes = [len(batch) for batch in data.training_images(20, torch.device("cpu"))]
+    assert sizes == [8, 8, 4]
+    with pytest.raises(ValueError, match="leaves 60 to the parts that are trained on"):
+        data.training_images(61, torch.device("cpu"))
+
+
+def test_images_to_look_at_are_not_sorted_by_class(tmp_path):
+    data = _data(num_images=800, split="all", split_seed=None)
+    source = data.read()
+    order = source.labels[: source.train].argsort()
+    source.images[: source.train], source.labels[: source.train] = source.images[order], source.labels[order]
+    data.read = lambda: source
+    found = _looked_at(data, 200)
+    keys = {
+        image.numpy().tobytes(): int(label) for image, label in zip(_raw(source.images), source.labels, strict=True)
+    }
+    counts = torch.tensor([keys[image.numpy().tobytes()] for image in found]).bincount(minlength=4)
+    assert counts.min() > 25  # a quarter of 200 is 50
+
+
+def _raw(images):
+    """As the loader hands them on, without order."""
+    from lit_nas.data.augment import normalise
+
+    scale, shift = 1 / (255 * 0.25), -0.5 / 0.25
+    return normalise(images, torch.full((3, 1, 1), scale), torch.full((3, 1, 1), shift))
+
+
+def test_images_to_look_at_need_data():
+    with pytest.raises(RuntimeError, match="The data are not read yet"):
+        _data().training_images(3, torch.device("cpu"))

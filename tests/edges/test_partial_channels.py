@@ -125,5 +125,7 @@ def test_only_plain_edges_change_the_number_of_channels(kind):
     assert kind.build(("sep_conv_3x3",), 8, 1, SEARCH, 8)
     widened = PlainEdges().build(("sep_conv_3x3",), 8, 1, SEARCH, 6)
     assert widened(torch.randn(2, 8, 4, 4), {"sep_conv_3x3": torch.tensor(1.0)}).shape[1] == 6
-    with pytest.raises(ValueError, match=r"keeps the number of channels, but .* from 8 to 6\. Choose PlainEdges"):
+    with pytest.raises(
+        ValueError, match=r"keeps the number of channels, but .* from 8 to 6: set model\.edges to PlainEdges"
+    ):
         kind.build(("sep_conv_3x3",), 8, 1, SEARCH, 6)

@@ -30,19 +30,19 @@ class Squashed(MixedEdge):
 
 @dataclass(frozen=True)
 class SquashedEdges(EdgeKind):
-    def build(self, names, channels, stride, style):
-        return Squashed(names, channels, stride, style)
+    def make(self, plan):
+        return Squashed(plan.names, plan.channels, plan.stride, plan.style)
 
 
 @dataclass(frozen=True)
 class AllKinds(EdgeKind):
     """Another kind for each edge of a cell, in turn."""
 
-    def build(self, names, channels, stride, style):
+    def make(self, plan):
         kinds = [PlainEdges(), *KINDS.values()]
         kind = kinds[AllKinds.built % len(kinds)]
         AllKinds.built += 1
-        return kind.build(names, channels, stride, style)
+        return kind.make(plan)
 
 
 AllKinds.built = 0

@@ -51,7 +51,7 @@ EXPECTED = {
         "model.network": "imagenet",
         "model.init_channels": 48,
         "model.num_cells": 14,
-        "model.optim.weights": ("DartsImageNetSGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 3e-5}),
+        "model.optim.weights": ("DartsSGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 3e-5}),
         "model.optim.schedule": ("EpochDecayLR", {"gamma": 0.97}),
         "model.optim.schedule_every": "epoch",
         "model.optim.clip": 5.0,

@@ -7,6 +7,7 @@ import pytest
 import torch
 from pytorch_lightning import Callback
 
+from lit_nas.callbacks import SkipDropout
 from lit_nas.clock import Moment
 from lit_nas.derivation import LimitedSkips, TopEdges
 from lit_nas.engine import Reference
@@ -289,3 +290,25 @@ def test_the_paper_is_the_default():
     assert module.deriver == LimitedSkips(2)
     assert module.optim.arch([torch.nn.Parameter(torch.ones(1))]).defaults["lr"] == 6e-4
     assert (module.optim.arch_from_epoch, module.optim.clip, module.optim.arch_clip) == (10, 5.0, 5.0)
+
+
+def test_a_second_dropout_is_refused(tmp_path):
+    module = PDARTS(INPUTS, SPACE, Constant(0.5), optim=SearchOptim())
+    with pytest.raises(ValueError, match=r"Both model\.skip_dropout and the callback SkipDropout .*: leave one"):
+        fit(module, tmp_path, callbacks=[SkipDropout(Constant(0.2))])
+    trainer = fit(module, tmp_path, callbacks=[SkipDropout(Constant(0.5))])
+    assert [type(each) for each in trainer.callbacks].count(SkipDropout) == 1
+
+
+def test_the_dropout_of_the_method_is_put_in_once(tmp_path):
+    module = PDARTS(INPUTS, SPACE, Constant(0.5), optim=SearchOptim())
+    skips = [part for part in module.network.modules() if isinstance(part, DroppedSkip)]
+    seen = []
+
+    class Watch(Callback):
+        def on_train_start(self, trainer, pl_module):
+            seen.extend(part for part in pl_module.network.modules() if isinstance(part, DroppedSkip))
+
+    fit(module, tmp_path, callbacks=[Watch()])
+    assert skips
+    assert all(one is other for one, other in zip(skips, seen, strict=True))

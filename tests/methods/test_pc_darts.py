@@ -53,6 +53,24 @@ EXPECTED = {
         "data": ("ImageFolderDataModule", {"batch_size": 128, "split": {"weights": 0.1, "arch": 0.025}, "size": 224}),
         "data.augmentation": {"crop_padding": 0, "flip": True, "cutout": 0, "auto_augment": False},
     },
+    "retrain/imagenet_linear.yaml": {  # section 4.3, and the one of P-DARTS
+        "trainer.max_epochs": 250,
+        "data": (
+            "ImageFolderDataModule",
+            {"batch_size": 1024, "split": "all", "size": 224, "random_resized_crop": True},
+        ),
+        "data.augmentation": {"crop_padding": 0, "flip": True, "cutout": 0, "auto_augment": False},
+        "model.network": "imagenet",
+        "model.init_channels": 48,
+        "model.num_cells": 14,
+        "model.optim.weights": ("DartsSGD", {"lr": 0.5, "momentum": 0.9, "weight_decay": 3e-5}),
+        "model.optim.schedule": ("WarmUpLinearLR", {"first": 5, "last": 5}),
+        "model.optim.schedule_every": "epoch",
+        "model.optim.clip": 5.0,
+        "model.optim.drop_path": 0.0,
+        "model.optim.auxiliary_weight": 0.4,
+        "model.optim.label_smoothing": 0.1,
+    },
 }
 
 

@@ -12,20 +12,20 @@ from torch import nn
 from lit_nas.architecture import Architecture
 from lit_nas.edges import MergedConvolutions
 from lit_nas.engine import Fused, Reference
-from lit_nas.methods import DARTS, ProxylessNAS
+from lit_nas.methods import DARTS, PARSEC, ProxylessNAS
 from lit_nas.networks import build_search_network
 from lit_nas.networks.latency import LatencyTable, Piece, find_costs, load_latencies, network_pieces
 from lit_nas.networks.stopwatch import Stopwatch
 from lit_nas.operations import BatchNorm
 from lit_nas.optim import Reinforce
-from lit_nas.regularizers import CostFactor, ExpectedCost, LogCost
+from lit_nas.regularizers import CostFactor, ExpectedCost
 from lit_nas.relaxations import Softmax
 from lit_nas.schedules import Constant
-from lit_nas.search import SearchOptim
+from lit_nas.search import ImportanceSampling, SearchOptim
 from lit_nas.specs import ImageSpec, TextSpec
 from tests.methods.test_contract import fit
 from tests.support.text import LanguageSearch, RecurrentSpace
-from tests.support.tiny import DAGS, INPUTS, MOBILE, NAS_BENCH_201, SPACE
+from tests.support.tiny import DAGS, INPUTS, MOBILE, NAS_BENCH_201, PROXYLESS, SPACE
 
 SPACES = pytest.mark.parametrize(
     "space", [MOBILE, SPACE, NAS_BENCH_201, DAGS], ids=["mobile", "darts", "nas-bench-201", "dags"]
@@ -142,12 +142,37 @@ def test_rewards_may_count_latencies(tmp_path):
     network = build_search_network(MOBILE, INPUTS, Fused())
     table_of(network, MOBILE).save(tmp_path / "latency.json")
     reinforce = Reinforce(2, measure=str(tmp_path / "latency.json"), reference=20.0)
-    module = ProxylessNAS(INPUTS, MOBILE, "reinforce", arch_every=1, reinforce=reinforce)
+    module = ProxylessNAS(INPUTS, MOBILE, "reinforce", arch_every=1, reinforce=reinforce, optim=PROXYLESS)
     fit(module, tmp_path, steps=1)
     assert float(module.baseline.known) == 1
 
 
-@pytest.mark.parametrize("method", ["gates", "reinforce"])
+def test_children_may_count_latencies(tmp_path):
+    """With equal losses the share of a child is its latency to the power -beta."""
+    network = build_search_network(NAS_BENCH_201, INPUTS, Fused())
+    table = table_of(network, NAS_BENCH_201)
+    table.save(tmp_path / "latency.json")
+    path = str(tmp_path / "latency.json")
+    sampling = ImportanceSampling(4, likelihood="mean", cost_power=Constant(2.0), cost=path)
+    module = PARSEC(INPUTS, NAS_BENCH_201, sampling=sampling)
+    module.loss = lambda batch: module(batch[0]).sum() * 0.0
+    seen, costs = [], module.samples.costs
+    module.samples.costs = lambda *arguments: seen.append(costs(*arguments)) or seen[-1]
+    fit(module, tmp_path, steps=1)
+    total = find_costs(network, NAS_BENCH_201, INPUTS, path)
+    least, most = (
+        total.fixed + sum(float(choose(each, -1).values.sum()) for each in total.costs)
+        for choose in (torch.min, torch.max)
+    )
+    assert len(seen) == 2  # of both levels
+    for each in seen:
+        assert len(each.unique()) > 1
+        assert least <= float(each.min()) < float(each.max()) <= most
+        shares = sampling.shares(torch.zeros(4), 6, module.architecture.clock, each)
+        torch.testing.assert_close(shares, each.double() ** -2 / (each.double() ** -2).sum())
+
+
+@pytest.mark.parametrize("method", ["gates", "reinforce", "children"])
 def test_a_table_that_lacks_a_candidate_is_refused_before_training(method, tmp_path):
     network = build_search_network(MOBILE, INPUTS, Fused())
     table = table_of(network, MOBILE)
@@ -156,8 +181,14 @@ def test_a_table_that_lacks_a_candidate_is_refused_before_training(method, tmp_p
     replace(table, latencies={key: value for key, value in table.latencies.items() if key != lost}).save(path)
     if method == "gates":
         module = ProxylessNAS(INPUTS, MOBILE, optim=SearchOptim(regularizers=(ExpectedCost(measure=str(path)),)))
+    elif method == "children":
+        sampling = ImportanceSampling(2, cost_power=Constant(1.0), cost=str(path))
+        module = PARSEC(INPUTS, MOBILE, sampling=sampling)
+        module.samples.means = None  # which would be called first
     else:
-        module = ProxylessNAS(INPUTS, MOBILE, "reinforce", reinforce=Reinforce(measure=str(path), reference=2.0))
+        module = ProxylessNAS(
+            INPUTS, MOBILE, "reinforce", reinforce=Reinforce(measure=str(path), reference=2.0), optim=PROXYLESS
+        )
     module.step_weights = None  # which would be called first
     message = rf"The table '.*latency\.json' lacks 1 of the latencies .* for example `{lost}`: measure them with"
     with pytest.raises(ValueError, match=message):
@@ -180,8 +211,8 @@ def test_costs_below_one_have_no_logarithm_to_multiply_by(tmp_path):
             r"ExpectedCost\.measure must be .* the path of a table",
         ),
         (
-            lambda: LogCost(measure="latency.json"),
-            r"LogCost\.measure must be one of parameters, multiply_adds, operations, memory_access, not",
+            lambda: ImportanceSampling(cost="ms"),
+            r"model\.sampling\.cost must be one of parameters, .* or the path of a table of latencies",
         ),
         (
             lambda: Reinforce(measure="ms", reference=2.0),

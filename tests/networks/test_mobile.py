@@ -27,7 +27,7 @@ from lit_nas.retrain import RetrainModule, RetrainOptim
 from lit_nas.spaces import MOBILE_OPERATIONS, MobileSpace
 from lit_nas.specs import ImageSpec
 from tests.methods.test_contract import fit
-from tests.support.tiny import INPUTS, MOBILE
+from tests.support.tiny import INPUTS, MOBILE, PROXYLESS
 
 PAPER = ImageSpec(3, 224, 224, 1000)
 
@@ -130,7 +130,7 @@ def test_engines_agree():
             torch.testing.assert_close(value, expected, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("method", [DARTS, lambda *arguments: ProxylessNAS(*arguments, arch_every=1)])
+@pytest.mark.parametrize("method", [DARTS, lambda *arguments: ProxylessNAS(*arguments, arch_every=1, optim=PROXYLESS)])
 def test_search_derive_draw_and_retrain(method, tmp_path):
     module = method(INPUTS, MOBILE)
     fit(module, tmp_path)

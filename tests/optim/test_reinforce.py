@@ -1,40 +1,9 @@
-"""REINFORCE: the gradient of a bandit, the baseline of the authors' code, and rewards by hand."""
+"""REINFORCE: the baseline of the authors' code, and rewards by hand."""
 
 import pytest
 import torch
-from torch.nn import functional as F
 
-from lit_nas.optim import Baseline, Reinforce, score_gradient
-
-
-def test_the_gradient_of_a_bandit():
-    logits = torch.tensor([[0.4, -0.3]], dtype=torch.float64)
-    p = logits.softmax(-1)
-    generator, count = torch.Generator().manual_seed(0), 50_000
-    arms = torch.multinomial(p[0], count, replacement=True, generator=generator)
-    children = [{"cell": row} for row in F.one_hot(arms, 2).double().unsqueeze(1)]
-    rewards = (arms == 0).double()
-    (found,) = score_gradient(rewards, children, {"cell": p})
-    expected = -float(p[0, 0] * p[0, 1]) * torch.tensor([[1.0, -1.0]], dtype=torch.float64)
-    torch.testing.assert_close(found, expected, rtol=0, atol=5e-3)
-
-
-def test_the_gradient_is_that_of_the_log_probabilities():
-    torch.manual_seed(0)
-    logits = {name: torch.randn(3, 4, dtype=torch.float64, requires_grad=True) for name in ("normal", "reduce")}
-    children = [{name: F.one_hot(torch.randint(4, (3,)), 4).double() for name in logits} for _ in range(5)]
-    advantages = torch.randn(5, dtype=torch.float64)
-    value = (
-        -sum(
-            advantage * sum((child[name] * logits[name].log_softmax(-1)).sum() for name in logits)
-            for advantage, child in zip(advantages, children, strict=True)
-        )
-        / 5
-    )
-    expected = torch.autograd.grad(value, list(logits.values()))
-    found = score_gradient(advantages, children, {name: each.detach().softmax(-1) for name, each in logits.items()})
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, other)
+from lit_nas.optim import Baseline, Reinforce
 
 
 @pytest.mark.parametrize("decay", [0.99, 0.1])
@@ -49,10 +18,10 @@ def test_the_baseline_is_the_first_mean_and_then_moves_before_it_is_used(decay):
 
 
 def test_rewards_by_hand():
-    accuracy, cost = torch.tensor(0.8), torch.tensor(160.0)
-    assert Reinforce().reward(accuracy, None) is accuracy
-    found = Reinforce(measure="parameters", reference=80.0).reward(accuracy, cost)
-    torch.testing.assert_close(found, torch.tensor(0.8 * 0.5**0.1))
+    accuracies, costs = torch.tensor([0.8, 0.5]), torch.tensor([160.0, 80.0])
+    assert Reinforce().rewards(accuracies, None) is accuracies
+    found = Reinforce(measure="parameters", reference=80.0).rewards(accuracies, costs)
+    torch.testing.assert_close(found, torch.tensor([0.8 * 0.5**0.1, 0.5]))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from lit_nas.specs import ImageSpec
 
 def test_classes_are_imported_by_path():
     assert import_class("lit_nas.specs.ImageSpec") is ImageSpec
+    assert import_class("lit_nas.DARTS") is import_class("DARTS") is DARTS  # what is public needs no module
     for path, message in (
         ("lit_nas.specs.Nothing", "no class"), ("nonsense", "no class"), ("os.path.join", "not a"), ("", "no class"),
     ):  # fmt: skip

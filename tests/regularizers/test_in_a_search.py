@@ -14,7 +14,7 @@ from lit_nas.architecture import Architecture
 from lit_nas.methods import DARTS
 from lit_nas.optim import frozen_statistics
 from lit_nas.record.recorded_module import load_module
-from lit_nas.regularizers import CostFactor, Entropy, ExpectedCost, LogCost, MaxNorm, ZeroOne
+from lit_nas.regularizers import CostFactor, Entropy, ExpectedCost, MaxNorm, ResourceCost, ZeroOne
 from lit_nas.relaxations import Sigmoid
 from lit_nas.schedules import Constant
 from lit_nas.search import SearchOptim, gradients, lifecycle
@@ -229,7 +229,7 @@ def test_candidates_that_do_not_compete_have_no_entropy():
 
 def test_merged_candidates_have_no_expected_cost():
     module = EDGE_SEARCHES["merged kernels"]()
-    module.optim = replace(module.optim, regularizers=(LogCost(),))
+    module.optim = replace(module.optim, regularizers=(ResourceCost(estimator="expected"),))
     with pytest.raises(ValueError, match="share their weights, so that none has a cost of its own"):
         fit(module, steps=1)
 

@@ -13,8 +13,8 @@ from lit_nas.regularizers import (
     CostFactor,
     Entropy,
     ExpectedCost,
-    LogCost,
     MaxNorm,
+    ResourceCost,
     ZeroOne,
 )
 from lit_nas.relaxations import Entmax, Sigmoid, Softmax
@@ -151,7 +151,8 @@ CASES = {
     ),
     "expected cost": (ExpectedCost(), lambda seen: slow_expected(seen) / slow_even(seen) - 1),
     "expected cost to a reference": (ExpectedCost(reference=700.0), lambda seen: slow_expected(seen) / 700.0 - 1),
-    "logarithm of costs": (LogCost(), slow_log),
+    "expected cost to a small reference": (ExpectedCost(reference=0.5), lambda seen: slow_expected(seen) / 0.5 - 1),
+    "logarithm of costs": (ResourceCost(estimator="expected", measures=["parameters"]), slow_log),
     "factor": (CostFactor(), lambda seen: math.log(slow_expected(seen)) / math.log(slow_even(seen))),
     "factor to a reference": (CostFactor(reference=2.0), lambda seen: math.log2(slow_expected(seen))),
 }
@@ -247,7 +248,7 @@ def test_composition_with_the_loss():
     assert float(times(loss, times.value(seen), times.strength(HALF))) == pytest.approx(
         0.2 * 3 * (math.log(slow_expected(seen)) / math.log(700)) ** 0.3
     )
-    assert [part.takes_loss for part, _ in CASES.values()] == [False] * 9 + [True] * 2
+    assert [part.takes_loss for part, _ in CASES.values()] == [False] * 10 + [True] * 2
 
 
 @pytest.mark.parametrize(
@@ -265,8 +266,7 @@ def test_composition_with_the_loss():
             r"MaxNorm\.temperature must be a positive number or null, not 0",
         ),
         (lambda: ExpectedCost(measure="latency"), "ExpectedCost.measure must be one of parameters, multiply_adds, op"),
-        (lambda: LogCost(measure=""), "LogCost.measure must be"),
-        (lambda: ExpectedCost(reference=0.0), r"ExpectedCost\.reference must be above 1 or null, not 0\.0"),
+        (lambda: ExpectedCost(reference=0.0), r"ExpectedCost\.reference must be above 0 or null, not 0\.0"),
         (lambda: CostFactor(reference=1.0), r"CostFactor\.reference must be above 1 or null, not 1\.0"),
         (lambda: CostFactor(scale=0.0), r"CostFactor\.scale must be a positive number, not 0\.0"),
     ],

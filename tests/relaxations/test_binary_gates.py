@@ -1,15 +1,16 @@
 """Binary gates: how often they are drawn, the gradient of the paper, and what a step of two paths leaves alone."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch.nn import functional as F
 
 from lit_nas.architecture import Architecture
 from lit_nas.clock import Moment
-from lit_nas.optim import ProxylessAdam
+from lit_nas.methods.proxylessnas import PAPER
 from lit_nas.relaxations import BinaryGates, Occasion
 from lit_nas.relaxations.draw import generator_of
-from lit_nas.search import SearchOptim
 from tests.support.tiny import SPACE
 
 NOW = Moment(0.0, 0.0)
@@ -115,7 +116,7 @@ def test_a_step_of_two_paths_changes_no_other_probability(seed):
         for logits in architecture.parameters():
             logits.normal_()
     before = architecture.probabilities()
-    optimizer = ProxylessAdam(architecture.parameters(), lr=0.3)
+    optimizer = partial(PAPER.arch, lr=0.3)(architecture.parameters())
     with architecture.drawing("arch"):
         mixture = architecture()
         sum((cell.weights * torch.randn_like(cell.weights)).sum() for cell in mixture).backward()
@@ -154,9 +155,30 @@ def test_unknown_paths_are_refused():
 
 def test_the_optimiser_of_the_paper_leaves_alone_what_has_no_gradient():
     parameter = torch.nn.Parameter(torch.zeros(2))
-    optimizer = SearchOptim(arch=ProxylessAdam).arch([parameter])
+    optimizer = PAPER.arch([parameter])
     for gradient in ([1.0, 0.0], [0.0, 0.0]):
         before = parameter.detach().clone()
         parameter.grad = torch.tensor(gradient)
         optimizer.step()
         assert torch.equal(parameter.detach() != before, torch.tensor(gradient) != 0)
+
+
+@pytest.mark.parametrize("paths", ["one", "all"])
+def test_the_density_is_the_probability_of_the_path(paths):
+    logits = torch.tensor([[0.3, -1.0, 1.2], [2.0, 0.1, -0.4], [0.0, 0.0, 0.0]], dtype=torch.float64).requires_grad_()
+    mask = torch.tensor([[True, True, True], [True, False, True], [False, False, False]])
+    relaxation, draw, _ = drawn(logits, paths, mask=mask)
+    found = relaxation.log_density(logits, mask, NOW, draw)
+    path = draw.numbers[0].bool()
+    first, second = logits[0].log_softmax(-1)[path[0]], logits[1][[0, 2]].log_softmax(-1)[path[1][[0, 2]]]
+    torch.testing.assert_close(found, torch.cat([first, second, torch.zeros(1, dtype=torch.float64)]))
+    (gradient,) = torch.autograd.grad(found.sum(), logits)
+    p = relaxation.probabilities(logits, mask, NOW).detach()
+    torch.testing.assert_close(gradient, path.double() - p)
+
+
+def test_two_paths_have_no_density():
+    logits = torch.zeros(2, 3, dtype=torch.float64)
+    relaxation, draw, mask = drawn(logits, "two")
+    with pytest.raises(ValueError, match="BinaryGates cannot say how probable what it draws is"):
+        relaxation.log_density(logits, mask, NOW, draw)

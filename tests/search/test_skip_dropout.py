@@ -143,7 +143,7 @@ class SharedEdge(Edge):
 
 
 class SharedEdges(EdgeKind):
-    def build(self, names, channels, stride, style, channels_out=None):
+    def make(self, plan):
         return SharedEdge()
 
 

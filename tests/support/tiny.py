@@ -12,15 +12,28 @@ import torch
 from torch import Tensor
 
 from lit_nas.edges import MergedConvolutions, PartialChannels, SharedDagConvs
-from lit_nas.methods import DARTS, GDAS, PARSEC, PCDARTS, PDARTS, SNAS, DropNAS, EntmaxDARTS, MergeNAS, ProxylessNAS
-from lit_nas.optim import ParsecAdam, PartialDecay, ProxylessAdam, ProxylessSGD, Reinforce
+from lit_nas.methods import (
+    DARTS,
+    GDAS,
+    PARSEC,
+    PCDARTS,
+    PDARTS,
+    SNAS,
+    DropNAS,
+    EntmaxDARTS,
+    MergeNAS,
+    ProxylessNAS,
+    StacNAS,
+)
+from lit_nas.methods.parsec import PAPER as PARSEC_OPTIM
+from lit_nas.methods.proxylessnas import PAPER as PROXYLESS_OPTIM
+from lit_nas.optim import PartialDecay, Reinforce
 from lit_nas.perturbation import AdversarialSmoothing, RandomSmoothing
 from lit_nas.pruning import Pruning
 from lit_nas.regularizers import (
     CostFactor,
     Entropy,
     ExpectedCost,
-    LogCost,
     MaxNorm,
     Regularizer,
     ResourceCost,
@@ -29,7 +42,15 @@ from lit_nas.regularizers import (
 from lit_nas.relaxations import CategoricalPairs, Entmax, GroupedDropout, GumbelSoftmax
 from lit_nas.schedules import Constant, Linear
 from lit_nas.search import ImportanceSampling, SearchModule, SearchOptim
-from lit_nas.spaces import DARTS_OPERATIONS, DagSpace, DartsSpace, GDASSpace, MobileSpace, NasBench201Space
+from lit_nas.spaces import (
+    DARTS_OPERATIONS,
+    STACNAS_S1,
+    DagSpace,
+    DartsSpace,
+    GDASSpace,
+    MobileSpace,
+    NasBench201Space,
+)
 from lit_nas.specs import ImageSpec
 from tests.support.hard_gumbel import HardGumbel
 
@@ -51,6 +72,17 @@ STAGED_CONNECTED = replace(
     CONNECTED,
     candidates={"normal": [[name for name in names if name != "none"] for names in STAGED.candidates["normal"]]},
 )
+# the second stage of StacNAS: members of the group of each edge, `none` last
+SECOND_STAGE = DartsSpace(
+    init_channels=2, num_cells=3, nodes=2, operations=(*STACNAS_S1.operations, "skip_connect_2", "none"),
+    candidates={
+        "normal": [
+            ["skip_connect", "skip_connect_2", "none"], ["max_pool_3x3", "avg_pool_3x3", "none"],
+            ["sep_conv_3x3", "sep_conv_5x5", "none"], ["dil_conv_3x3", "dil_conv_5x5", "none"],
+            ["max_pool_3x3", "none"],
+        ],
+    },
+)  # fmt: skip
 # with running statistics, which the test of two processes needs: statistics of half a batch are other ones
 NAS_BENCH_201 = NasBench201Space(init_channels=2, cells_per_stage=1, track_running_stats=True)
 DROPOUT = GroupedDropout(Constant(0.3), Constant(0.2))
@@ -61,7 +93,7 @@ MOBILE = MobileSpace(4, 4, (6, 8), (2, 1), (2, 1), 1, last_channels=8)
 DAGS = DagSpace(
     widths=(2, 4, 3), rows=(("dag1", "dag3_01_02_12"), ("dag2_01",), ("dag4_01_02_13_23", "dag1", "dag3_02_12"))
 )
-PROXYLESS = SearchOptim(weights=ProxylessSGD, arch=ProxylessAdam, clip=0.0)
+PROXYLESS = replace(PROXYLESS_OPTIM, arch_from_epoch=0)
 
 THREE = ImportanceSampling(3, likelihood="mean", temperature=Constant(0.1))
 """Children that all count, in steps that are short."""
@@ -87,12 +119,14 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
         STAGED_CONNECTED,
         CategoricalPairs(temperature=Linear(2.0, 1.0)),
         THREE,
-        SearchOptim(arch=ParsecAdam, level="single"),
+        replace(PARSEC_OPTIM, level="single"),
     ),
     "SNAS": lambda: SNAS(INPUTS, SPACE),
     "SNAS-bilevel": lambda: SNAS(INPUTS, SPACE, optim=SearchOptim(regularizers=(ResourceCost(estimator="score"),))),
     "PDARTS": lambda: PDARTS(INPUTS, SPACE, Linear(0.5, 0.1, "epoch"), keep=3, optim=SearchOptim(arch_clip=5.0)),
     "PDARTS-nas-bench-201": lambda: PDARTS(INPUTS, NAS_BENCH_201, Linear(0.5, 0.1), keep=3, optim=SearchOptim()),
+    "StacNAS": lambda: StacNAS(INPUTS, SECOND_STAGE),
+    "StacNAS-nas-bench-201": lambda: StacNAS(INPUTS, NAS_BENCH_201),
     "GDAS": lambda: GDAS(INPUTS, SPACE),
     "GDAS-single-level": lambda: GDAS(
         INPUTS, SPACE, GumbelSoftmax(Constant(2.0), hard=True, per_cell=True), optim=SearchOptim(level="single")
@@ -108,8 +142,8 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     "EntmaxDARTS-nas-bench-201": lambda: EntmaxDARTS(INPUTS, NAS_BENCH_201, Entmax(5.0), Pruning(every="step")),
     "PARSEC-nas-bench-201": lambda: PARSEC(INPUTS, NAS_BENCH_201, sampling=THREE),
     "SNAS-nas-bench-201": lambda: SNAS(INPUTS, NAS_BENCH_201),
-    "ProxylessNAS": lambda: ProxylessNAS(INPUTS, SPACE, arch_every=1),
-    "ProxylessNAS-nas-bench-201": lambda: ProxylessNAS(INPUTS, NAS_BENCH_201, arch_every=1),
+    "ProxylessNAS": lambda: ProxylessNAS(INPUTS, SPACE, arch_every=1, optim=PROXYLESS),
+    "ProxylessNAS-nas-bench-201": lambda: ProxylessNAS(INPUTS, NAS_BENCH_201, arch_every=1, optim=PROXYLESS),
     "MergeNAS": lambda: MergeNAS(INPUTS, SPACE),
     # with channels enough for bfloat16, in which a whole edge is one convolution
     "MergeNAS-nas-bench-201": lambda: MergeNAS(
@@ -133,6 +167,7 @@ REPRESENTATIVES = (
     "PCDARTS",
     "MergeNAS",
     "GDAS",
+    "StacNAS",
 )
 """One search of each method, order, space and kind of draw. Tests that take long run with these by default and with all
 others as `slow`; list a new method here, too."""
@@ -149,22 +184,21 @@ PARTS: tuple[Regularizer, ...] = (
     CostFactor(Constant(0.6), scale=0.5),
     MaxNorm(Linear(0.1, 0.0)),
     ExpectedCost(Constant(0.1), "multiply_adds"),
-    LogCost(),
     ResourceCost(estimator="expected"),
 )
 """Every regulariser, one that multiplies the loss in the midst of them."""
 SMOOTHED = SearchOptim(regularizers=PARTS, perturbation=AdversarialSmoothing(Linear(0.03, 0.3), steps=2))
 
 VARIANTS: dict[str, Callable[[], SearchModule]] = {
-    "ProxylessNAS-all-paths": lambda: ProxylessNAS(INPUTS, SPACE, paths="all", arch_every=2),
+    "ProxylessNAS-all-paths": lambda: ProxylessNAS(INPUTS, SPACE, paths="all", arch_every=2, optim=PROXYLESS),
     "ProxylessNAS-single-level": lambda: ProxylessNAS(
         INPUTS, SPACE, arch_every=1, optim=replace(PROXYLESS, level="single")
     ),
     "DARTS-nas-bench-201": lambda: DARTS(INPUTS, NAS_BENCH_201),
     "EntmaxDARTS-nas-bench-201": lambda: EntmaxDARTS(INPUTS, NAS_BENCH_201, Entmax(5.0), Pruning(every="step")),
-    "ProxylessNAS-mobile": lambda: ProxylessNAS(INPUTS, MOBILE, arch_every=1),
+    "ProxylessNAS-mobile": lambda: ProxylessNAS(INPUTS, MOBILE, arch_every=1, optim=PROXYLESS),
     "ProxylessNAS-reinforce": lambda: ProxylessNAS(
-        INPUTS, SPACE, "reinforce", arch_every=1, reinforce=Reinforce(3, 0.5, "parameters", 500.0)
+        INPUTS, SPACE, "reinforce", arch_every=1, reinforce=Reinforce(3, 0.5, "parameters", 500.0), optim=PROXYLESS
     ),
     "ProxylessNAS-with-cost": lambda: ProxylessNAS(
         INPUTS, SPACE, arch_every=1, optim=replace(PROXYLESS, regularizers=(CostFactor(), ExpectedCost()), accumulate=2)

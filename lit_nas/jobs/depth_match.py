@@ -1,0 +1,146 @@
+"""Which search network is as hard to optimise as the network that is built in the end.
+
+Paper: Li et al., "Hierarchical Neural Architecture Search via Operator Clustering" (StacNAS),
+https://arxiv.org/abs/1909.11926, section 3.4.2 and appendix C.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lit_nas.atomic_write import write_text
+from lit_nas.genotype import load_genotype
+from lit_nas.jobs.history import Found, History
+from lit_nas.jobs.job import Job
+from lit_nas.jobs.stage import Group, Stage
+from lit_nas.optim import GradientConfusion
+from lit_nas.record.plain import plain
+from lit_nas.report.depth_match import depth_match_csv, depth_match_table, nearest
+
+__all__ = ("DepthMatch",)
+
+CONFUSION, TARGET = "confusion.json", "target"
+
+
+@dataclass(frozen=True)
+class DepthMatch(Job):
+    """Trains a target network and search networks of several widths and depths, and compares their gradient confusion.
+
+    The target is a retraining (section `retrain`) of a genotype; candidates are searches (section `search`). None waits
+    for another. Beside `results.json` lie `depth_match.md` and `depth_match.csv`, with the candidates whose confusion
+    per weight is nearest to that of the target.
+
+    Raises:
+        ValueError: if there is no candidate, one is not a pair of numbers or appears twice, or a number is out of
+            range.
+    """
+
+    candidates: Sequence[Sequence[int]] = ((32, 17), (16, 14), (10, 11), (16, 5), (16, 17), (16, 20))
+    """(init_channels, num_cells) of each search network; those of the paper's table by default."""
+    genotype: str = "DARTS_V2"
+    """What the target is built of: a published name, or a file. The paper does not say of what; its own cell is known
+    only when the search is over."""
+    propose_count: int = 3
+    """How many candidates are proposed."""
+    estimator: GradientConfusion = GradientConfusion()
+    """How confusion is estimated."""
+
+    def __post_init__(self) -> None:
+        given = self.candidates
+        whole = isinstance(given, (list, tuple)) and all(isinstance(each, (list, tuple)) for each in given)
+        if not given or not whole or any(len(each) != 2 or not all(map(_is_size, each)) for each in given):
+            raise ValueError(
+                "job.candidates must be a list of pairs (init_channels, num_cells), such as [[16, 14], [10, 11]], not "
+                f"{given!r}."
+            )
+        object.__setattr__(self, "candidates", tuple(tuple(each) for each in given))
+        if len(set(self.candidates)) < len(self.candidates):
+            raise ValueError(f"job.candidates names a pair twice: {[list(each) for each in self.candidates]}.")
+        if self.propose_count < 1:
+            raise ValueError(f"job.propose_count must be at least 1, not {self.propose_count}.")
+        if not isinstance(self.estimator, GradientConfusion):
+            raise ValueError(f"job.estimator must be a GradientConfusion, not {self.estimator!r}.")
+
+    def propose(self, history: History) -> Group | None:
+        """All networks at once: none waits for another."""
+        if len(history):
+            return None
+        measure = {"class_path": "MeasureConfusion", "init_args": {"estimator": plain(self.estimator), "every": 0}}
+        beneath = (json.dumps({"trainer": {"callbacks+": [measure]}}),)
+        target = Stage(TARGET, "retrain", "retrain", {"model.genotype": self.genotype}, beneath=beneath)
+        searches = (
+            Stage(
+                _name(each), "search", "search",
+                {"model.space.init_channels": each[0], "model.space.num_cells": each[1]}, beneath=beneath,
+            )
+            for each in self.candidates
+        )  # fmt: skip
+        return Group((target, *searches))
+
+    def outline(self) -> tuple[Stage, ...]:
+        """All networks.
+
+        Raises:
+            FileNotFoundError: if there is no such genotype.
+            ValueError: if it is not one.
+        """
+        load_genotype(self.genotype)
+        return super().outline()
+
+    def results(self, history: History) -> dict[str, Any]:
+        """The rows of the table: target and candidates, and what is proposed."""
+        model = history[TARGET].configuration["model"]["init_args"]
+        network = model["network"]
+        sizes = network["init_args"] if isinstance(network, Mapping) else {}
+        size = [model[name] or sizes.get(name) for name in ("init_channels", "num_cells")]
+        target = _row(history[TARGET], size, None)
+        rows = [_row(history[_name(each)], each, target["confusion"]) for each in self.candidates]
+        return {
+            "estimator": plain(self.estimator),
+            "target": target,
+            "candidates": rows,
+            "proposed": nearest(rows, self.propose_count),
+            **super().results(history),
+        }
+
+    def summary(self, results: Mapping[str, Any]) -> dict[str, str]:
+        """Confusion of each network, those that are proposed marked."""
+        rows = (results["target"], *results["candidates"])
+        marks = dict.fromkeys(results["proposed"], " (proposed)")
+        return {row["name"]: f"{row['confusion']:.4g}{marks.get(row['name'], '')}" for row in rows}
+
+    def write(self, results: Mapping[str, Any], folder: Path) -> None:
+        """`depth_match.md` and `depth_match.csv`."""
+        write_text(folder / "depth_match.md", depth_match_table(results))
+        write_text(folder / "depth_match.csv", depth_match_csv(results))
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+def _name(candidate: Sequence[int]) -> str:
+    return f"search_{candidate[0]}x{candidate[1]}"
+
+
+def _row(found: Found, size: Sequence[int | None], target: float | None) -> dict[str, Any]:
+    path = found.folder / CONFUSION
+    if not path.is_file():
+        raise ValueError(
+            f"The stage `{found.name}` has left no {CONFUSION}, because its configuration replaces trainer.callbacks, "
+            "to which the job adds: write `callbacks+` in its place."
+        )
+    last = json.loads(path.read_text(encoding="utf-8"))["epochs"][-1]
+    normal = None if found.genotype is None else found.genotype.cells.get("normal")
+    skips = None if normal is None else sum(edge.operation == "skip_connect" for edge in normal.edges)
+    return {
+        "name": found.name,
+        "init_channels": size[0],
+        "num_cells": size[1],
+        "weights": last["weights"],
+        "confusion": last["per_mebi"],
+        "difference": 0.0 if target is None else last["per_mebi"] - target,
+        "skips": skips,
+    }

@@ -1,0 +1,136 @@
+"""A job with several seeds, and what its numbers are on average."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, Literal
+
+from lit_nas.atomic_write import write_text
+from lit_nas.jobs.chains import part_of, within
+from lit_nas.jobs.history import History
+from lit_nas.jobs.job import Job
+from lit_nas.jobs.loop import members
+from lit_nas.jobs.search_then_retrain import SearchThenRetrain
+from lit_nas.jobs.stage import Group, Stage
+
+__all__ = ("OneFit", "Sweep")
+
+
+@dataclass(frozen=True)
+class OneFit(Job):
+    """A single fit, from the section `fit`: what `lit-nas sweep` makes of the configuration of a fit."""
+
+    kind: Literal["search", "retrain"] = "search"
+    """A retraining is tested."""
+
+    @property
+    def sections(self) -> tuple[str, ...]:
+        """The one."""
+        return ("fit",)
+
+    def propose(self, history: History) -> Stage | None:
+        """The fit."""
+        return None if len(history) else Stage("fit", "fit", self.kind)
+
+
+@dataclass(frozen=True)
+class Sweep(Job):
+    """Runs a job once with each of several seeds; seeds do not wait for each other.
+
+    `results.json` holds what the job has found with each seed, and mean and deviation (of a sample) of all its numbers;
+    `sweep.md` beside it is a table of them.
+
+    Raises:
+        ValueError: if there is no seed, or one is negative or given twice.
+    """
+
+    free = ("seeds",)
+
+    job: Job = SearchThenRetrain()  # noqa: RUF009  # it is frozen
+    """What is run."""
+    seeds: tuple[int, ...] = (0, 1, 2, 3)
+    """`seed_everything` of all stages of a run."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seeds", tuple(self.seeds))  # lists come from YAML
+        if not self.seeds or any(type(seed) is not int or seed < 0 for seed in self.seeds):
+            raise ValueError(
+                f"job.seeds of a Sweep must be whole numbers that are not negative, not {list(self.seeds)}."
+            )
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"job.seeds of a Sweep names a seed twice: {list(self.seeds)}.")
+
+    @property
+    def sections(self) -> tuple[str, ...]:
+        """Those of the job."""
+        return self.job.sections
+
+    def propose(self, history: History) -> Group | None:
+        """What comes next with each seed."""
+        stages = [
+            self._with(seed, stage)
+            for seed in self.seeds
+            for stage in members(self.job.propose(part_of(_prefix(seed), history)))
+        ]
+        return Group(tuple(stages)) if stages else None
+
+    def outline(self) -> tuple[Stage, ...]:
+        """All that can be told, of each seed."""
+        return tuple(self._with(seed, stage) for seed in self.seeds for stage in self.job.outline())
+
+    def results(self, history: History) -> dict[str, Any]:
+        """By seed what the job has found, and its numbers on average."""
+        runs = {str(seed): self.job.results(part_of(_prefix(seed), history)) for seed in self.seeds}
+        numbers = [dict(_numbers(run)) for run in runs.values()]
+        common = [key for key in numbers[0] if all(key in each for each in numbers)]
+        return {
+            "seeds": list(self.seeds),
+            "runs": runs,
+            "statistics": {key: _statistics([each[key] for each in numbers]) for key in common},
+        }
+
+    def summary(self, results: Mapping[str, Any]) -> dict[str, str]:
+        """Mean and deviation of accuracies, losses and times."""
+        return {key: _spread(found) for key, found in _shown(results).items()}
+
+    def write(self, results: Mapping[str, Any], folder: Path) -> None:
+        """`sweep.md`."""
+        shown = _shown(results)
+        rows = [("Seed", *shown), ("---",) * (1 + len(shown))]
+        for number, seed in enumerate(results["seeds"]):
+            rows.append((str(seed), *(f"{found['values'][number]:.4g}" for found in shown.values())))
+        rows.append(("mean +- deviation", *map(_spread, shown.values())))
+        write_text(folder / "sweep.md", "".join(f"| {' | '.join(row)} |\n" for row in rows))
+
+    def _with(self, seed: int, stage: Stage) -> Stage:
+        stage = within(_prefix(seed), stage)
+        return replace(stage, changes={"seed_everything": seed, **stage.changes})
+
+
+def _prefix(seed: int) -> str:
+    return f"seed_{seed}_"
+
+
+def _numbers(found: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, float]]:
+    """All numbers by their keys, those of genotypes aside."""
+    for key, value in found.items():
+        if isinstance(value, Mapping) and key != "genotype":
+            yield from _numbers(value, f"{before}{key}.")
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            yield before + key, value
+
+
+def _statistics(values: list[float]) -> dict[str, Any]:
+    return {"mean": fmean(values), "deviation": stdev(values) if len(values) > 1 else None, "values": values}
+
+
+def _shown(results: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers that people look at."""
+    words = ("accuracy", "loss", "seconds", "perplexity")
+    return {key: found for key, found in results["statistics"].items() if key.endswith(words) and "_cost." not in key}
+
+
+def _spread(found: Mapping[str, Any]) -> str:
+    deviation = found["deviation"]
+    return f"{found['mean']:.4g}" + ("" if deviation is None else f" +- {deviation:.2g}")
