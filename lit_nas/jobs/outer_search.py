@@ -84,7 +84,7 @@ class OuterSearch(Job):
     inherits_weights: bool = True
     """Whether a network begins with the weights of the one before it, as far as it has the same convolutions: with
     `SharedDagConvs` those between the same vertices of a row, otherwise those of a cell that was there before."""
-    evaluation: Evaluation = Evaluation()  # noqa: RUF009  # likewise
+    evaluation: Evaluation = Evaluation()
     """Which networks are trained from scratch."""
 
     def __post_init__(self) -> None:

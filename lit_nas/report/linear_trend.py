@@ -12,8 +12,8 @@ __all__ = ("linear_trend", "student_p_value")
 def linear_trend(xs: Sequence[float], ys: Sequence[float]) -> dict[str, float] | None:
     """Pearson's coefficient with its p-value, and the line y = intercept + slope x of least squares.
 
-    The p-value is that of Student's t-test with n - 2 degrees of freedom, two-sided: how likely a coefficient is that is
-    at least as far from 0 where there is no correlation.
+    The p-value is that of Student's two-sided t-test with n - 2 degrees of freedom: how likely a coefficient is that is
+    at least as far from 0, where there is no correlation.
 
     Args:
         xs: Numbers.
