@@ -56,6 +56,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.methods import SNAS as SNAS
     from lit_nas.methods import DropNAS as DropNAS
     from lit_nas.methods import EntmaxDARTS as EntmaxDARTS
+    from lit_nas.methods import FaDE as FaDE
     from lit_nas.methods import MergeNAS as MergeNAS
     from lit_nas.methods import ProxylessNAS as ProxylessNAS
     from lit_nas.methods import StacNAS as StacNAS
@@ -149,6 +150,7 @@ _ROOMS = {
         "SNAS",
         "DropNAS",
         "EntmaxDARTS",
+        "FaDE",
         "MergeNAS",
         "ProxylessNAS",
         "StacNAS",

@@ -259,6 +259,23 @@ class Architecture(nn.Module):
             each.append(found[key])
         return tuple(each)
 
+    def soft_samples(self) -> dict[str, Tensor]:
+        """The soft sample of the draw of a step by cell type, [E, O], with gradients (`Relaxation.soft_sample`).
+
+        Outside of a step it is that of a draw for the architecture.
+
+        Raises:
+            ValueError: if the relaxation has none, or each cell has its own.
+        """
+        if self.relaxation.per_cell:
+            raise ValueError(f"Each cell has a sample of its own with per_cell of {type(self.relaxation).__name__}.")
+        draws, found = Draws(self, "arch") if self._draws is None else self._draws, {}
+        for name, logits in self.logits.items():
+            bound = self._bound(name)
+            draw = draws.find("operations", bound, name, 0) or Draw(self.active(name))
+            found[name] = bound.soft_sample(logits, self.mask(name), self.clock, draw)
+        return found
+
     def expected(self) -> dict[str, Tensor]:
         """Mixing weights without noise by cell type, each [E, O] on the device, with gradients to the parameters.
 

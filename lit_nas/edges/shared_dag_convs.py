@@ -10,12 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from lit_nas.dags import PREFIX, Dag, parse_dag
-from lit_nas.edges.edge import Edge, EdgeKind
+from lit_nas.edges.edge import Edge, EdgeKind, EdgePlan
 from lit_nas.operations import DagConv, OperationStyle, connections, run_dag
+
+if TYPE_CHECKING:
+    from lit_nas.spaces import SearchSpace
 
 __all__ = ("SharedDagConvs", "SharedDagEdge")
 
@@ -52,21 +56,21 @@ class SharedDagConvs(EdgeKind):
     of a small DAG is that of an edge in a larger one.
     """
 
-    def build(
-        self,
-        names: tuple[str, ...],
-        channels: int,
-        stride: int,
-        style: OperationStyle,
-        channels_out: int | None = None,
-    ) -> Edge:
-        """See `EdgeKind`."""
-        if foreign := [name for name in names if not name.startswith(PREFIX)]:
+    def check_space(self, space: SearchSpace) -> None:
+        """See `EdgeKind`.
+
+        Raises:
+            ValueError: if there are candidates that are no DAGs.
+        """
+        names = {name for cell in space.cells.values() for name in cell.operations}
+        if foreign := sorted(name for name in names if not name.startswith(PREFIX)):
             raise ValueError(
-                f"SharedDagConvs shares the convolutions of DAGs, but an edge has the candidates {', '.join(foreign)}. "
-                "Choose other edges (model.edges), or the space DagSpace."
+                f"SharedDagConvs shares the convolutions of DAGs, but the space '{space.name}' has the candidates "
+                f"{', '.join(foreign)}: choose other edges (model.edges), or the space DagSpace (model.space)."
             )
-        if stride != 1:
-            raise ValueError(f"SharedDagConvs keeps height and width, so it needs edges of stride 1, not {stride}.")
-        self._keep_channels(channels, channels_out)
-        return SharedDagEdge(names, channels, style)
+
+    def make(self, plan: EdgePlan) -> Edge:
+        """See `EdgeKind`."""
+        if plan.stride != 1:
+            raise ValueError(f"SharedDagConvs keeps height and width: it needs edges of stride 1, not {plan.stride}.")
+        return SharedDagEdge(plan.names, plan.channels, plan.style)

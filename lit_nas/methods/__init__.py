@@ -3,6 +3,7 @@
 from lit_nas.methods.darts import DARTS
 from lit_nas.methods.dropnas import DropNAS
 from lit_nas.methods.entmax_darts import EntmaxDARTS
+from lit_nas.methods.fade import FaDE
 from lit_nas.methods.gdas import GDAS
 from lit_nas.methods.mergenas import MergeNAS
 from lit_nas.methods.p_darts import PDARTS
@@ -21,6 +22,7 @@ __all__ = (
     "SNAS",
     "DropNAS",
     "EntmaxDARTS",
+    "FaDE",
     "MergeNAS",
     "ProxylessNAS",
     "StacNAS",

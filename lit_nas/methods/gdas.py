@@ -69,6 +69,11 @@ class GDAS(ImageSearchModule):
                 f"GDAS samples one operation of each edge, but model.relaxation is {relaxation}: take GumbelSoftmax "
                 "with hard true."
             )
+        if constant_unselected and relaxation.probes:
+            raise ValueError(
+                "model.constant_unselected takes operations that are not sampled for a constant, but "
+                "model.relaxation.gradient all computes them: set one of the two back."
+            )
         if constant_unselected and not isinstance(edges, (PlainEdges, ConstantBeside)):
             raise ValueError(
                 f"model.constant_unselected puts a constant beside the candidates of plain edges, but model.edges is "

@@ -1,5 +1,6 @@
 """Optimisers and schedules with the papers' numbers, second order, and holding a level still."""
 
+from lit_nas.optim.clipping import ClipBy, check_clipping, clip_gradients
 from lit_nas.optim.cosine_power import CosinePowerLR
 from lit_nas.optim.freezing import frozen, frozen_statistics, running_statistics
 from lit_nas.optim.gradient_confusion import Confusion, GradientConfusion, gradient_confusion
@@ -22,6 +23,7 @@ from lit_nas.optim.unrolled import accumulate, check_unrollable, unrolled_gradie
 
 __all__ = (
     "Baseline",
+    "ClipBy",
     "Confusion",
     "CosineLR",
     "CosinePowerLR",
@@ -39,7 +41,9 @@ __all__ = (
     "WarmUpCosineLR",
     "WarmUpLinearLR",
     "accumulate",
+    "check_clipping",
     "check_unrollable",
+    "clip_gradients",
     "fit_to_run",
     "frozen",
     "frozen_statistics",

@@ -41,6 +41,9 @@ class ArchitectureView:
     log_densities: Callable[[], Sequence[Tensor]] = tuple
     """How probable what was drawn for each cell of the network is, see `Relaxation.log_density`."""
 
+    soft_samples: Callable[[], Mapping[str, Tensor]] = dict
+    """Cell type -> the soft sample of the step, [E, O], see `Relaxation.soft_sample`."""
+
     def shares(self, cell: str) -> Tensor:
         """How much each candidate counts in the network, [E, O]: its probability times the weight of its edge."""
         shares = self.probabilities[cell]

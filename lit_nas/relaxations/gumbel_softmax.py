@@ -9,6 +9,7 @@ https://arxiv.org/abs/1910.04465).
 import math
 from dataclasses import dataclass
 from math import isfinite
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -27,7 +28,11 @@ class GumbelSoftmax(Relaxation):
     """Softmax of (logits + G) / temperature with Gumbel noise G.
 
     The largest entry is number i with probability softmax(logits)_i. Hard samples execute it alone and weigh it by 1;
-    their gradient is that of the soft sample, to which only the candidate that is executed contributes.
+    their gradient is that of the soft sample, to which only the candidate that is executed contributes, or in a step of
+    the architecture all of them (`gradient`).
+
+    Raises:
+        ValueError: if a start value is out of range, or `gradient` is unknown or does not fit soft samples.
     """
 
     temperature: Schedule
@@ -40,8 +45,20 @@ class GumbelSoftmax(Relaxation):
     """Mean of the start values of the parameters. A softmax does not see it, but weight decay does."""
     initial_deviation: float = 1e-3
     """Their standard deviation."""
+    gradient: Literal["drawn", "all"] = "drawn"
+    """Whose outputs the gradient of a hard sample knows: that of the candidate that is executed, as in GDAS, or in a
+    step that updates the architecture those of all. Then the others are computed in its backward pass, one after
+    the other, and the gradient is exactly the straight-through one of Jang et al.; a step of the weights executes one
+    candidate in either case."""
 
     def __post_init__(self) -> None:
+        if self.gradient not in ("drawn", "all"):
+            raise ValueError(f"GumbelSoftmax.gradient must be drawn or all, not {self.gradient!r}.")
+        if self.gradient == "all" and not self.hard:
+            raise ValueError(
+                "GumbelSoftmax.gradient chooses what hard samples learn from, but soft ones execute all candidates: "
+                "set hard to true, or leave gradient out."
+            )
         if not (isfinite(self.initial_mean) and isfinite(self.initial_deviation) and self.initial_deviation >= 0):
             raise ValueError(
                 "GumbelSoftmax.initial_mean must be a finite number and initial_deviation one that is not negative, "
@@ -67,12 +84,24 @@ class GumbelSoftmax(Relaxation):
         """With hard samples."""
         return self.hard
 
+    @property
+    def probes(self) -> bool:
+        """Where all candidates give a hard sample its gradient."""
+        return self.gradient == "all"
+
+    @property
+    def of_edges(self) -> bool:  # type: ignore[override]  # elsewhere it depends on nothing
+        """Unless candidates are computed for the gradient alone, which edges are not."""
+        return not self.probes
+
     def probabilities(self, logits: Tensor, mask: Tensor, clock: Time) -> Tensor:
         """How probable it is that a candidate has the largest entry, whatever the temperature; [E, O] -> [E, O]."""
         return softmax_of_active(logits, mask)
 
     def draw(self, logits: Tensor, mask: Tensor, clock: Moment, occasion: Occasion) -> Draw:
         """Noise [1, E, O], and after it the one-hot sample of hard ones.
+
+        The noise is that of the occasion, whatever the temperature and whoever gives the gradient.
 
         Raises:
             ValueError: if the temperature is not positive.
@@ -87,13 +116,19 @@ class GumbelSoftmax(Relaxation):
         if not self.hard:
             return Draw(active_columns(mask), noise.unsqueeze(0))
         chosen = one_of_each(logits + noise, mask)
-        return Draw(chosen.active, torch.stack([noise, chosen.numbers]))
+        probed = ()
+        if self.probes and occasion.updates != "weights":
+            probed = active_columns(mask & ~chosen.numbers.bool())
+        return Draw(chosen.active, torch.stack([noise, chosen.numbers]), probed)
 
     def weights(self, logits: Tensor, mask: Tensor, clock: Time, draw: Draw) -> Tensor:
         """[E, O] -> [E, O]; a row sums to 1, or to 0 where nothing is active."""
-        noise, *chosen = draw.numbers
-        soft = softmax_of_active((logits + noise) / self.temperature(clock), mask)
-        return chosen[0] + (soft - soft.detach()) if chosen else soft
+        soft = self.soft_sample(logits, mask, clock, draw)
+        return draw.numbers[1] + (soft - soft.detach()) if self.hard else soft
+
+    def soft_sample(self, logits: Tensor, mask: Tensor, clock: Time, draw: Draw) -> Tensor:
+        """softmax((logits + G) / temperature), [E, O]; hard samples are the largest entry of each of its rows."""
+        return softmax_of_active((logits + draw.numbers[0]) / self.temperature(clock), mask)
 
     def log_density(self, logits: Tensor, mask: Tensor, clock: Time, draw: Draw) -> Tensor:
         """The density of a soft sample, or the probability of a hard one, [E]; 0 where nothing is active."""

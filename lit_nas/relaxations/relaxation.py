@@ -147,6 +147,23 @@ class Relaxation(ABC):
         """
         return self.probabilities(logits, mask, clock)
 
+    def soft_sample(self, logits: Tensor, mask: Tensor, clock: Time, draw: Draw) -> Tensor:
+        """The point of the simplex that was drawn, before one candidate of it is chosen, with gradients to the logits.
+
+        Args:
+            logits: [E, O].
+            mask: bool [E, O], True where a candidate is active.
+            clock: Where the search is.
+            draw: What was drawn, its numbers on the device of the logits.
+
+        Returns:
+            [E, O]; a row sums to 1.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        raise ValueError(f"{type(self).__name__} draws no soft samples.")
+
     def log_density(self, logits: Tensor, mask: Tensor, clock: Time, draw: Draw) -> Tensor:
         """The logarithm of the density, or of the probability, of what was drawn, with gradients to the logits only.
 

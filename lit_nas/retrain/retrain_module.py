@@ -23,7 +23,18 @@ from lit_nas.image_batches import CheckedBatches, ImageBatch, Prediction, images
 from lit_nas.internals import data_of
 from lit_nas.networks import RetrainNetwork
 from lit_nas.networks.registry import build_retrain_network, find_retrain_network
-from lit_nas.optim import CosineLR, DartsSGD, OptimizerCallable, SchedulerCallable, fit_to_run, is_spanning, make_part
+from lit_nas.optim import (
+    ClipBy,
+    CosineLR,
+    DartsSGD,
+    OptimizerCallable,
+    SchedulerCallable,
+    check_clipping,
+    clip_gradients,
+    fit_to_run,
+    is_spanning,
+    make_part,
+)
 from lit_nas.record.recorded_module import RecordedModule
 from lit_nas.schedules import Linear
 from lit_nas.specs import ImageSpec, Spec
@@ -55,6 +66,8 @@ class RetrainOptim:
     """How often the learning rate is updated."""
     clip: float = 5.0
     """Largest norm of the gradient of all weights together; 0 does not clip."""
+    clip_by: ClipBy = "norm"
+    """Whether `clip` limits the norm of the gradient, or the absolute value of each of its entries."""
     drop_path: float = 0.2
     """Chance of dropping a path at the end of the run; it rises linearly from 0 with the epoch."""
     auxiliary_weight: float = 0.4
@@ -63,6 +76,7 @@ class RetrainOptim:
     """Part of the target that is spread over all classes."""
 
     def __post_init__(self) -> None:
+        check_clipping(self.clip_by)
         for name in ("clip", "auxiliary_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"model.optim.{name} must not be negative, but is {getattr(self, name)}.")
@@ -238,8 +252,7 @@ class RetrainModule(CheckedBatches, RecordedModule):
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clips the gradient of the weights, which a scaler has unscaled by now."""
-        if self.optim.clip:
-            self.clip_gradients(optimizer, self.optim.clip, "norm")
+        clip_gradients(self.network.parameters(), self.optim.clip, self.optim.clip_by)
 
     def record(self) -> dict[str, Any]:
         """Adds the genotype, so that tools find it where the checkpoints of searches have it."""

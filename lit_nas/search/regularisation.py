@@ -116,6 +116,7 @@ class Regularisation:
             architecture.rivals(),
             architecture,
             architecture.log_densities,
+            architecture.soft_samples,
         )
 
 

@@ -6,10 +6,10 @@ from typing import Literal
 
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
-from torch import Tensor, nn
+from torch import Tensor
 
 from lit_nas.batches import Batch, by_role
-from lit_nas.optim import frozen, frozen_statistics, unrolled_gradient
+from lit_nas.optim import clip_gradients, frozen, frozen_statistics, unrolled_gradient
 from lit_nas.relaxations import Updates
 from lit_nas.search.gradients import Loss
 from lit_nas.search.lifecycle import SearchLifecycle
@@ -223,8 +223,7 @@ class SearchModule(SearchLifecycle, ABC):
         optimizer = self._optimizers[1].optimizer
         for parameter, value in zip(self.architecture.parameters(), gradient, strict=True):
             parameter.grad = value
-        if self.optim.arch_clip:
-            nn.utils.clip_grad_norm_(self.architecture.parameters(), self.optim.arch_clip)
+        clip_gradients(self.architecture.parameters(), self.optim.arch_clip, self.optim.clip_by)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lit_nas.optim import (
+    ClipBy,
     DartsAdam,
     DartsSGD,
     OptimizerCallable,
     PartialDecay,
     SchedulerCallable,
     SearchCosineLR,
+    check_clipping,
 )
 from lit_nas.perturbation import Perturbation
 from lit_nas.regularizers import Regularizer
@@ -36,6 +38,8 @@ class SearchOptim:
     """How often the learning rate is updated; where that is at every step, the schedule counts steps."""
     clip: float = 5.0
     """Largest norm of the gradient of all weights together; 0 does not clip."""
+    clip_by: ClipBy = "norm"
+    """Whether `clip` and `arch_clip` limit the norm of a gradient, or the absolute value of each of its entries."""
     level: Literal["bilevel", "alternating", "single"] = "bilevel"
     """How the two levels, weights and architecture, are coupled: the architecture has training data of its own
     (`bilevel`), it takes the batch of the weights and is updated before them (`alternating`), or both are updated along
@@ -65,6 +69,7 @@ class SearchOptim:
         for name in ("clip", "arch_clip", "arch_from_epoch"):
             if not getattr(self, name) >= 0:  # nan is neither
                 raise ValueError(f"model.optim.{name} must not be negative, but is {getattr(self, name)}.")
+        check_clipping(self.clip_by)
         if self.level not in ("bilevel", "alternating", "single"):
             raise ValueError(f"model.optim.level must be bilevel, alternating or single, not {self.level!r}.")
         if self.schedule_every not in ("epoch", "step"):

@@ -14,6 +14,7 @@ from lit_nas.batches import Batch
 from lit_nas.derivation import Deriver, EmptyCellError
 from lit_nas.genotype import Genotype
 from lit_nas.internals import BatchNormKind
+from lit_nas.optim import clip_gradients
 from lit_nas.record.names import import_class
 from lit_nas.record.plain import build, plain
 from lit_nas.record.recorded_module import RecordedModule
@@ -132,9 +133,8 @@ class SearchParts(RecordedModule, ABC):
             return None
 
     def clip_weights(self) -> None:
-        """Scales the gradient of all weights together to the norm that they may have."""
-        if self.optim.clip:
-            nn.utils.clip_grad_norm_(self.weights, self.optim.clip)
+        """Clips the gradient of the weights."""
+        clip_gradients(self.weights, self.optim.clip, self.optim.clip_by)
 
     def note_loss(self, level: str, value: Tensor, batch: Batch) -> Tensor:
         """Watches and logs the loss of a step.

@@ -99,11 +99,11 @@ def test_sizes_of_the_default_rows():
 
 
 def test_what_is_refused():
-    with pytest.raises(ValueError, match=r"SharedDagConvs shares the convolutions of DAGs, but .* none, max_pool_3x3"):
-        build_search_network(DartsSpace(4, 3), ImageSpec(), Reference(), SharedDagConvs())
     with pytest.raises(
-        ValueError, match=r"SharedDagConvs keeps height and width, so it needs edges of stride 1, not 2"
+        ValueError, match=r"SharedDagConvs shares the convolutions of DAGs, but the space 'darts' has .* none, sep"
     ):
+        build_search_network(DartsSpace(4, 3), ImageSpec(), Reference(), SharedDagConvs())
+    with pytest.raises(ValueError, match=r"SharedDagConvs keeps height and width: it needs edges of stride 1, not 2"):
         SharedDagConvs().build(("dag1",), 3, 2, EVALUATION)
     with pytest.raises(ValueError, match=r"SharedDagConvs keeps the number of channels, but .* from 3 to 6"):
         SharedDagConvs().build(("dag1",), 3, 1, EVALUATION, 6)

@@ -77,7 +77,7 @@ def test_costs_of_candidates():
     assert weights.costs[2].tolist() == [[5 * 228, 1 * 228, 3 * 228]]
     adds = candidate_costs(network, DAGS, INPUTS, "multiply_adds")
     assert adds.costs[0].tolist() == [[100 * 64, 4 * 100 * 64]]
-    assert adds.costs[1].tolist() == [[2 * 400 * 16]]
+    assert adds.costs[1].tolist() == [[2 * 400 * 16, 4 * 400 * 16, 7 * 400 * 16]]
 
 
 def test_a_search_network_is_the_weighted_sum_of_its_cells():

@@ -21,10 +21,12 @@ from lit_nas.methods import (
     SNAS,
     DropNAS,
     EntmaxDARTS,
+    FaDE,
     MergeNAS,
     ProxylessNAS,
     StacNAS,
 )
+from lit_nas.methods.fade import PAPER as FADE_OPTIM
 from lit_nas.methods.parsec import PAPER as PARSEC_OPTIM
 from lit_nas.methods.proxylessnas import PAPER as PROXYLESS_OPTIM
 from lit_nas.optim import PartialDecay, Reinforce
@@ -42,15 +44,7 @@ from lit_nas.regularizers import (
 from lit_nas.relaxations import CategoricalPairs, Entmax, GroupedDropout, GumbelSoftmax
 from lit_nas.schedules import Constant, Linear
 from lit_nas.search import ImportanceSampling, SearchModule, SearchOptim
-from lit_nas.spaces import (
-    DARTS_OPERATIONS,
-    STACNAS_S1,
-    DagSpace,
-    DartsSpace,
-    GDASSpace,
-    MobileSpace,
-    NasBench201Space,
-)
+from lit_nas.spaces import DARTS_OPERATIONS, STACNAS_S1, DagSpace, DartsSpace, GDASSpace, MobileSpace, NasBench201Space
 from lit_nas.specs import ImageSpec
 from tests.support.hard_gumbel import HardGumbel
 
@@ -89,9 +83,14 @@ DROPOUT = GroupedDropout(Constant(0.3), Constant(0.2))
 
 # blocks with and without a shortcut
 MOBILE = MobileSpace(4, 4, (6, 8), (2, 1), (2, 1), 1, last_channels=8)
-# rows with another number of candidates each, one that is searched no more among them
+# rows with another number of candidates each
 DAGS = DagSpace(
-    widths=(2, 4, 3), rows=(("dag1", "dag3_01_02_12"), ("dag2_01",), ("dag4_01_02_13_23", "dag1", "dag3_02_12"))
+    widths=(2, 4, 3),
+    rows=(
+        ("dag1", "dag3_01_02_12"),
+        ("dag2_01", "dag3_01_02", "dag4_01_02_03_12_13_23"),
+        ("dag4_01_02_13_23", "dag1", "dag3_02_12"),
+    ),
 )
 PROXYLESS = replace(PROXYLESS_OPTIM, arch_from_epoch=0)
 
@@ -133,9 +132,17 @@ METHODS: dict[str, Callable[[], SearchModule]] = {
     ),
     "GDAS-frc": lambda: GDAS(INPUTS, GDASSpace(init_channels=4, nodes=2, fixed_reduction=True)),
     "PCDARTS": lambda: PCDARTS(INPUTS, SPACE, edges=PartialChannels(2), optim=SearchOptim()),
+    "FaDE": lambda: FaDE(INPUTS, DAGS),
+    "FaDE-shared": lambda: FaDE(
+        INPUTS,
+        DAGS,
+        GumbelSoftmax(Constant(10.0), hard=True, initial_deviation=1.0),
+        replace(FADE_OPTIM, clip_by="norm", regularizers=(MaxNorm(Linear(0.5, -0.5), (0.5, 1.0, 2.0), 10.0),)),
+        edges=SharedDagConvs(),
+    ),
     "DARTS-dags": lambda: DARTS(INPUTS, DAGS),
     "GDAS-dags": lambda: GDAS(INPUTS, DAGS),
-    "PCDARTS-dags-shared": lambda: PCDARTS(INPUTS, DAGS, edges=SharedDagConvs(), optim=SearchOptim()),
+    "DARTS-dags-shared": lambda: DARTS(INPUTS, DAGS, edges=SharedDagConvs()),
     "DARTS-nas-bench-201": lambda: DARTS(INPUTS, NAS_BENCH_201),
     "GDAS-nas-bench-201": lambda: GDAS(INPUTS, NAS_BENCH_201, constant_unselected=True),
     "PCDARTS-nas-bench-201": lambda: PCDARTS(INPUTS, NAS_BENCH_201, edges=PartialChannels(2), optim=SearchOptim()),
@@ -168,6 +175,7 @@ REPRESENTATIVES = (
     "MergeNAS",
     "GDAS",
     "StacNAS",
+    "FaDE",
 )
 """One search of each method, order, space and kind of draw. Tests that take long run with these by default and with all
 others as `slow`; list a new method here, too."""
