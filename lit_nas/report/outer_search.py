@@ -94,6 +94,7 @@ def draw_accuracy(results: Mapping[str, Any], path: Path) -> None:
             ends = (min(xs), max(xs))
             axes.plot(ends, [100 * (trend["intercept"] + trend["slope"] * x) for x in ends], color=_COLOURS[1])
         axes.set_xlabel("iteration")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_ylabel("test accuracy, per cent")
         axes.set_title(_sentence(results["trend"]), fontsize=9.0)
         axes.grid(alpha=0.3)
@@ -118,6 +119,7 @@ def draw_trajectories(results: Mapping[str, Any], path: Path) -> None:
         _draw_features(panels[-1], steps, means)
         panels[-1].set_ylabel("mean of rows")
         panels[-1].set_xlabel("iteration")
+        panels[-1].xaxis.get_major_locator().set_params(integer=True)
         panels[0].set_ylim(-0.05, 1.05)
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
 
