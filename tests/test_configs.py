@@ -33,6 +33,7 @@ SMALL_DAGS = ["--model.space.widths", "[2,3]", *AT_ONCE]
 SMALL_GDAS = [*CHANNELS, "--model.space.nodes", "2", *AT_ONCE]
 SMALL = {"DartsSpace": SMALL_SEARCH, "NasBench201Space": SMALL_NAS_BENCH_201, "GDASSpace": SMALL_GDAS}
 SMALL_RETRAINING = ["--model.init_channels", "4", "--model.num_cells", "3"]
+SMALL_DAG_RETRAINING = ["--model.network.init_args.space.init_args.widths", "[2,3]"]
 SMALL_BATCH = ["--data.batch_size", "4", "--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1"]
 
 
@@ -257,6 +258,8 @@ SMALLER = {
     "job/stacnas_depth_match.yaml": [
         "--job.candidates", "[[4, 3], [2, 3]]", "--job.estimator", '{"draws": 1, "batches": 2}'
     ],
+    "job/fade_ranks.yaml": ["--job.repeats", "[0, 1]", "--job.count", "2"],
+    "job/fade_ranks_digits.yaml": ["--job.repeats", "[0]", "--job.count", "3"],
 }  # fmt: skip
 
 
@@ -277,8 +280,11 @@ def run_job(tmp_path, *layers: str, data: list[str] = SYNTHETIC) -> None:
         sections = [config[stage] for config in configs if stage in config]
         if not sections:
             continue
-        of_bench = "NasBench201" in yaml.safe_dump(sections)
-        small = SMALL_RETRAINING if stage == "retrain" else SMALL_NAS_BENCH_201 if of_bench else SMALL_SEARCH
+        of_bench, of_dags = (name in yaml.safe_dump(sections) for name in ("NasBench201", "DagSpace"))
+        if stage == "retrain":
+            small = SMALL_DAG_RETRAINING if of_dags else SMALL_RETRAINING
+        else:
+            small = SMALL_NAS_BENCH_201 if of_bench else SMALL_DAGS if of_dags else SMALL_SEARCH
         for argument in [*data, *TRAINER, *small, *SMALL_BATCH]:
             arguments.append(f"--{stage}.{argument[2:]}" if argument.startswith("--") else argument)
     files = [argument for name in layers for argument in ("-c", str(ROOT / name))]

@@ -33,6 +33,7 @@ genotypes (GENOTYPE is a JSON file, a checkpoint of a search, a published name o
   derive     write the discrete cells of a search checkpoint
   describe   weights, multiply-adds and a table per cell
   draw       picture of the cells
+  ranks      the best networks of a search whose cells choose independently (FaDE-ranks)
 
 tabular benchmark:
   query      test accuracy, rank and regret of a cell of NAS-Bench-201
@@ -87,6 +88,10 @@ def main(args: Sequence[str] | None = None) -> int:
             from lit_nas.cli import tables
 
             getattr(tables, command)(rest)
+        elif command == "ranks":
+            from lit_nas.cli.ranks import ranks
+
+            ranks(rest)
         elif command == "correlate":
             from lit_nas.cli.correlate import correlate
 

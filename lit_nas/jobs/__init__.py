@@ -9,6 +9,7 @@ from lit_nas.jobs.history import Found, History
 from lit_nas.jobs.job import Job
 from lit_nas.jobs.loop import advance, is_finished, look_ahead, members
 from lit_nas.jobs.outer_search import Evaluation, OuterSearch
+from lit_nas.jobs.rank_validation import RankValidation
 from lit_nas.jobs.ray_tasks import RayTasks
 from lit_nas.jobs.search_then_retrain import SearchThenRetrain
 from lit_nas.jobs.stage import FileOf, Group, Stage, WeightsOf
@@ -43,6 +44,7 @@ __all__ = (
     "Processes",
     "PseudoGradient",
     "RandomSteps",
+    "RankValidation",
     "RayTasks",
     "SearchThenRetrain",
     "Stage",

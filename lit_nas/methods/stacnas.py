@@ -6,7 +6,9 @@ The stages differ in their space alone: key operators of the groups first, membe
 (`WinningGroup`). `none` competes on each edge and is never chosen; `TopEdges` compares edges by their parameters, as
 the code does. Where groups differ in size, probabilities are the fairer measure:
 `deriver: {class_path: TopEdges, init_args: {by: probability, sums_copies: true}}`. The paper does not say what it did.
-Differs from the code: the last, incomplete batch of an epoch is dropped, so that all steps are of the same size.
+Differs from the code: the last, incomplete batch of an epoch is dropped, so that all steps are of the same size. Two
+of its options are left out: an architecture of its own for each cell, and the scale that `none` gives an edge as a part
+of the final network.
 """
 
 from lit_nas.architecture import Architecture
@@ -14,7 +16,7 @@ from lit_nas.derivation import ArgmaxPerEdge, Deriver, TopEdges
 from lit_nas.edges import EdgeKind, PlainEdges
 from lit_nas.engine import Engine, Fused
 from lit_nas.networks import build_search_network
-from lit_nas.relaxations import Softmax
+from lit_nas.relaxations import Relaxation, Softmax
 from lit_nas.search import ImageSearchModule, SearchBatch, SearchOptim
 from lit_nas.spaces import STACNAS_S1, DartsSpace, SearchSpace
 from lit_nas.specs import ImageSpec
@@ -29,6 +31,7 @@ class StacNAS(ImageSearchModule):
         spec: Images and labels; flows in from the data on the command line.
         space: What is searched, `none` last among the operations; by default the key operators of S1 in 14 cells. The
             second stage has 20 cells, and candidates of its own on each edge.
+        relaxation: How parameters become weights; the paper has `Softmax`.
         edges: What an edge makes of its candidates.
         optim: Both optimisers; `level: bilevel` is the two-level optimisation of the paper's ablation.
         deriver: How the architecture is made discrete; None compares the edges of a node by parameters, and keeps the
@@ -42,6 +45,7 @@ class StacNAS(ImageSearchModule):
         self,
         spec: ImageSpec = ImageSpec(),
         space: SearchSpace = DartsSpace(num_cells=14, operations=(*STACNAS_S1.keys, "none")),
+        relaxation: Relaxation = Softmax(),
         edges: EdgeKind = PlainEdges(),
         optim: SearchOptim = SearchOptim(clip=3.0, level="single"),
         deriver: Deriver | None = None,
@@ -50,7 +54,7 @@ class StacNAS(ImageSearchModule):
         super().__init__()
         self.spec, self.optim = spec, optim
         self.network = build_search_network(space, spec, engine, edges)
-        self.architecture = Architecture(space, Softmax())
+        self.architecture = Architecture(space, relaxation)
         if deriver is None:
             kept = space.edges_per_node
             deriver = ArgmaxPerEdge(("none",)) if kept is None else TopEdges(kept, by="logit")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lit_nas.clock import Moment, Number, Time
-from lit_nas.relaxations.draw import Draw, Occasion, active_columns, gumbel_noise
+from lit_nas.relaxations.draw import Active, Draw, Occasion, active_columns, gumbel_noise
 from lit_nas.relaxations.relaxation import Relaxation, one_of_each
 from lit_nas.relaxations.softmax import log_softmax_of_active, softmax_of_active
 from lit_nas.schedules import Schedule
@@ -116,7 +116,7 @@ class GumbelSoftmax(Relaxation):
         if not self.hard:
             return Draw(active_columns(mask), noise.unsqueeze(0))
         chosen = one_of_each(logits + noise, mask)
-        probed = ()
+        probed: Active = ()
         if self.probes and occasion.updates != "weights":
             probed = active_columns(mask & ~chosen.numbers.bool())
         return Draw(chosen.active, torch.stack([noise, chosen.numbers]), probed)

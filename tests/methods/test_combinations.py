@@ -10,8 +10,28 @@ import pytest
 import torch
 
 import lit_nas.methods
-from lit_nas.edges import AuxiliarySkip, ConstantBeside, EdgeKind, MergedConvolutions, PartialChannels, PlainEdges
-from lit_nas.methods import DARTS, GDAS, PARSEC, PCDARTS, PDARTS, SNAS, DropNAS, EntmaxDARTS, MergeNAS, ProxylessNAS
+from lit_nas.edges import (
+    AuxiliarySkip,
+    ConstantBeside,
+    EdgeKind,
+    MergedConvolutions,
+    PartialChannels,
+    PlainEdges,
+    SharedDagConvs,
+)
+from lit_nas.methods import (
+    DARTS,
+    GDAS,
+    PARSEC,
+    PCDARTS,
+    PDARTS,
+    SNAS,
+    DropNAS,
+    EntmaxDARTS,
+    MergeNAS,
+    ProxylessNAS,
+    StacNAS,
+)
 from lit_nas.relaxations import (
     BinaryGates,
     Categorical,
@@ -50,6 +70,7 @@ EDGES: dict[str, EdgeKind] = {
     "ratios": MergedConvolutions(rescale=False),
     "shortcut": AuxiliarySkip(),
     "constant": ConstantBeside(),
+    "shared": SharedDagConvs(),
 }
 
 
@@ -70,6 +91,7 @@ METHODS: dict[str, tuple[Callable[..., SearchModule], str | None]] = {
     "PCDARTS": (lambda **parts: PCDARTS(INPUTS, SPACE, optim=default_optim(PCDARTS), **parts), "relaxation"),
     "MergeNAS": (lambda **parts: MergeNAS(INPUTS, SPACE, **parts), "relaxation"),
     "DropNAS": (lambda **parts: DropNAS(INPUTS, SPACE, **parts), "relaxation"),
+    "StacNAS": (lambda **parts: StacNAS(INPUTS, SPACE, **parts), "relaxation"),
     "GDAS": (lambda **parts: GDAS(INPUTS, SPACE, **parts), "relaxation"),
     "GDAS-constant": (lambda **parts: GDAS(INPUTS, SPACE, constant_unselected=True, **parts), "relaxation"),
     "SNAS": (lambda **parts: SNAS(INPUTS, SPACE, **parts), "relaxation"),
@@ -93,14 +115,14 @@ LEARN = {
     ("DARTS-2", "sigmoid", "merged"), ("PDARTS", "entmax", "merged"), ("EntmaxDARTS", "entmax", "merged"),
     ("GDAS", "hard samples", "merged"), ("SNAS", "soft samples", "partial"), ("PARSEC", "pairs", "merged"),
     ("PARSEC", "categorical", "random"), ("ProxylessNAS", "", "merged"), ("ProxylessNAS-all", "", "partial"),
-    ("DropNAS", "dropout", "random"),
+    ("DropNAS", "dropout", "random"), ("StacNAS", "sigmoid", "partial"),
 }  # fmt: skip
 """A part of what is learned from, for the default tests."""
 REFUSED = {
     ("DARTS", "one gate", "plain"), ("DARTS", "softmax", "constant"), ("DARTS", "hard samples", "ratios"),
     ("DARTS-2-exact", "two gates", "plain"), ("PDARTS", "softmax", "folded"), ("GDAS", "softmax", "plain"),
     ("GDAS-constant", "hard samples", "partial"), ("SNAS", "soft samples", "merged"), ("PARSEC", "softmax", "plain"),
-    ("MergeNAS", "softmax", "partial"), ("ProxylessNAS", "", "ratios"),
+    ("MergeNAS", "softmax", "partial"), ("ProxylessNAS", "", "ratios"), ("DARTS", "softmax", "shared"),
 }  # fmt: skip
 """A part of what is refused."""
 

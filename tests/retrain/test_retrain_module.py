@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 import torch
 from pytorch_lightning import LightningDataModule, Trainer
+from torch import nn
 from torch.nn import functional as F
 from torch.optim import SGD
 from torch.utils.data import DataLoader, default_collate
@@ -56,9 +57,11 @@ def trainer(tmp_path):
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
 
 
-def test_fit_equals_training_by_hand(trainer):
+@pytest.mark.parametrize("by", ["norm", "value"])
+def test_fit_equals_training_by_hand(trainer, by):
     """Two epochs of two batches against plain PyTorch: lr, momentum, decay, clip, auxiliary loss, smoothing."""
-    optim = RetrainOptim(clip=0.5, drop_path=0.0, label_smoothing=0.1)
+    limit, clip = (0.5, nn.utils.clip_grad_norm_) if by == "norm" else (0.01, nn.utils.clip_grad_value_)
+    optim = RetrainOptim(clip=limit, clip_by=by, drop_path=0.0, label_smoothing=0.1)
     module = RetrainModule(**TINY, optim=optim).double()
     network, data = copy.deepcopy(module.network), Data()
     trainer(precision="64-true").fit(module, data)
@@ -73,15 +76,17 @@ def test_fit_equals_training_by_hand(trainer):
             loss = loss + 0.4 * F.cross_entropy(auxiliary, labels, label_smoothing=0.1)
             optimizer.zero_grad()
             loss.backward()
-            norm = torch.nn.utils.clip_grad_norm_(network.parameters(), 0.5)
-            assert norm > 0.5
+            gradient = torch.cat([value.grad.flatten() for value in network.parameters()])
+            assert (gradient.norm() if by == "norm" else gradient.abs().max()) > limit
+            clip(network.parameters(), limit)
             optimizer.step()
     for name, tensor in network.state_dict().items():
         torch.testing.assert_close(module.network.state_dict()[name], tensor, msg=name)
 
 
 @pytest.mark.parametrize(
-    "change", [{"clip": 0.0}, {"drop_path": 0.0}, {"auxiliary_weight": 0.1}, {"label_smoothing": 0.2}]
+    "change",
+    [{"clip": 0.0}, {"clip_by": "value"}, {"drop_path": 0.0}, {"auxiliary_weight": 0.1}, {"label_smoothing": 0.2}],
 )
 def test_each_number_changes_the_result(trainer, change):
     def train(optim):
@@ -198,6 +203,7 @@ def test_schedule_keeps_its_own_length(trainer):
     ("name", "value", "message"),
     [
         ("clip", -1, "must not be negative, but is -1"),
+        ("clip_by", "size", "must be norm or value, not 'size'"),
         ("auxiliary_weight", -0.4, "must not be negative, but is -0.4"),
         ("auxiliary_weight", math.nan, "must not be negative, but is nan"),
         ("drop_path", 1.0, r"must be in \[0, 1\), but is 1.0"),

@@ -37,6 +37,14 @@ def test_the_norm_of_the_whole_gradient_is_limited(more, tmp_path):
     assert torch.equal(step(tmp_path / "wide", arch_clip=2 * norm, **more), free)
 
 
+def test_each_entry_is_limited_instead(tmp_path):
+    free = step(tmp_path / "free")
+    largest = float(free.abs().median())
+    clipped = step(tmp_path / "clipped", arch_clip=largest, clip_by="value")
+    torch.testing.assert_close(clipped, free.clamp(-largest, largest), rtol=1e-5, atol=1e-12)
+    assert not torch.equal(clipped, free)
+
+
 def test_a_negative_norm_is_refused():
     with pytest.raises(ValueError, match=r"model\.optim\.arch_clip must not be negative, but is -1"):
         SearchOptim(arch_clip=-1.0)

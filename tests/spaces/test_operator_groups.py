@@ -82,3 +82,8 @@ def test_unknown_names_are_refused():
         operator_groups("S9")
     with pytest.raises(ValueError, match=r"space.operations is 'S9'.*S1, S2, S3, S4, S5"):
         DartsSpace(operations="S9")
+
+
+@pytest.mark.parametrize("groups", OPERATOR_GROUPS.values(), ids=list(OPERATOR_GROUPS))
+def test_published_groups_are_what_the_check_accepts(groups):
+    assert OperatorGroups(groups.groups) == groups
