@@ -94,7 +94,7 @@ def draw_accuracy(results: Mapping[str, Any], path: Path) -> None:
             ends = (min(xs), max(xs))
             axes.plot(ends, [100 * (trend["intercept"] + trend["slope"] * x) for x in ends], color=_COLOURS[1])
         axes.set_xlabel("iteration")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        _count_iterations(axes)
         axes.set_ylabel("test accuracy, per cent")
         axes.set_title(_sentence(results["trend"]), fontsize=9.0)
         axes.grid(alpha=0.3)
@@ -119,7 +119,7 @@ def draw_trajectories(results: Mapping[str, Any], path: Path) -> None:
         _draw_features(panels[-1], steps, means)
         panels[-1].set_ylabel("mean of rows")
         panels[-1].set_xlabel("iteration")
-        panels[-1].xaxis.get_major_locator().set_params(integer=True)
+        _count_iterations(panels[-1])
         panels[0].set_ylim(-0.05, 1.05)
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
 
@@ -128,6 +128,13 @@ def _draw_features(axes: "Axes", steps: Sequence[int], points: Sequence[Sequence
     for values, name, colour in zip(zip(*points, strict=True), FEATURES, _COLOURS, strict=True):
         axes.plot(steps, values, color=colour, label=name, linewidth=1.5)
     axes.grid(alpha=0.3)
+
+
+def _count_iterations(axes: "Axes") -> None:
+    """There is nothing between two iterations."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 @contextmanager
