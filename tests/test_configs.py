@@ -31,7 +31,9 @@ SMALL_MOBILE = ["--model.space.widths", "[4,4]", "--model.space.blocks", "[2,1]"
 SMALL_MOBILE += ["--model.space.stem_channels", "4", "--model.space.last_channels", "8", *AT_ONCE]
 SMALL_DAGS = ["--model.space.widths", "[2,3]", *AT_ONCE]
 SMALL_GDAS = [*CHANNELS, "--model.space.nodes", "2", *AT_ONCE]
-SMALL = {"DartsSpace": SMALL_SEARCH, "NasBench201Space": SMALL_NAS_BENCH_201, "GDASSpace": SMALL_GDAS}
+SMALL = {
+    "DartsSpace": SMALL_SEARCH, "NasBench201Space": SMALL_NAS_BENCH_201, "GDASSpace": SMALL_GDAS, "DagSpace": SMALL_DAGS
+}  # fmt: skip
 SMALL_RETRAINING = ["--model.init_channels", "4", "--model.num_cells", "3"]
 SMALL_DAG_RETRAINING = ["--model.network.init_args.space.init_args.widths", "[2,3]"]
 SMALL_BATCH = ["--data.batch_size", "4", "--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1"]

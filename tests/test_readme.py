@@ -125,7 +125,7 @@ def test_every_command_parses(command, monkeypatch):
         assert main([*command, "--print_config"]) == 0
     else:
         others = ("baseline", "confusion", "correlate", "derive", "describe", "draw", "latency", "match-depth", "query")
-        assert name in others
+        assert name in (*others, "ranks")
         if name in ("latency", "confusion", "correlate"):  # takes what a fit takes, besides
             arguments = [word for word in arguments if not word.startswith(("--data.", "--model."))]
         options = {word for word in arguments if word.startswith("-")}

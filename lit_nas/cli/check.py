@@ -22,6 +22,7 @@ from lit_nas.record.changes import results_differ
 from lit_nas.record.names import import_class
 from lit_nas.record.plain import Difference, default_arguments, differences
 from lit_nas.record.recorded_module import RecordedModule
+from lit_nas.record.replaced import with_present_classes
 from lit_nas.retrain import RetrainModule
 from lit_nas.search import SearchModule
 from lit_nas.search.trainer_checks import check_run, check_trainer
@@ -93,7 +94,7 @@ class Checks:
         path = order.folder / "config.yaml"
         if not path.exists() or not (order.folder / "checkpoints").exists():
             return []
-        before = yaml.safe_load(path.read_text(encoding="utf-8"))
+        before = with_present_classes(yaml.safe_load(path.read_text(encoding="utf-8")))
         defaults = {"trainer": default_arguments(Trainer)}  # of a release whose Trainer had fewer keys
         model = import_class(config["model"]["class_path"])
         free = model.free if issubclass(model, RecordedModule) else ()

@@ -8,6 +8,7 @@ from pytorch_lightning.cli import SaveConfigCallback
 
 from lit_nas.atomic_write import write_text
 from lit_nas.record.plain import default_arguments, differences
+from lit_nas.record.replaced import with_present_classes
 from lit_nas.record.run_folder import run_folder, writes
 
 __all__ = ("SaveRunConfig",)
@@ -43,5 +44,5 @@ class SaveRunConfig(SaveConfigCallback):
 
 
 def _differ(old: str, new: str) -> bool:
-    before, now = ({**yaml.safe_load(text), "ckpt_path": None} for text in (old, new))
+    before, now = ({**with_present_classes(yaml.safe_load(text)), "ckpt_path": None} for text in (old, new))
     return bool(differences(before, now, {"trainer": default_arguments(Trainer)}))

@@ -10,6 +10,7 @@ import yaml
 
 from lit_nas.genotype import Genotype, load_genotype
 from lit_nas.jobs.stage import CANDIDATES, GENOTYPE, TEST, Stage
+from lit_nas.record.replaced import with_present_classes
 from lit_nas.spaces import Candidates, load_candidates
 
 __all__ = ("Found", "History", "read_found")
@@ -100,7 +101,7 @@ def _configuration(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return dict(with_present_classes(yaml.safe_load(path.read_text(encoding="utf-8"))))
     except (yaml.YAMLError, ValueError, TypeError) as error:
         raise ValueError(f"'{path}' is not a configuration ({' '.join(str(error).split())})") from error
 

@@ -44,6 +44,17 @@ def job(tmp_path, **top):
     return str(path)
 
 
+def test_a_job_whose_files_name_a_class_that_has_gone_is_the_same_job(tmp_path, capsys):
+    config, written = job(tmp_path), tmp_path / "job" / "search" / "config.yaml"
+    assert main(["run", "-c", config]) == 0
+    text = written.read_text()
+    assert "lit_nas.optim.DartsSGD" in text  # with all its arguments
+    written.write_text(text.replace("lit_nas.optim.DartsSGD", "lit_nas.optim.PCDartsSGD"))
+    capsys.readouterr()
+    assert main(["run", "-c", config]) == 0
+    assert "search: finished before" in capsys.readouterr().out
+
+
 def test_job_leaves_its_results_and_skips_what_is_there(tmp_path, capsys):
     config, folder = job(tmp_path), tmp_path / "job"
     assert main(["run", "-c", config]) == 0
