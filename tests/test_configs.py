@@ -258,7 +258,8 @@ def test_table(name, tmp_path, monkeypatch):
 SMALLER = {
     "layers/job/stacnas_own_groups.yaml": ["--job.images", "20"],
     "job/stacnas_depth_match.yaml": [
-        "--job.candidates", "[[4, 3], [2, 3]]", "--job.estimator", '{"draws": 1, "batches": 2}'
+        "--job.candidates", "[[4, 3], [2, 3]]", "--job.propose_count", "1",
+        "--job.estimator", '{"draws": 1, "batches": 2}'
     ],
     "job/fade_outer_search.yaml": ["--job.rows", "2", "--job.iterations", "2"],
     "job/fade_outer_search_digits.yaml": ["--job.iterations", "1"],
@@ -275,8 +276,8 @@ def run_job(tmp_path, *layers: str, data: list[str] = SYNTHETIC) -> None:
     (tmp_path / "here.yaml").write_text("executor: InThisProcess")
     if "table" in job:
         make_table().save("data/nas_bench_201.csv")
-    if "candidates" in job and "genotype" in job and Path(str(job["candidates"])).suffix:
-        _leave_a_search(Path(job["genotype"]), Path(job["candidates"]))
+    if len(layers) == 1 and "alpha_correlation" in layers[0]:
+        _leave_a_search(Path(job["genotype"]), *map(Path, job["candidates"]))
     arguments = ["-c", "here.yaml", "--folder", str(tmp_path / "job")]
     arguments += ["--job.seeds", "[0]"] if "seeds" in job else []
     arguments += [word for name in layers for word in SMALLER.get(name, [])]
@@ -296,12 +297,15 @@ def run_job(tmp_path, *layers: str, data: list[str] = SYNTHETIC) -> None:
     assert (tmp_path / "job" / "results.json").exists()
 
 
-def _leave_a_search(genotype: Path, candidates: Path) -> None:
-    """What a job finds of a search that came before it."""
-    genotype.parent.mkdir(parents=True)
+def _leave_a_search(genotype: Path, *stages: Path) -> None:
+    """What a job finds of a search by groups that came before it."""
+    for candidates, names in zip(
+        stages, (("skip_connect", "sep_conv_3x3"), ("sep_conv_3x3", "sep_conv_5x5")), strict=True
+    ):
+        candidates.parent.mkdir(parents=True)
+        edge = EdgeCandidates(0, 2, (*names, "none"), (0.3, 0.4, 0.3))
+        Candidates("darts", {"normal": (edge,)}).save(candidates)
     load_genotype("DARTS_V2").save(genotype)
-    edge = EdgeCandidates(0, 2, ("skip_connect", "sep_conv_3x3", "none"), (0.3, 0.4, 0.3))
-    Candidates("darts", {"normal": (edge,)}).save(candidates)
 
 
 @pytest.mark.parametrize("name", ["quickstart.yaml", *(pytest.param(job, marks=pytest.mark.slow) for job in of("job"))])

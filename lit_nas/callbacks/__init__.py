@@ -3,6 +3,7 @@
 from lit_nas.callbacks.confusion import confusion_of
 from lit_nas.callbacks.correlate_operators import CorrelateOperators
 from lit_nas.callbacks.defaults import default_callbacks
+from lit_nas.callbacks.group_operators import group_operators
 from lit_nas.callbacks.keep_strongest import KeepStrongest
 from lit_nas.callbacks.log_alphas import LogAlphas
 from lit_nas.callbacks.log_learning_rates import LogLearningRates
@@ -42,4 +43,5 @@ __all__ = (
     "confusion_of",
     "default_callbacks",
     "find_last",
+    "group_operators",
 )

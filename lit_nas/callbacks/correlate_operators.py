@@ -7,10 +7,10 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from lit_nas.callbacks.expect import search_of
+from lit_nas.callbacks.group_operators import group_operators
 from lit_nas.correlation import Clustering, OperatorCorrelation
 from lit_nas.internals import data_of, is_trial
 from lit_nas.record.run_folder import run_folder, writes
-from lit_nas.report.correlation import format_correlation, write_correlation
 from lit_nas.search import SearchModule
 
 __all__ = ("CorrelateOperators",)
@@ -73,12 +73,17 @@ class CorrelateOperators(Callback):
         """What all processes compute, because layers may wait for each other, and the first one writes."""
         if self._done or is_trial(trainer):
             return
-        network, architecture = search.network, search.architecture
-        found = self.correlation.measure(network, architecture, self._images(trainer, search), self.images)
-        groups = self.clustering.groups(found.operations, found.mean(), self.correlation.alone(architecture))
+        text = group_operators(
+            search,
+            self._images(trainer, search),
+            self.images,
+            self.correlation,
+            self.clustering,
+            run_folder(trainer) if writes(trainer) else None,
+            self.picture,
+        )
         if writes(trainer):
-            write_correlation(found, groups, run_folder(trainer), self.picture)
-            sys.stdout.write(format_correlation(found, groups))
+            sys.stdout.write(text)
         trainer.strategy.barrier()  # what follows on any rank finds the file
         self._done = True
 

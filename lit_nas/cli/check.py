@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +29,8 @@ from lit_nas.search.trainer_checks import check_run, check_trainer
 
 __all__ = ("Checks",)
 
+ONE_OF_EACH = ("CorrelateOperators", "MeasureConfusion", "QueryTable")
+"""Callbacks that write a file of a name of its own, which jobs read."""
 SEARCHED = "model.space.candidates"
 """The key that takes candidates themselves in the place of their file."""
 
@@ -63,6 +65,7 @@ class Checks:
             if found := (*taken, *stage.taken_words(folder)):
                 arguments = (*arguments, *found)
                 cli = TrainingCLI([*arguments], run=False, parse_only=True)
+            _refuse_twice(_dumped(cli)["trainer"]["callbacks"] or [])
         self._resolved[stage.name] = stage, Order(stage, folder / stage.name, arguments), _dumped(cli)
         return self._resolved[stage.name][1:]
 
@@ -189,6 +192,16 @@ def _refuse_other_kind(stage: Stage, found: type) -> None:
     if not issubclass(found, SearchModule if stage.kind == "search" else RetrainModule):
         wanted = "a search" if stage.kind == "search" else f"a retraining ({RetrainModule.__name__})"
         raise ValueError(f"its model is {found.__name__}, which is not {wanted}.")
+
+
+def _refuse_twice(callbacks: Sequence[Mapping[str, Any]]) -> None:
+    """Refuses two callbacks that would write the same file, of which a job may have added one."""
+    names = [each["class_path"].rpartition(".")[2] for each in callbacks]
+    if twice := [name for name in ONE_OF_EACH if names.count(name) > 1]:
+        raise ValueError(
+            f"trainer.callbacks has {twice[0]} {names.count(twice[0])} times, which write the same file: leave yours "
+            "out where the job adds one, or keep one of them."
+        )
 
 
 def _dumped(cli: TrainingCLI) -> dict[str, Any]:

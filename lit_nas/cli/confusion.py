@@ -39,6 +39,7 @@ def confusion(args: Sequence[str]) -> None:
         layers = [word for path in given.config for word in ("-c", path)]
         cli = TrainingCLI([*layers, *rest], run=False)
     module, data, trainer = cli.model, cli.datamodule, cli.trainer
+    module.on_load_checkpoint(checkpoint)
     try:
         module.load_state_dict(checkpoint["state_dict"])
     except RuntimeError as error:

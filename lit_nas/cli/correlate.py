@@ -35,11 +35,11 @@ def correlate(args: Sequence[str]) -> None:
     if given.output.exists():
         raise FileExistsError(f"'{given.output}' exists already: choose another folder with -o FOLDER.")
 
+    from lit_nas.callbacks import group_operators
     from lit_nas.cli.explain import explained
     from lit_nas.cli.training import TrainingCLI
     from lit_nas.correlation import Clustering, OperatorCorrelation
     from lit_nas.record.recorded_module import read_checkpoint
-    from lit_nas.report.correlation import format_correlation, write_correlation
     from lit_nas.search import SearchModule
 
     how = OperatorCorrelation(given.edges, given.definition, tuple(given.exclude))
@@ -60,7 +60,6 @@ def correlate(args: Sequence[str]) -> None:
     data.prepare_data()
     data.setup("fit")
     model.to(device)
-    found = how.measure(model.network, model.architecture, data.training_images(given.images, device), given.images)
-    groups = clustering.groups(found.operations, found.mean(), how.alone(model.architecture))
-    write_correlation(found, groups, given.output, given.picture)
-    sys.stdout.write(format_correlation(found, groups) + f"Written to {given.output}\n")
+    images = data.training_images(given.images, device)
+    text = group_operators(model, images, given.images, how, clustering, given.output, given.picture)
+    sys.stdout.write(text + f"Written to {given.output}\n")

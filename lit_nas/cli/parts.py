@@ -7,6 +7,7 @@ from typing import Any
 
 import lit_nas.jobs
 from lit_nas.cli.known import guess
+from lit_nas.cli.part_arguments import checked_arguments
 from lit_nas.record.names import import_class, public_name
 from lit_nas.record.plain import build, plain
 
@@ -54,12 +55,8 @@ def chosen(
     arguments, name = given.get("init_args") or {}, given["class_path"]
     if not isinstance(arguments, dict):
         raise ValueError(f"{key}.init_args must be a mapping of keys, but is {arguments!r}.")
-    found, arguments = _class(name, key, base), {**arguments, **overrides}
-    known = list(inspect.signature(found).parameters)
-    for argument in arguments:
-        if argument not in known:
-            listed = f"Known are {', '.join(known)}." if known else f"{found.__name__} has none."
-            raise ValueError(f"{key}.{argument} is unknown{guess(str(argument), known)}. {listed}")
+    found = _class(name, key, base)
+    arguments = checked_arguments(found, {**arguments, **overrides}, key)
     try:
         return build(found, arguments)
     except TypeError as error:

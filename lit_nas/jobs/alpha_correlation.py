@@ -28,18 +28,24 @@ class AlphaCorrelation(Job):
     """Retrains a genotype with each candidate of one edge, and compares test accuracies with mixing weights.
 
     The candidates are those that a search has left in its `candidates.json`, but for `none`; copies of an operation
-    count as one, with the sum of their weights. The paper exchanges the operation of the first edge of the first cell;
-    here it is exchanged in all cells of the type, because these share a genotype. Beside `results.json` lie
-    `alpha_correlation.md` and `alpha_correlation.svg`, with Pearson's coefficient over the candidates.
+    count as one, with the sum of their weights. Of a search by groups there are two such files: the members of the
+    best group share its weight of the first stage as they divide theirs in the second one, P(group) P(member | group).
+    The paper does not say of which stage its weights are; one file alone is the other reading.
+
+    The paper exchanges the operation of the first edge of the first cell; here it is exchanged in all cells of the
+    type, because these share a genotype. Beside `results.json` lie `alpha_correlation.md` and `alpha_correlation.svg`,
+    with Pearson's coefficient over the candidates.
 
     Raises:
-        ValueError: if the edge is not a pair of states, or there is no seed or one of them twice.
+        ValueError: if the edge is not a pair of states, there is no seed, one is negative or there twice, or there is
+            neither one file of candidates nor two.
     """
 
     genotype: str
     """What the search has found: its `genotype.json`, or a published name."""
-    candidates: str
-    """`candidates.json` of a search, which has the mixing weights: of the same search, or of an earlier stage of it."""
+    candidates: str | Sequence[str]
+    """`candidates.json` of a search, which has the mixing weights: of the same search, or of an earlier stage of it. Or
+    those of both stages of a search by groups, the first one first."""
     cell: str = "normal"
     """Type of the cells."""
     edge: Sequence[int] = (0, 2)
@@ -53,6 +59,15 @@ class AlphaCorrelation(Job):
             raise ValueError(f"job.edge must be a pair of states (source, target), such as [0, 2], not {self.edge!r}.")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"job.seeds must hold at least one seed, and none of them twice, not {list(self.seeds)}.")
+        if any(seed < 0 for seed in self.seeds):
+            raise ValueError(f"job.seeds must not be negative, but is {list(self.seeds)}.")
+        if not isinstance(self.candidates, str):
+            if len(self.candidates) != 2:
+                raise ValueError(
+                    "job.candidates must be a file, or the two files of the stages of a search by groups, not "
+                    f"{list(self.candidates)}."
+                )
+            object.__setattr__(self, "candidates", tuple(self.candidates))
         for name in ("edge", "seeds"):
             object.__setattr__(self, name, tuple(getattr(self, name)))  # lists come from YAML
 
@@ -67,26 +82,51 @@ class AlphaCorrelation(Job):
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if it has no such edge, or fewer than two candidates there.
+            ValueError: if it has no such edge, fewer than two candidates there, not the operation of the genotype, or
+                two files are not those of two stages.
         """
-        source, target = self.edge
-        for each in load_candidates(self.candidates).cells.get(self.cell, ()):
-            if (each.source, each.target) == (source, target):
+        first, *more = (self.candidates,) if isinstance(self.candidates, str) else self.candidates
+        last = more[-1] if more else first
+        found = self._weights(first)
+        for second in more:
+            members, best = self._weights(second), max(found, key=found.__getitem__)
+            if best not in members or set(members) & set(found) != {best}:
+                raise ValueError(
+                    f"job.candidates must be files of two stages of a search by groups, but of {self._place} the first "
+                    f"one, '{first}', has chosen {best}, and the second one, '{second}', has {', '.join(members)}."
+                )
+            group, total = found[best], sum(members.values())
+            shares = {name: group * value / total for name, value in members.items()}
+            found = {name: value for name, value in found.items() if name != best} | shares
+        if len(found) < 2:
+            raise ValueError(
+                f"{self._place} has the candidates {list(found)} in '{last}', but a correlation needs two at "
+                "least: choose another job.edge or job.candidates."
+            )
+        if (chosen := self._operation(load_genotype(self.genotype))) not in found:
+            raise ValueError(
+                f"The genotype '{self.genotype}' has {chosen} on {self._place}, which is no candidate in "
+                f"'{last}' ({', '.join(found)}): give job.candidates the files of both stages of a search "
+                "by groups, or those of the search that has found the genotype."
+            )
+        return found
+
+    @property
+    def _place(self) -> str:
+        return f"the edge {self.edge[0]} -> {self.edge[1]} of the cell '{self.cell}'"
+
+    def _weights(self, path: str) -> dict[str, float]:
+        """Those of a file, copies added up, without `none`."""
+        for each in load_candidates(path).cells.get(self.cell, ()):
+            if (each.source, each.target) == self.edge:
                 found: dict[str, float] = {}
                 for name, value in zip(each.operations, each.probabilities, strict=True):
                     if name != "none":
                         found[original(name)] = found.get(original(name), 0.0) + value
-                if len(found) < 2:
-                    raise ValueError(
-                        f"The edge {source} -> {target} of the cell '{self.cell}' has the candidates {list(found)} in "
-                        f"'{self.candidates}', but a correlation needs two at least: choose another job.edge or "
-                        "job.candidates."
-                    )
+                if not found:
+                    raise ValueError(f"'{path}' has no candidate but `none` on {self._place}: choose another job.edge.")
                 return found
-        raise ValueError(
-            f"'{self.candidates}' has no edge {source} -> {target} in a cell '{self.cell}': choose another job.edge or "
-            "job.cell."
-        )
+        raise ValueError(f"'{path}' does not have {self._place}: choose another job.edge or job.cell.")
 
     def propose(self, history: History) -> Group | None:
         """All networks at once: none waits for another."""

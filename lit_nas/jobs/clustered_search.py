@@ -9,26 +9,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lit_nas.correlation import Clustering, OperatorCorrelation
-from lit_nas.jobs.history import Found, History
+from lit_nas.jobs.history import History
 from lit_nas.jobs.job import Job
-from lit_nas.jobs.stage import GROUPS, Stage
-from lit_nas.jobs.staged_search import HandOver, StagedSearch
-from lit_nas.jobs.winning_group import WinningGroup
+from lit_nas.jobs.stage import GROUPS, Stage, with_callback
+from lit_nas.jobs.staged_search import StagedSearch
+from lit_nas.jobs.winning_group import NONE, WinningGroup, check_skips
+from lit_nas.operations import check_operations, original
 from lit_nas.record.plain import plain
-from lit_nas.spaces import OperatorGroups, load_operator_groups
+from lit_nas.spaces import OperatorGroups, load_operator_groups, named_operations
 
 __all__ = ("ClusteredSearch",)
 
-SUPERNET = "supernet"
-
-
-@dataclass(frozen=True)
-class _NothingYet(HandOver):
-    """What is known of the groups before the supernet is trained."""
-
-    def changes(self, before: Found) -> Mapping[str, Any]:
-        """Nothing."""
-        return {}
+SUPERNET, OPERATIONS = "supernet", "model.space.operations"
 
 
 @dataclass(frozen=True)
@@ -36,17 +28,19 @@ class ClusteredSearch(Job):
     """Trains a supernet of all operations, groups them, searches by `WinningGroup` with these groups, and retrains.
 
     All searches start from the section `search`. The first one is called `supernet` and leaves `groups.json`, by the
-    callback `CorrelateOperators`, which the job adds to it. Beforehand the others are tried with all operations.
+    callback `CorrelateOperators`, which the job adds to it. Beforehand the others are tried with all operations, each a
+    group of its own: they can search among no others, whatever the groups will be.
 
     Raises:
-        ValueError: if there is no stage, a stage sets the operations, or a number is out of range.
+        ValueError: if there are not two stages, one of them sets the operations, the supernet does not, or a number is
+            out of range.
     """
 
     stages: tuple[Mapping[str, Any], ...]
     """Changes of each search by groups, as in `StagedSearch`."""
-    supernet: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    supernet: Mapping[str, Any] = field(hash=False)
     """Changes of the search whose operations are grouped: dotted key -> value, as `{"model.space.num_cells": 14}`. Its
-    operations are those of the section, unless it says others."""
+    operations are among them: `{"model.space.operations": "S1"}`, or a list."""
     skips: int = 2
     """Identical skip connections, see `WinningGroup`."""
     images: int = 10_000
@@ -57,6 +51,7 @@ class ClusteredSearch(Job):
     """How groups follow."""
 
     def __post_init__(self) -> None:
+        check_skips(self.skips, "job.skips")
         staged = StagedSearch(self.stages, WinningGroup(skips=self.skips))
         object.__setattr__(self, "stages", staged.stages)
         if self.images < 2:
@@ -64,8 +59,9 @@ class ClusteredSearch(Job):
         if not isinstance(self.supernet, Mapping) or not all(isinstance(key, str) for key in self.supernet):
             raise ValueError(
                 "job.supernet must be a mapping of dotted keys of the section `search`, such as "
-                f"{{model.space.num_cells: 14}}, not {self.supernet!r}."
+                f"{{model.space.operations: S1}}, not {self.supernet!r}."
             )
+        _ = self._each_alone()
 
     def propose(self, history: History) -> Stage | None:
         """The supernet, then the stages of the search by its groups."""
@@ -73,13 +69,23 @@ class ClusteredSearch(Job):
 
     def outline(self) -> tuple[Stage, ...]:
         """All stages, but for the groups and what follows from them."""
-        return self._supernet(), *StagedSearch(self.stages, _NothingYet()).outline()
+        return self._supernet(), *StagedSearch(self.stages, self._each_alone()).outline()
+
+    def _each_alone(self) -> WinningGroup:
+        """Groups of one operation, which need whatever any groups of these operations could need."""
+        given = self.supernet.get(OPERATIONS)
+        if not isinstance(given, (str, list, tuple)) or not given:
+            raise ValueError(
+                f"job.supernet must set {OPERATIONS}, the operations that are grouped: a list, or the name of a set "
+                "such as S1."
+            )
+        names = named_operations(given) if isinstance(given, str) else tuple(given)
+        check_operations(names, f"job.supernet.{OPERATIONS}")
+        return WinningGroup({name: [name] for name in names if name != NONE and original(name) == name}, self.skips)
 
     def _supernet(self) -> Stage:
         how = {"images": self.images, "correlation": plain(self.correlation), "clustering": plain(self.clustering)}
-        callback = {"class_path": "CorrelateOperators", "init_args": how}
-        # beside the callbacks that the section lists
-        return Stage(SUPERNET, "search", "search", {**self.supernet, "trainer.callbacks+": [callback]})
+        return Stage(SUPERNET, "search", "search", with_callback(self.supernet, "CorrelateOperators", **how))
 
     def _search(self, history: History) -> StagedSearch:
         return StagedSearch(self.stages, WinningGroup(_groups(history).groups, self.skips))

@@ -1,7 +1,6 @@
 """Several methods under one protocol, judged by a tabular benchmark and compared with a search that trains nothing."""
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,7 +10,7 @@ from typing import Any
 from lit_nas.atomic_write import write_text
 from lit_nas.jobs.history import Found, History
 from lit_nas.jobs.job import Job
-from lit_nas.jobs.stage import Group, Stage
+from lit_nas.jobs.stage import Group, Stage, with_callback
 from lit_nas.jobs.staged_search import StagedSearch
 from lit_nas.report.comparison import comparison_table, draw_comparison, mean_and_deviation
 from lit_nas.tabular import DATASETS, Table, read_table, run_baseline
@@ -63,6 +62,8 @@ class Comparison(Job):
                     f"job.staged.{name} is {stages!r}, but job.staged must give a StagedSearch (by its class_path) for "
                     f"names of job.methods: {', '.join(self.methods)}."
                 )
+        if any(seed < 0 for seed in self.seeds):
+            raise ValueError(f"job.seeds must not be negative, but is {list(self.seeds)}.")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"job.seeds names a seed twice: {list(self.seeds)}.")
         if self.dataset not in DATASETS:
@@ -132,15 +133,18 @@ class Comparison(Job):
 
     def _chain(self, method: str, seed: int, history: History) -> tuple[Stage, ...]:
         """The searches of a method with a seed, which wait for each other."""
-        look_up = {"class_path": "QueryTable", "init_args": {"path": self.table}}
-        beneath = (*self.methods[method], json.dumps({"trainer": {"callbacks+": [look_up]}}))
         name = f"{method}_seed_{seed}"
         if method in self.staged:
             stages = self.staged[method].searches(history, f"{name}_stage_")
         else:
             stages = (Stage(name, "search", "search"),)
         return tuple(
-            replace(stage, changes={"seed_everything": seed, **stage.changes}, beneath=beneath) for stage in stages
+            replace(
+                stage,
+                changes=with_callback({"seed_everything": seed, **stage.changes}, "QueryTable", path=self.table),
+                beneath=tuple(self.methods[method]),
+            )
+            for stage in stages
         )
 
     def _accuracies(self, found: Sequence[Sequence[Found]]) -> dict[str, list[list[float | None]]]:

@@ -12,7 +12,20 @@ from lit_nas.record.recorded_module import read_checkpoint
 from lit_nas.report.correlation import GROUPS
 from lit_nas.spaces import load_candidates, load_operator_groups
 
-__all__ = ("ASIDE", "CANDIDATES", "GENOTYPE", "GROUPS", "RESULTS", "TEST", "FileOf", "Group", "Stage", "WeightsOf")
+__all__ = (
+    "ASIDE",
+    "CANDIDATES",
+    "GENOTYPE",
+    "GROUPS",
+    "MORE_CALLBACKS",
+    "RESULTS",
+    "TEST",
+    "FileOf",
+    "Group",
+    "Stage",
+    "WeightsOf",
+    "with_callback",
+)
 
 GENOTYPE, CANDIDATES, TEST = "genotype.json", "candidates.json", "test.json"
 LAST = "checkpoints/last.ckpt"
@@ -20,6 +33,8 @@ RESULTS = {"search": GENOTYPE, "retrain": TEST}
 """Kind of a stage -> the file that is there when it is finished."""
 ASIDE = re.compile(r"-\d+$")
 """What the name of a folder ends in that holds an old stage, which has been done again."""
+MORE_CALLBACKS = "trainer.callbacks+"
+"""The key that adds to the callbacks of a section."""
 SET_BY_THE_JOB = ("trainer.default_root_dir", "ckpt_path")
 
 
@@ -144,6 +159,23 @@ class Stage:
         """
         paths = {key: folder / file.stage / file.path for key, file in self.takes.items()}
         return tuple(word for key, path in paths.items() for word in (f"--{key}", str(path)))
+
+
+def with_callback(changes: Mapping[str, Any], name: str, **arguments: Any) -> dict[str, Any]:
+    """Changes of a stage to which a job adds a callback of its own, beside those of the section and of the changes.
+
+    It belongs to the changes and not beneath the section, whose `trainer.callbacks` would replace it.
+
+    Args:
+        changes: Dotted key -> value.
+        name: Class of the callback.
+        arguments: Those of its constructor, as plain data.
+    """
+    others = changes.get(MORE_CALLBACKS, [])
+    before = list(others) if isinstance(others, (list, tuple)) else [others]
+    rest = {key: value for key, value in changes.items() if key != MORE_CALLBACKS}
+    # last, because words of the command line take effect in their order
+    return {**rest, MORE_CALLBACKS: [*before, {"class_path": name, "init_args": arguments}]}
 
 
 @dataclass(frozen=True)

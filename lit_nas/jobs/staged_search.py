@@ -1,9 +1,9 @@
 """A job of several searches, each of which goes on with what the one before it has left, and one retraining."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from lit_nas.jobs.history import Found, History
 from lit_nas.jobs.job import Job
@@ -19,6 +19,28 @@ class HandOver(ABC):
 
     A key that it gives a value is its own: stages do not set it.
     """
+
+    keys: ClassVar[tuple[str, ...]] = ()
+    """Keys of all searches but the first that `changes` gives values, without `init_args`."""
+
+    def check(self, searches: int) -> None:  # noqa: B027  # most rules serve any number
+        """Refuses a number of searches that it is not made for.
+
+        Args:
+            searches: How many there are.
+
+        Raises:
+            ValueError: naming `job.stages`.
+        """
+
+    def owned(self, number: int) -> frozenset[str]:
+        """All keys of a search that it gives values.
+
+        Args:
+            number: Of the search, from 0.
+        """
+        later = (*self.takes("before"), *self.keys) if number else ()
+        return frozenset({*self.settings(number), *later})
 
     def settings(self, number: int) -> Mapping[str, Any]:
         """Keys of a search whose values are known beforehand.
@@ -70,7 +92,8 @@ class StagedSearch(Job):
     while edges lose candidates; stages of another method differ in their numbers and in what is handed over.
 
     Raises:
-        ValueError: if there is no stage, or one is no mapping of keys, or sets a key of `hands_over`.
+        ValueError: if there is no stage, one is no mapping of keys or sets a key of `hands_over`, or that is no rule or
+            is made for another number of stages.
     """
 
     stages: tuple[Mapping[str, Any], ...]
@@ -88,8 +111,11 @@ class StagedSearch(Job):
                     "job.stages must hold mappings of dotted keys of the section `search`, such as "
                     f"{{model.space.num_cells: 11}}, not {stage!r}."
                 )
+        if not isinstance(self.hands_over, HandOver):
+            raise ValueError(f"job.hands_over must be a HandOver, such as LeftCandidates(), not {self.hands_over!r}.")
+        self.hands_over.check(len(self.stages))
         for number, stage in enumerate(self.stages):
-            if taken := sorted(set(stage) & set(self.hands_over.settings(number))):
+            if taken := sorted(self.hands_over.owned(number) & {*_keys(stage)}):
                 raise ValueError(
                     f"job.stages sets {taken[0]} of stage{number + 1}, which follows from job.hands_over: leave it out."
                 )
@@ -111,7 +137,8 @@ class StagedSearch(Job):
         """
         found, before = list[Stage](), ""
         for number, own in enumerate(self.stages, 1):
-            changes, takes = {**self.hands_over.settings(number - 1), **own}, dict[str, FileOf]()
+            # in this order, so that a stage may choose the class whose arguments are set
+            changes, takes = {**own, **self.hands_over.settings(number - 1)}, dict[str, FileOf]()
             if before:
                 takes |= self.hands_over.takes(before)
                 changes |= self.hands_over.changes(history[before]) if before in history else {}
@@ -144,3 +171,13 @@ class StagedSearch(Job):
         seconds = {name: f"{found['cost'].get('seconds', 0):.0f} s" for name, found in results["stages"].items()}
         cell = f"stage{len(self.stages)}/genotype.json and its picture"
         return {"test accuracy": f"{results['test_accuracy']:.4f}", **seconds, "cell": cell}
+
+
+def _keys(settings: Mapping[str, Any], before: str = "") -> Iterator[str]:
+    """All dotted keys that are set, within values as well, without `init_args` and the `+` that appends to a list."""
+    for key, value in settings.items():
+        parts = [part for part in key.removesuffix("+").split(".") if part != "init_args"]
+        whole = ".".join(filter(None, [before, *parts]))
+        yield whole
+        if isinstance(value, Mapping):
+            yield from _keys(value, whole)

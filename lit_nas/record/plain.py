@@ -94,11 +94,22 @@ def _build(value: Any, hint: Any) -> Any:
     if isinstance(value, Mapping):
         if parts := [kind for kind in classes if dataclasses.is_dataclass(kind)]:
             return build(parts[0], value)
+        if any(_holds_anything(kind) for kind in kinds):
+            return value
         return {key: _build(item, None) for key, item in value.items()}
     if isinstance(value, list):
-        items = [_build(item, None) for item in value]
+        keeps = any(_holds_anything(item) for kind in kinds for item in get_args(kind))
+        items = value if keeps else [_build(item, None) for item in value]
         return tuple(items) if any(get_origin(kind) is tuple or kind is tuple for kind in kinds) else items
     return Path(value) if Path in classes and str not in classes and isinstance(value, str) else value
+
+
+def _holds_anything(kind: Any) -> bool:
+    """Whether it is a mapping of plain data, whose values are configurations rather than parts: they stay as they are.
+
+    Settings of the stages of a job are an example, {"model.edges": {"class_path": ...}}.
+    """
+    return get_origin(kind) in (Mapping, dict) and get_args(kind)[1:] == (Any,)
 
 
 def default_arguments(owner: type) -> dict[str, Any]:

@@ -11,14 +11,16 @@ COLUMNS = ("name", "init_channels", "num_cells", "weights", "confusion", "differ
 """Of the file: confusion is per 2^20 weights, the difference that to the target, skips those of the normal cell."""
 
 
-def nearest(rows: Sequence[Mapping[str, Any]], count: int) -> list[str]:
+def nearest(rows: Sequence[Mapping[str, Any]], count: int, farthest: float | None = None) -> list[str]:
     """Names of the candidates whose confusion is nearest to that of the target, the nearest one first.
 
     Args:
         rows: Of the candidates; with `name` and `difference`.
         count: How many at most. Of equally near ones the first come first.
+        farthest: Largest difference; None takes any.
     """
-    return [row["name"] for row in sorted(rows, key=lambda row: abs(row["difference"]))[:count]]
+    near = [row for row in rows if farthest is None or abs(row["difference"]) <= farthest]
+    return [row["name"] for row in sorted(near, key=lambda row: abs(row["difference"]))[:count]]
 
 
 def depth_match_table(results: Mapping[str, Any]) -> str:
@@ -33,10 +35,12 @@ def depth_match_table(results: Mapping[str, Any]) -> str:
         "|---|---|---|---|---|---|---|",
         *(_line(row, row["name"] in results["proposed"]) for row in (target, *rows)),
     ]
-    estimator = results["estimator"]
+    estimator, tolerance, count = results["estimator"], results["tolerance"], len(results["proposed"])
+    limit = f"the {count} nearest to it" if tolerance is None else f"within {100 * tolerance:.3g} per cent of it"
+    bold = limit if count else f"{limit}, of which there are none"
     return (
         f"Gradient confusion after training, mean of {estimator['draws']} draws of {estimator['batches']} mini-batches "
-        "each. In bold: search networks that are about as hard to optimise as the target.\n\n" + "\n".join(lines) + "\n"
+        f"each. In bold, as proposals for the target: search networks {bold}.\n\n" + "\n".join(lines) + "\n"
     )
 
 

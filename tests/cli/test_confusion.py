@@ -31,7 +31,10 @@ def test_a_checkpoint_has_the_confusion_that_its_run_has_logged(tmp_path, capsys
     assert found["values"] == pytest.approx(logged["values"], rel=1e-5)
     assert f"of the {found['weights']:,} weights (2 draws of 2 mini-batches)" in capsys.readouterr().out
     assert main([*command, "--model.space.init_channels", "6"]) == 2
-    assert "are not those of the model of the configuration" in capsys.readouterr().err
+    assert "init_channels was 4 and is 6" in capsys.readouterr().err
+    other = ["-c", "configs/search/dropnas.yaml", *run[2:], "--ckpt_path", checkpoint]
+    assert main(["confusion", *other]) == 2
+    assert "The checkpoint was written by StacNAS, but the model is DropNAS" in capsys.readouterr().err
 
 
 def test_wrong_arguments(tmp_path, capsys):

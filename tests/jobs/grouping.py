@@ -10,6 +10,8 @@ from lit_nas.jobs import Found, HandOver
 class BestGroup(HandOver):
     """Each edge goes on among the group of its most probable operation, `none` beside it."""
 
+    keys = ("model.space.operations", "model.space.candidates")
+
     groups: Mapping[str, tuple[str, ...]]
     """Operation of the first search -> its group."""
 

@@ -64,6 +64,30 @@ def test_the_supernet_comes_first_and_its_groups_decide_what_follows(tmp_path):
         search.propose(history)
 
 
+def test_callbacks_of_the_supernet_stand_beside_that_of_the_job():
+    given = {**SUPERNET, "trainer.callbacks+": [{"class_path": "LogAlphas"}]}
+    changes = ClusteredSearch(STAGES, given).propose(History()).changes
+    assert [each["class_path"] for each in changes["trainer.callbacks+"]] == ["LogAlphas", "CorrelateOperators"]
+    assert list(changes)[-1] == "trainer.callbacks+"
+
+
+def test_what_groups_could_need_of_a_space_is_refused_before_the_supernet(tmp_path, capsys):
+    """NAS-Bench-201 has no copies of skip connections, which a group of one would need."""
+    space = {"class_path": "NasBench201Space", "init_args": {"init_channels": 2, "cells_per_stage": 1}}
+    search = {"model": {"class_path": "StacNAS", "init_args": {"space": space}}, "data": ONE_PART, "trainer": TRAINER}
+    supernet = {"model.space.operations": ["skip_connect", "nor_conv_3x3", "nor_conv_1x1", "none"]}
+    given = {"stages": [{}, {}], "supernet": supernet, "images": 12, "correlation": {"exclude": ["skip_connect"]}}
+    words = {"job": {"class_path": "ClusteredSearch", "init_args": {**given, "skips": 2}}, "search": search}
+    assert main(["run", "-c", job(tmp_path, **words)]) == 2
+    message = capsys.readouterr().err
+    assert "(of the stage `stage2`)" in message
+    assert "skip_connect_2" in message
+    assert not list(tmp_path.rglob("*.ckpt"))
+    outline = ClusteredSearch(**{**given, "correlation": OperatorCorrelation()}, skips=1).outline()
+    for stage in outline[1:3]:
+        assert stage.changes["model.space.operations"] == supernet["model.space.operations"]
+
+
 def test_stages_hand_groups_over_as_a_file(tmp_path):
     file = FileOf("supernet", "groups.json")
     with pytest.raises(FileNotFoundError, match=r"The stage `supernet` has left no groups\.json"):
@@ -118,19 +142,25 @@ def test_one_command_goes_from_a_supernet_to_a_retraining(killed, tmp_path, caps
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"images": 1}, "job.images must be at least 2, not 1"),
-        ({"skips": 9}, "skips must be between 1 and 3, not 9"),
-        ({"supernet": [3]}, "job.supernet must be a mapping of dotted keys"),
-        ({"stages": []}, "job.stages must be a list"),
+        ({"images": 1}, r"job\.images must be at least 2, not 1\."),
+        ({"skips": 9}, r"job\.skips must be between 1 and 3, not 9\."),
+        ({"supernet": [3]}, r"job\.supernet must be a mapping of dotted keys .*"),
+        ({"supernet": {}}, r"job\.supernet must set model\.space\.operations, .*"),
         (
-            {"stages": [{"model.space.operations": ["skip_connect"]}]},
-            "sets model.space.operations of stage1",
+            {"supernet": {"model.space.operations": ["conv"]}},
+            r"Unknown operations \['conv'\] in job\.supernet\.model\.space\.operations\..*",
+        ),
+        ({"stages": []}, r"job\.stages must be a list .*"),
+        ({"stages": [{}]}, r"job\.stages must hold two searches by groups, .* not 1\."),
+        (
+            {"stages": [{"model.space.operations": ["skip_connect"]}, {}]},
+            r"job\.stages sets model\.space\.operations of stage1, which follows from job\.hands_over: leave it out\.",
         ),
     ],
 )
 def test_impossible_settings_are_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        ClusteredSearch(**{"stages": STAGES, **arguments})
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        ClusteredSearch(**{"stages": STAGES, "supernet": SUPERNET, **arguments})
 
 
 def test_a_job_that_cannot_group_is_refused_before_its_first_step(tmp_path, capsys):

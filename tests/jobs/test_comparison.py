@@ -111,7 +111,7 @@ def test_page_and_picture(compared):
 def test_every_method_searches_with_every_seed():
     job = Comparison({"a": ["a.yaml"], "b": ["b.yaml", "trainer: {}"]}, "table.csv", seeds=(5, 7))
     stages = job.propose(History()).stages
-    assert [(stage.name, stage.changes["seed_everything"], stage.beneath[:-1]) for stage in stages] == [
+    assert [(stage.name, stage.changes["seed_everything"], stage.beneath) for stage in stages] == [
         ("a_seed_5", 5, ("a.yaml",)),
         ("a_seed_7", 7, ("a.yaml",)),
         ("b_seed_5", 5, ("b.yaml", "trainer: {}")),
@@ -127,8 +127,9 @@ def test_no_search_waits_for_that_of_another_method():
     found = History(tuple(Found(name, Path(name), {}, None, None, {}, {}, None) for name in first))
     (second,) = job.propose(found).stages
     assert second.name == "b_seed_0_stage_2"
-    assert second.changes == {"seed_everything": 0, "model.keep": 2}
-    assert second.beneath[:-1] == ("b.yaml",)
+    look_up = {"class_path": "QueryTable", "init_args": {"path": "table.csv"}}
+    assert second.changes == {"seed_everything": 0, "model.keep": 2, "trainer.callbacks+": [look_up]}
+    assert second.beneath == ("b.yaml",)
     assert second.takes["model.space.candidates"].stage == "b_seed_0_stage_1"
 
 
@@ -143,6 +144,7 @@ def test_mean_and_deviation():
     [
         ({"methods": {}}, "must hold at least one each"),
         ({"seeds": ()}, "must hold at least one each"),
+        ({"seeds": (-1,)}, "job.seeds must not be negative"),
         ({"seeds": (1, 1)}, "names a seed twice"),
         ({"methods": {"a": "file.yaml"}}, "job.methods.a is 'file.yaml'"),
         ({"dataset": "svhn"}, "The table knows cifar10"),
@@ -163,6 +165,21 @@ def test_a_missing_table_is_refused_before_any_training(compared, tmp_path, caps
     assert main(["run", "-c", str(tmp_path / "job.yaml")]) == 2
     assert "none.csv" in capsys.readouterr().err
     assert not (tmp_path / "job").exists()
+
+
+def test_callbacks_of_the_section_stand_beside_that_of_the_job(compared, tmp_path, capsys):
+    command = ["run", "-c", str(compared / "job.yaml"), "--folder", str(tmp_path / "job"), "--print_config"]
+    more = '[{"trainer.callbacks+": {"class_path": "LogAlphas"}}]'
+    words = ["--search.trainer.callbacks", '[{"class_path": "WriteGenotype"}]', "--job.staged"]
+    words.append(f"{{third: {{class_path: lit_nas.StagedSearch, init_args: {{stages: {more}}}}}}}")
+    assert main([*command, *words]) == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    for name, wanted in (("first_seed_3", []), ("third_seed_3_stage_1", ["LogAlphas"])):
+        classes = [each["class_path"].rpartition(".")[2] for each in printed[name]["trainer"]["callbacks"]]
+        assert classes == ["WriteGenotype", *wanted, "QueryTable"]
+    twice = '[{"class_path": "QueryTable", "init_args": {"path": "other.csv"}}]'
+    assert main([*command, "--search.trainer.callbacks", twice]) == 2
+    assert "trainer.callbacks has QueryTable 2 times" in capsys.readouterr().err
 
 
 def test_what_a_later_search_would_refuse_is_refused_before_any_training(compared, tmp_path, capsys):

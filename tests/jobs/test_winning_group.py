@@ -100,8 +100,46 @@ def test_wrong_arguments(tmp_path):
             WinningGroup(skips=skips)
     with pytest.raises(FileNotFoundError, match="no file of operator groups"):
         WinningGroup(str(tmp_path / "groups.json"))
-    with pytest.raises(ValueError, match=r"job.stages sets model.space.operations of stage2, which follows from"):
-        StagedSearch(({}, {"model.space.operations": ["none"]}), WinningGroup())
+    with pytest.raises(ValueError, match=r"^job\.hands_over must be a HandOver, .* not 'WinningGroup'\.$"):
+        StagedSearch(({}, {}), "WinningGroup")
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_groups_need_two_searches(count):
+    with pytest.raises(ValueError, match=f"job.stages must hold two searches by groups, .* not {count}"):
+        StagedSearch(({},) * count, WinningGroup())
+
+
+INNER = {"class_path": "DartsSpace", "init_args": {"operations": ["none"]}}
+
+
+@pytest.mark.parametrize(
+    ("number", "stage", "key"),
+    [
+        (1, {"model.space.operations": ["none"]}, "operations"),
+        (2, {"model.space.operations": ["none"]}, "operations"),
+        (2, {"model.init_args.space.init_args.operations": ["none"]}, "operations"),
+        (2, {"model.space.operations+": "none"}, "operations"),
+        (2, {"model.space": INNER}, "operations"),
+        (2, {"model": {"class_path": "StacNAS", "init_args": {"space": INNER}}}, "operations"),
+        (2, {"model.space.candidates": "candidates.json"}, "candidates"),
+        (2, {"model.space.init_args.candidates": "candidates.json"}, "candidates"),
+    ],
+)
+def test_what_the_rule_decides_is_not_set_by_a_stage(number, stage, key):
+    stages = [{}, {}]
+    stages[number - 1] = stage
+    message = f"job.stages sets model.space.{key} of stage{number}, which follows from job.hands_over: leave it out."
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        StagedSearch(stages, WinningGroup())
+
+
+def test_a_stage_may_set_all_else_and_the_first_one_its_candidates():
+    space = {"class_path": "DartsSpace", "init_args": {"num_cells": 5}}
+    whole = StagedSearch([{"model.space.candidates": "candidates.json"}, {"model.space": space}], WinningGroup())
+    assert list(whole.outline()[1].changes) == ["model.space", "model.space.operations"]  # what comes last wins
+    with pytest.raises(ValueError, match=r"job.stages sets model.space.candidates of stage2"):
+        StagedSearch([{}, {"model.space.candidates": "candidates.json"}])
 
 
 def test_the_second_search_is_known_but_for_its_candidates():

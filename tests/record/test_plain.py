@@ -21,7 +21,7 @@ def test_parts_become_mappings():
     assert plain(ImageSpec(1, 2, 3, 4)) == {"channels": 1, "height": 2, "width": 3, "classes": 4}
     assert plain(TopEdges(k=3)) == {
         "class_path": "lit_nas.derivation.TopEdges",
-        "init_args": {"k": 3, "exclude": ["none"], "by": "probability"},
+        "init_args": {"k": 3, "exclude": ["none"], "by": "probability", "sums_copies": False},
     }
     optim = plain(SearchOptim(weights=partial(torch.optim.SGD, lr=0.1)))
     assert optim["weights"] == {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.1}}
