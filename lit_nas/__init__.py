@@ -38,8 +38,12 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.genotype import Genotype as Genotype
     from lit_nas.genotype import load_genotype as load_genotype
     from lit_nas.jobs import ClusteredSearch as ClusteredSearch
+    from lit_nas.jobs import EvolveBest as EvolveBest
     from lit_nas.jobs import Group as Group
     from lit_nas.jobs import Job as Job
+    from lit_nas.jobs import OuterSearch as OuterSearch
+    from lit_nas.jobs import PseudoGradient as PseudoGradient
+    from lit_nas.jobs import RandomSteps as RandomSteps
     from lit_nas.jobs import SearchThenRetrain as SearchThenRetrain
     from lit_nas.jobs import Stage as Stage
     from lit_nas.jobs import StagedSearch as StagedSearch
@@ -124,7 +128,19 @@ _ROOMS = {
     "edges": ("AuxiliarySkip", "MergedConvolutions", "PartialChannels", "PlainEdges", "SharedDagConvs"),
     "engine": ("Fused", "Reference"),
     "genotype": ("Genotype", "load_genotype"),
-    "jobs": ("ClusteredSearch", "Group", "Job", "SearchThenRetrain", "Stage", "StagedSearch", "WinningGroup"),
+    "jobs": (
+        "ClusteredSearch",
+        "EvolveBest",
+        "Group",
+        "Job",
+        "OuterSearch",
+        "PseudoGradient",
+        "RandomSteps",
+        "SearchThenRetrain",
+        "Stage",
+        "StagedSearch",
+        "WinningGroup",
+    ),
     "methods": (
         "DARTS",
         "GDAS",

@@ -261,6 +261,8 @@ SMALLER = {
         "--job.candidates", "[[4, 3], [2, 3]]", "--job.propose_count", "1",
         "--job.estimator", '{"draws": 1, "batches": 2}'
     ],
+    "job/fade_outer_search.yaml": ["--job.rows", "2", "--job.iterations", "2"],
+    "job/fade_outer_search_digits.yaml": ["--job.iterations", "1"],
     "job/fade_ranks.yaml": ["--job.repeats", "[0, 1]", "--job.count", "2"],
     "job/fade_ranks_digits.yaml": ["--job.repeats", "[0]", "--job.count", "3"],
 }  # fmt: skip

@@ -46,7 +46,10 @@ class FeatureSpace:
     def __post_init__(self) -> None:
         if self.choice not in ("random", "first"):
             raise ValueError(f"choice of FeatureSpace must be random or first, not {self.choice!r}.")
-        all_dags(self.vertices)
+        try:
+            all_dags(self.vertices)
+        except ValueError as error:
+            raise ValueError(f"vertices of FeatureSpace: {error}") from None
 
     @cached_property
     def points(self) -> dict[Point, tuple[str, ...]]:

@@ -71,6 +71,14 @@ class Job(ABC):
             lines[name] = ", ".join([*scores, f"{found['cost'].get('seconds', 0):.0f} s"])
         return lines
 
+    def write_so_far(self, history: History, folder: Path) -> None:  # noqa: B027  # most jobs have nothing to add
+        """Writes what can be told while the job goes on, each time that stages have been finished.
+
+        Args:
+            history: All stages that are finished.
+            folder: Of the job.
+        """
+
     def write(self, results: Mapping[str, Any], folder: Path) -> None:  # noqa: B027  # most jobs have nothing to add
         """Writes what belongs beside `results.json`.
 

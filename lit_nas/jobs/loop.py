@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from lit_nas.internals import is_rank_zero
 from lit_nas.jobs.executor import Executor, Order
 from lit_nas.jobs.history import History, read_found
 from lit_nas.jobs.job import Job
@@ -97,6 +98,8 @@ def advance(
             if not is_finished(order.stage, folder):
                 raise ValueError(_without_result(order))
         history = _grown(history, proposed, folder)
+        if waiting and is_rank_zero():
+            job.write_so_far(history, folder)
     return history
 
 

@@ -70,7 +70,8 @@ class DagSpace(SearchSpace):
             object.__setattr__(self, name, tuple(getattr(self, name)))  # lists come from YAML
         object.__setattr__(self, "rows", tuple(map(tuple, self.rows)))
         self._check_numbers()
-        for where, names in (("dags", self.dags), *((f"rows[{i}]", names) for i, names in enumerate(self.rows))):
+        rows = [(f"rows[{i}]", names) for i, names in enumerate(self.rows)]
+        for where, names in rows or [("dags", self.dags)]:
             self._check_row(f"space.{where}", names)
         if self.candidates is not None:
             edges = {position.cell: EDGES for position in self.layout}

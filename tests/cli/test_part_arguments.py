@@ -65,8 +65,8 @@ CLUSTERED = {"stages": STAGES, "supernet": {"model.space.operations": "S1"}}
         ),
         (
             "ClusteredSearch",
-            {**CLUSTERED, "clustering": {"thresh": 0.3}},
-            "job.clustering.thresh is unknown (did you mean `threshold`?). Known are threshold, count.",
+            {**CLUSTERED, "clustering": {"thresholt": 0.3}},
+            "job.clustering.thresholt is unknown (did you mean `threshold`?). Known are threshold, count.",
         ),
         ("DepthMatch", {"candidates": 5}, "job.candidates must be a list, not 5."),
         ("DepthMatch", {"tolerance": "a"}, "job.tolerance must be a number or null, not 'a'."),

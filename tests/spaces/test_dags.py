@@ -94,3 +94,11 @@ def test_genotypes_are_chains_of_dags():
             Genotype({"row_1": wrong}, "dags")
     with pytest.raises(ValueError, match=r"cells\.row_1\.nodes: 'dag2' names no DAG"):
         Genotype({"row_1": cell("dag2")}, "dags")
+
+
+def test_candidates_of_all_rows_do_not_matter_where_rows_have_their_own():
+    rows = (("dag1", "dag2_01"), ("dag3_01_12",))
+    space = DagSpace(widths=(2, 3), rows=rows, vertices=3)  # those of all rows have up to six
+    assert [cell.operations for cell in space.cells.values()] == list(rows)
+    with pytest.raises(ValueError, match=r"space\.dags has 'dag4_"):
+        DagSpace(widths=(2, 3), vertices=3)
