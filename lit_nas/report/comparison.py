@@ -73,6 +73,7 @@ def draw_comparison(results: Mapping[str, Any], path: Path) -> None:
     """
     import matplotlib
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     dataset = results["dataset"]
     with matplotlib.rc_context({"svg.hashsalt": "lit-nas", "font.family": "DejaVu Sans", "font.size": 9.0}):
@@ -87,6 +88,7 @@ def draw_comparison(results: Mapping[str, Any], path: Path) -> None:
         means = [spread["mean"] for spread in results["random_search"]["test_accuracy"][dataset]]
         axes.plot(range(1, len(means) + 1), means, color="black", label="random search", linewidth=2.0)
         axes.axhline(results["best"][dataset], color="black", linewidth=0.8, linestyle=":", label="best cell")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch; cells that random search has looked at")
         axes.set_ylabel(f"test accuracy on {dataset}, per cent")
         axes.grid(alpha=0.3)
