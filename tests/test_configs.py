@@ -99,7 +99,9 @@ def test_a_file_says_what_it_is_for(name):
     comment = [line for line in lines if line.startswith("#")]
     assert lines[0].startswith("# ")
     assert any(line.rstrip().endswith(".") for line in comment)
-    *_, command = (line for line in comment if line.startswith("#   lit-nas "))  # the last of several
+    *_, command = (  # the last of several
+        line for line in comment if line.startswith(("#   lit-nas ", "#   wandb "))
+    )
     assert f"configs/{name}" in command
 
 

@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,7 +65,7 @@ class Checks:
             if found := (*taken, *stage.taken_words(folder)):
                 arguments = (*arguments, *found)
                 cli = TrainingCLI([*arguments], run=False, parse_only=True)
-            _refuse_twice(_dumped(cli)["trainer"]["callbacks"] or [])
+            _refuse_twice(_dumped(cli)["trainer"]["callbacks"])
         self._resolved[stage.name] = stage, Order(stage, folder / stage.name, arguments), _dumped(cli)
         return self._resolved[stage.name][1:]
 
@@ -194,9 +194,14 @@ def _refuse_other_kind(stage: Stage, found: type) -> None:
         raise ValueError(f"its model is {found.__name__}, which is not {wanted}.")
 
 
-def _refuse_twice(callbacks: Sequence[Mapping[str, Any]]) -> None:
-    """Refuses two callbacks that would write the same file, of which a job may have added one."""
-    names = [each["class_path"].rpartition(".")[2] for each in callbacks]
+def _refuse_twice(callbacks: Any) -> None:
+    """Refuses two callbacks that would write the same file, of which a job may have added one.
+
+    Args:
+        callbacks: As a configuration has them: a list, a single one, or none.
+    """
+    listed = callbacks if isinstance(callbacks, list) else [callbacks] if callbacks else []
+    names = [str(each["class_path"]).rpartition(".")[2] for each in listed]
     if twice := [name for name in ONE_OF_EACH if names.count(name) > 1]:
         raise ValueError(
             f"trainer.callbacks has {twice[0]} {names.count(twice[0])} times, which write the same file: leave yours "

@@ -28,6 +28,7 @@ from lit_nas.methods import (
     SNAS,
     DropNAS,
     EntmaxDARTS,
+    FaDE,
     MergeNAS,
     ProxylessNAS,
     StacNAS,
@@ -92,6 +93,7 @@ METHODS: dict[str, tuple[Callable[..., SearchModule], str | None]] = {
     "MergeNAS": (lambda **parts: MergeNAS(INPUTS, SPACE, **parts), "relaxation"),
     "DropNAS": (lambda **parts: DropNAS(INPUTS, SPACE, **parts), "relaxation"),
     "StacNAS": (lambda **parts: StacNAS(INPUTS, SPACE, **parts), "relaxation"),
+    "FaDE": (lambda **parts: FaDE(INPUTS, SPACE, **parts), "relaxation"),
     "GDAS": (lambda **parts: GDAS(INPUTS, SPACE, **parts), "relaxation"),
     "GDAS-constant": (lambda **parts: GDAS(INPUTS, SPACE, constant_unselected=True, **parts), "relaxation"),
     "SNAS": (lambda **parts: SNAS(INPUTS, SPACE, **parts), "relaxation"),
@@ -123,6 +125,7 @@ REFUSED = {
     ("DARTS-2-exact", "two gates", "plain"), ("PDARTS", "softmax", "folded"), ("GDAS", "softmax", "plain"),
     ("GDAS-constant", "hard samples", "partial"), ("SNAS", "soft samples", "merged"), ("PARSEC", "softmax", "plain"),
     ("MergeNAS", "softmax", "partial"), ("ProxylessNAS", "", "ratios"), ("DARTS", "softmax", "shared"),
+    ("FaDE", "hard samples", "plain"),
 }  # fmt: skip
 """A part of what is refused."""
 

@@ -71,7 +71,8 @@ def test_replayed_gradients_take_the_same_steps(name, monkeypatch):
     fit(graphs, [Prune()])
     before = snapshot(plain)
     for key, value in snapshot(graphs).items():
-        assert torch.equal(value, before[key]), key
+        # what adds gradients up may do it in another order
+        torch.testing.assert_close(value, before[key], rtol=1e-6, atol=1e-7, msg=key)
     levels = len(graphs.gradients._captured)
     assert Eager.captures >= 2 * levels  # at the start, and after pruning
     if not plain.leaves_weights_unused:  # the method itself prunes nothing
