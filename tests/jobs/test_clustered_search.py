@@ -11,8 +11,8 @@ from lit_nas.jobs import ClusteredSearch, FileOf, Found, History
 from lit_nas.search import SearchModule
 from lit_nas.spaces import STACNAS_S1, STACNAS_S4, load_operator_groups
 from tests.cli.test_run import TRAINER, job
-from tests.jobs.test_halving import Died
 from tests.jobs.test_winning_group import ONE_PART
+from tests.support.mortal_job import Died
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice about tiny runs
 SUPERNET = {"model.space.num_cells": 3, "model.space.operations": "S4"}

@@ -18,6 +18,7 @@ from lit_nas.jobs import load_candidates
 from lit_nas.retrain import RetrainModule
 from lit_nas.search import SearchModule
 from tests.cli.test_run import job
+from tests.support.mortal_job import Died
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice about tiny runs
 HALVING = {"class_path": "tests.jobs.halving.Halving", "init_args": {"keep": 3}}
@@ -65,10 +66,6 @@ def test_stages_hand_over_what_they_found(whole):
         checkpoint = torch.load(whole / f"seed{seed}" / "checkpoints" / "last.ckpt", weights_only=True)
         assert checkpoint["lit_nas"]["init_args"]["genotype"]["cells"] == genotype["cells"]
     assert state(whole)["seed1"] != state(whole)["seed2"]
-
-
-class Died(BaseException):
-    """Stands for the end of the process: nothing tidies up after it."""
 
 
 SLOW = pytest.mark.slow

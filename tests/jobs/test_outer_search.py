@@ -30,7 +30,7 @@ from lit_nas.jobs import (
 from lit_nas.retrain import RetrainModule
 from lit_nas.search import SearchModule
 from tests.cli.test_run import TRAINER, job
-from tests.jobs.test_halving import Died
+from tests.support.mortal_job import Died, MortalJob
 from tests.support.resume_job import differences
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice about tiny runs
@@ -371,31 +371,12 @@ def test_weights_are_carried_from_one_iteration_to_the_next(whole, tmp_path):
     ],
 )
 def test_a_job_that_dies_in_or_between_iterations_goes_on_exactly(at, rest, whole, tmp_path, monkeypatch):
-    config, steps = outer(tmp_path), []
-
-    def counted(owner, last):
-        begin = owner.on_train_batch_start
-
-        def on_train_batch_start(self, batch, batch_idx):
-            if len(steps) == last:
-                raise Died
-            steps.append(batch_idx)
-            return begin(self, batch, batch_idx)
-
-        return on_train_batch_start
-
-    def run(last):
-        steps.clear()
-        with monkeypatch.context() as patch:
-            for owner in (SearchModule, RetrainModule):
-                patch.setattr(owner, "on_train_batch_start", counted(owner, last))
-            return main(["run", "-c", config])
-
+    job = MortalJob(outer(tmp_path), monkeypatch)
     with pytest.raises(Died):
-        run(at)
+        job.run(dies_at=at)
     assert (tmp_path / "job" / "trajectory.csv").exists() == (at >= 4)
-    assert run(None) == 0
-    assert len(steps) == rest
+    assert job.run() == 0
+    assert job.steps == rest
     assert differences(state(whole), state(tmp_path / "job")) == []
 
 

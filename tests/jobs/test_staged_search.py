@@ -13,11 +13,10 @@ import yaml
 
 from lit_nas.cli import main
 from lit_nas.jobs import Candidates, EdgeCandidates, Found, History, StagedSearch, load_candidates
-from lit_nas.retrain import RetrainModule
-from lit_nas.search import SearchModule
 from tests.cli.test_run import DATA, TRAINER, job
 from tests.jobs.grouping import BestGroup
-from tests.jobs.test_halving import Died, start, wait_for
+from tests.jobs.test_halving import start, wait_for
+from tests.support.mortal_job import Died, MortalJob
 from tests.support.resume_job import differences
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice about tiny runs
@@ -129,30 +128,11 @@ def test_a_stage_goes_on_from_its_first_epoch(whole, tmp_path):
 )
 def test_a_job_that_dies_in_or_between_stages_goes_on_exactly(at, rest, whole, tmp_path, monkeypatch):
     """Each search has four steps, the retraining two."""
-    config, steps = staged(tmp_path), []
-
-    def counted(owner, last):
-        begin = owner.on_train_batch_start
-
-        def on_train_batch_start(self, batch, batch_idx):
-            if len(steps) == last:
-                raise Died
-            steps.append(batch_idx)
-            return begin(self, batch, batch_idx)
-
-        return on_train_batch_start
-
-    def run(last):
-        steps.clear()
-        with monkeypatch.context() as patch:
-            for owner in (SearchModule, RetrainModule):
-                patch.setattr(owner, "on_train_batch_start", counted(owner, last))
-            return main(["run", "-c", config])
-
+    job = MortalJob(staged(tmp_path), monkeypatch)
     with pytest.raises(Died):
-        run(at)
-    assert run(None) == 0
-    assert len(steps) == rest
+        job.run(dies_at=at)
+    assert job.run() == 0
+    assert job.steps == rest
     assert differences(state(whole), state(tmp_path / "job")) == []
 
 

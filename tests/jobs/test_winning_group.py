@@ -9,12 +9,10 @@ import yaml
 
 from lit_nas.cli import main
 from lit_nas.jobs import Candidates, EdgeCandidates, Found, History, StagedSearch, WinningGroup, load_candidates
-from lit_nas.retrain import RetrainModule
-from lit_nas.search import SearchModule
 from lit_nas.spaces import OPERATOR_GROUPS, STACNAS_S1, STACNAS_S3
 from tests.cli.test_run import DATA, TRAINER, job
-from tests.jobs.test_halving import Died
 from tests.jobs.test_staged_search import state
+from tests.support.mortal_job import Died, MortalJob
 from tests.support.resume_job import differences
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice about tiny runs
@@ -210,30 +208,11 @@ def test_the_second_search_is_one_among_members_of_what_has_won(whole):
 )
 def test_a_job_that_dies_in_or_between_stages_goes_on_exactly(at, rest, whole, tmp_path, monkeypatch):
     """Each search has four steps, the retraining two."""
-    config, steps = hierarchical(tmp_path), []
-
-    def counted(owner, last):
-        begin = owner.on_train_batch_start
-
-        def on_train_batch_start(self, batch, batch_idx):
-            if len(steps) == last:
-                raise Died
-            steps.append(batch_idx)
-            return begin(self, batch, batch_idx)
-
-        return on_train_batch_start
-
-    def run(last):
-        steps.clear()
-        with monkeypatch.context() as patch:
-            for owner in (SearchModule, RetrainModule):
-                patch.setattr(owner, "on_train_batch_start", counted(owner, last))
-            return main(["run", "-c", config])
-
+    job = MortalJob(hierarchical(tmp_path), monkeypatch)
     with pytest.raises(Died):
-        run(at)
-    assert run(None) == 0
-    assert len(steps) == rest
+        job.run(dies_at=at)
+    assert job.run() == 0
+    assert job.steps == rest
     assert differences(state(whole), state(tmp_path / "job")) == []
 
 
