@@ -31,7 +31,18 @@ def _own_cache(tmp_path_factory):
         os.environ["LIT_NAS_CACHE"] = before
 
 
+def set_threads():
+    """Sums of two threads differ from those of one, so all runs of a test have as many."""
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _same_threads():
+    """Before fixtures of a module, some of which are whole jobs."""
+    set_threads()
+
+
 @pytest.fixture(autouse=True)
 def _same_start():
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    set_threads()
     torch.manual_seed(0)
