@@ -11,6 +11,7 @@ from lit_nas.operations.copies import COPIES, original
 from lit_nas.operations.style import EVALUATION, SEARCH, OperationStyle
 
 if TYPE_CHECKING:
+    from lit_nas.operations.activations import ACTIVATIONS, Activation
     from lit_nas.operations.convolution import (
         BatchNorm,
         ConvBN,
@@ -30,10 +31,12 @@ if TYPE_CHECKING:
     from lit_nas.operations.synchronised import SynchronisedBatchNorm, part_norms, synchronise_norms
 
 __all__ = (
+    "ACTIVATIONS",
     "COPIES",
     "EVALUATION",
     "OPERATIONS",
     "SEARCH",
+    "Activation",
     "AvgPool",
     "BatchNorm",
     "ConvBN",
@@ -65,6 +68,10 @@ __all__ = (
 )
 
 _HOMES = {
+    "activations": (
+        "ACTIVATIONS",
+        "Activation",
+    ),
     "convolution": (
         "BatchNorm",
         "ConvBN",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from lit_nas.dags import EXAMPLE, PREFIX, parse_dag
+from lit_nas.operations.activations import ACTIVATIONS, Activation
 from lit_nas.operations.check import check_operations
 from lit_nas.operations.convolution import (
     BatchNorm,
@@ -126,8 +127,18 @@ FAMILIES: dict[str, OperationFamily] = {PREFIX: OperationFamily(EXAMPLE, _dag)}
 """By the beginning of their names; a name of `OPERATIONS` comes first."""
 
 
+def _activation(name: str) -> OperationFactory:
+    def build(before: int, after: int, stride: int, style: OperationStyle) -> nn.Module:
+        if stride != 1:
+            raise ValueError(f"'{name}' keeps height and width, so it needs a position of stride 1, not {stride}.")
+        _same_channels(name, before, after)
+        return Activation(name)
+
+    return build
+
+
 def find_operation(name: str) -> OperationFactory | None:
-    """What makes the operation of that name, alone or of a family; None if there is none.
+    """What makes the operation of that name, alone, of a family or an activation; None if there is none.
 
     Args:
         name: As spaces, genotypes and logs have it.
@@ -137,6 +148,8 @@ def find_operation(name: str) -> OperationFactory | None:
     """
     if name in OPERATIONS:
         return OPERATIONS[name]
+    if name in ACTIVATIONS:
+        return _activation(name)
     family = next((family for prefix, family in FAMILIES.items() if name.startswith(prefix)), None)
     return None if family is None else family.find(name)
 
@@ -144,7 +157,7 @@ def find_operation(name: str) -> OperationFactory | None:
 def known_operations() -> str:
     """The names of operations, for messages."""
     families = (f"all like {family.example}" for family in FAMILIES.values())
-    return ", ".join((*OPERATIONS, *families))
+    return ", ".join((*OPERATIONS, *ACTIVATIONS, *families))
 
 
 def register_operation(name: str, factory: OperationFactory) -> None:

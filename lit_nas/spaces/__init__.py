@@ -18,6 +18,7 @@ from lit_nas.spaces.operator_groups import (
     named_operations,
     operator_groups,
 )
+from lit_nas.spaces.recurrent import RECURRENT_OPERATIONS, RecurrentSpace
 from lit_nas.spaces.space import MOST_CELLS, CellSpace, Position, SearchSpace, known_spaces
 
 __all__ = (
@@ -27,6 +28,7 @@ __all__ = (
     "MOBILE_OPERATIONS",
     "MOST_CELLS",
     "OPERATOR_GROUPS",
+    "RECURRENT_OPERATIONS",
     "STACNAS_S1",
     "STACNAS_S2",
     "STACNAS_S3",
@@ -42,6 +44,7 @@ __all__ = (
     "NasBench201Space",
     "OperatorGroups",
     "Position",
+    "RecurrentSpace",
     "SearchSpace",
     "known_spaces",
     "load_candidates",
