@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.data import ImageFolderDataModule as ImageFolderDataModule
     from lit_nas.data import SVHNDataModule as SVHNDataModule
     from lit_nas.data import SyntheticDataModule as SyntheticDataModule
+    from lit_nas.data import TextFolderDataModule as TextFolderDataModule
     from lit_nas.derivation import ArgmaxPerEdge as ArgmaxPerEdge
     from lit_nas.derivation import EveryChoice as EveryChoice
     from lit_nas.derivation import LimitedSkips as LimitedSkips
@@ -48,6 +49,8 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.jobs import Stage as Stage
     from lit_nas.jobs import StagedSearch as StagedSearch
     from lit_nas.jobs import WinningGroup as WinningGroup
+    from lit_nas.language import ActivationPenalty as ActivationPenalty
+    from lit_nas.language import LanguageDropout as LanguageDropout
     from lit_nas.methods import DARTS as DARTS
     from lit_nas.methods import GDAS as GDAS
     from lit_nas.methods import PARSEC as PARSEC
@@ -59,6 +62,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.methods import FaDE as FaDE
     from lit_nas.methods import MergeNAS as MergeNAS
     from lit_nas.methods import ProxylessNAS as ProxylessNAS
+    from lit_nas.methods import RecurrentDARTS as RecurrentDARTS
     from lit_nas.methods import StacNAS as StacNAS
     from lit_nas.networks import register_space as register_space
     from lit_nas.operations import register_operation as register_operation
@@ -105,6 +109,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.spaces import MobileSpace as MobileSpace
     from lit_nas.spaces import NasBench201Space as NasBench201Space
     from lit_nas.spaces import OperatorGroups as OperatorGroups
+    from lit_nas.spaces import RecurrentSpace as RecurrentSpace
     from lit_nas.specs import ImageSpec as ImageSpec
     from lit_nas.specs import TextSpec as TextSpec
     from lit_nas.tabular import read_table as read_table
@@ -123,6 +128,7 @@ _ROOMS = {
         "ImageFolderDataModule",
         "SVHNDataModule",
         "SyntheticDataModule",
+        "TextFolderDataModule",
     ),
     "derivation": ("ArgmaxPerEdge", "LimitedSkips", "TopEdges", "TopPairs", "EveryChoice"),
     "edges": ("AuxiliarySkip", "MergedConvolutions", "PartialChannels", "PlainEdges", "SharedDagConvs"),
@@ -141,6 +147,7 @@ _ROOMS = {
         "StagedSearch",
         "WinningGroup",
     ),
+    "language": ("ActivationPenalty", "LanguageDropout"),
     "methods": (
         "DARTS",
         "GDAS",
@@ -153,6 +160,7 @@ _ROOMS = {
         "FaDE",
         "MergeNAS",
         "ProxylessNAS",
+        "RecurrentDARTS",
         "StacNAS",
     ),
     "networks": ("register_space",),
@@ -185,7 +193,15 @@ _ROOMS = {
     "retrain": ("RetrainModule", "RetrainOptim"),
     "schedules": ("Constant", "Cosine", "Delayed", "Exponential", "Linear", "LinearThenExponential", "Steps"),
     "search": ("SearchModule", "SearchOptim", "ImportanceSampling"),
-    "spaces": ("DagSpace", "DartsSpace", "MobileSpace", "NasBench201Space", "GDASSpace", "OperatorGroups"),
+    "spaces": (
+        "DagSpace",
+        "DartsSpace",
+        "MobileSpace",
+        "NasBench201Space",
+        "GDASSpace",
+        "OperatorGroups",
+        "RecurrentSpace",
+    ),
     "specs": ("ImageSpec", "TextSpec"),
     "tabular": ("read_table",),
 }

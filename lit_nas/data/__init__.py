@@ -1,4 +1,4 @@
-"""Data modules for images, split into parts by role; loaders that resume exactly; augmentation on the device."""
+"""Data modules for images, split into parts by role, and for text; loaders that resume exactly; augmentation."""
 
 from lit_nas.data.augment import Augmentation
 from lit_nas.data.digits import DigitsDataModule
@@ -10,6 +10,7 @@ from lit_nas.data.role_loader import RoleLoader
 from lit_nas.data.split import Split
 from lit_nas.data.synthetic import SyntheticDataModule
 from lit_nas.data.tensor_loader import RawBatch, TensorLoader
+from lit_nas.data.text_folder import TextFolderDataModule
 from lit_nas.data.vision import CIFAR10DataModule, CIFAR100DataModule, FashionMNISTDataModule, SVHNDataModule
 
 __all__ = (
@@ -28,4 +29,5 @@ __all__ = (
     "Split",
     "SyntheticDataModule",
     "TensorLoader",
+    "TextFolderDataModule",
 )

@@ -181,7 +181,9 @@ class TextFolderDataModule(LightningDataModule):
                 "that numbers of words would change their meaning. Use the text that it was made with."
             )
         present = {part: _digest(tokens) for part, tokens in self._tokens.items()}
-        if changed := sorted(part for part, digest in state_dict["texts"].items() if present.get(part, digest) != digest):
+        if changed := sorted(
+            part for part, digest in state_dict["texts"].items() if present.get(part, digest) != digest
+        ):
             raise ValueError(
                 f"The {' and the '.join(changed)} text in '{self.root}' is not the one that the checkpoint was made "
                 "with. Use that one, or start a new run."

@@ -10,6 +10,7 @@ from lit_nas.methods.p_darts import PDARTS
 from lit_nas.methods.parsec import PARSEC
 from lit_nas.methods.pc_darts import PCDARTS
 from lit_nas.methods.proxylessnas import ProxylessNAS
+from lit_nas.methods.recurrent_darts import RecurrentDARTS
 from lit_nas.methods.snas import SNAS
 from lit_nas.methods.stacnas import StacNAS
 
@@ -25,5 +26,6 @@ __all__ = (
     "FaDE",
     "MergeNAS",
     "ProxylessNAS",
+    "RecurrentDARTS",
     "StacNAS",
 )

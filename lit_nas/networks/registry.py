@@ -16,12 +16,13 @@ from lit_nas.genotype import Genotype
 from lit_nas.networks.dags import DagNetwork, DagSearchNetwork
 from lit_nas.networks.darts_search import SearchNetwork
 from lit_nas.networks.gdas import GDASSearchNetwork
+from lit_nas.networks.language_model import LanguageNetwork, build_language_search
 from lit_nas.networks.mobile import MOBILE_NETWORKS, MobileSearchNetwork
 from lit_nas.networks.nas_bench_201 import NasBench201SearchNetwork
 from lit_nas.networks.paper_networks import CIFARNetwork, ImageNetNetwork, NasBench201CIFARNetwork
 from lit_nas.networks.retrain_network import RetrainNetwork
-from lit_nas.spaces import DagSpace, DartsSpace, GDASSpace, MobileSpace, NasBench201Space, SearchSpace
-from lit_nas.specs import ImageSpec
+from lit_nas.spaces import DagSpace, DartsSpace, GDASSpace, MobileSpace, NasBench201Space, RecurrentSpace, SearchSpace
+from lit_nas.specs import Spec
 
 __all__ = (
     "SPACES",
@@ -55,6 +56,7 @@ SPACES: dict[str, SpaceRow] = {
         SpaceRow(MobileSpace, MobileSearchNetwork, MOBILE_NETWORKS),
         SpaceRow(DagSpace, DagSearchNetwork, {"dags": DagNetwork()}),
         SpaceRow(GDASSpace, GDASSearchNetwork, {"cifar": CIFARNetwork(), "imagenet": ImageNetNetwork()}),
+        SpaceRow(RecurrentSpace, build_language_search, {"language_model": LanguageNetwork()}),
     )
 }
 """By name of the space."""
@@ -177,17 +179,17 @@ def find_retrain_network(network: str | RetrainNetwork | None, genotype: Genotyp
 def build_retrain_network(
     network: str | RetrainNetwork | None,
     genotype: Genotype,
-    spec: ImageSpec,
+    spec: Spec,
     init_channels: int | None = None,
     num_cells: int | None = None,
     auxiliary: bool = False,
 ) -> nn.Module:
-    """The network of a genotype; maps images and a drop probability to logits and auxiliary logits.
+    """The network of a genotype; maps images and a drop probability to logits and auxiliary logits, or reads text.
 
     Args:
         network: Its name or itself; None means that of the space.
         genotype: Its cells.
-        spec: Images and labels.
+        spec: Images and labels, or a vocabulary.
         init_channels: C of the first cell; None means the paper's.
         num_cells: Depth; None means the paper's.
         auxiliary: Whether there is an auxiliary head.

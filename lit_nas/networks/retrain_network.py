@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from lit_nas.genotype import Genotype
-from lit_nas.specs import ImageSpec
+from lit_nas.specs import ImageSpec, Spec
 
 __all__ = ("RetrainNetwork",)
 
@@ -19,8 +19,8 @@ class RetrainNetwork(ABC):
     has added it.
     """
 
-    paper_spec: ClassVar[ImageSpec] = ImageSpec()
-    """Images and labels of the paper."""
+    paper_spec: ClassVar[Spec] = ImageSpec()
+    """Images and labels of the paper, or its vocabulary."""
     paper_batch_size: ClassVar[int | None] = None
     """Images of each batch of the paper's retraining; None where there is no paper."""
     has_auxiliary: ClassVar[bool] = False

@@ -148,6 +148,7 @@ def unrolled_gradient(
     product: Literal["finite_difference", "exact"] = "finite_difference",
     radius: float = 0.01,
     reduce: Callable[[Gradients], Gradients] = lambda gradients: gradients,
+    clip: float = 0.0,
 ) -> tuple[Gradients, Tensor]:
     """Gradient of L_val(w - xi * v(w, alpha), alpha) with respect to alpha, where xi is the current lr.
 
@@ -165,6 +166,10 @@ def unrolled_gradient(
             support it).
         radius: Length of the finite-difference step in weight space; the paper has 0.01.
         reduce: Averages gradients over processes. It is applied before anything that is not linear in them.
+        clip: Largest norm of the gradient in the virtual step, and of that of the validation loss by the weights, as
+            recurrent DARTS has it (quark0/darts, `rnn/architect.py`); 0 does not clip. The implicit term is then
+            multiplied by kappa = min(1, clip / (norm + 1e-6)) as well, with kappa held still when alpha changes. The
+            authors' code multiplies by the quotient even where that is above 1 and nothing was clipped.
 
     Returns:
         One gradient per tensor of `logits`, and the validation loss after the virtual step.
@@ -174,6 +179,7 @@ def unrolled_gradient(
 
     with frozen(logits):
         gradient = reduce(accumulate(training(), weights)[0])
+    gradient, kappa = _clipped(gradient, clip)
     step, factor = virtual_step(weights, gradient, optimizer)
 
     # equation 6: the validation loss at w - xi v
@@ -181,11 +187,20 @@ def unrolled_gradient(
         displace(step, -xi)
         both, value = accumulate(validation(), [*logits, *weights])
     both = reduce(both)
-    direct, q = both[: len(logits)], both[len(logits) :]
+    direct, (q, _) = both[: len(logits)], _clipped(both[len(logits) :], clip)
 
     # equation 7: how that point moves with alpha, the mixed derivative of L_train times q
     if product == "exact":
         implicit = reduce(_exact_product(training, weights, logits, q))
     else:
         implicit = reduce(_central_difference(training, weights, logits, q, radius))
-    return [d - xi * factor * h for d, h in zip(direct, implicit, strict=True)], value
+    return [d - xi * factor * kappa * h for d, h in zip(direct, implicit, strict=True)], value
+
+
+def _clipped(gradient: Gradients, largest: float) -> tuple[Gradients, float | Tensor]:
+    """A gradient whose norm is limited, and the factor by which it was multiplied; 0 does not limit it."""
+    if not largest:
+        return gradient, 1.0
+    norm = torch.stack(torch._foreach_norm(gradient)).norm()
+    kappa = (largest / (norm + 1e-6)).clamp(max=1.0)
+    return list(torch._foreach_mul(gradient, kappa)), kappa

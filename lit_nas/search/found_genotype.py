@@ -46,12 +46,12 @@ def found_genotype(module: SearchParts) -> Genotype:
 def _with_run(genotype: Genotype, module: SearchParts) -> Genotype:
     """Adds what is known of the run."""
     trainer = module.trainer
-    seed, accuracy = os.environ.get("PL_GLOBAL_SEED"), trainer.callback_metrics.get("val/accuracy")
+    seed, score = os.environ.get("PL_GLOBAL_SEED"), trainer.callback_metrics.get(f"val/{module.judged_by}")
     genotype = genotype.with_meta(
         seed=None if seed is None else int(seed),
         epoch=min(module.current_epoch, (trainer.max_epochs or 1) - 1),
         commit=commit(),
-        validation_accuracy=None if accuracy is None else float(accuracy),
+        **{f"validation_{module.judged_by}": None if score is None else float(score)},
     )
     if (held_out := getattr(data_of(trainer), "held_out", None)) is not None:
         # a retraining must not test on what the search trained on

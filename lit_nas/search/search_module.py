@@ -114,7 +114,12 @@ class SearchModule(SearchLifecycle, ABC):
         return self.note_loss("arch", value, batch)
 
     def step_arch_unrolled(
-        self, loss: Loss, validation: Batch, training: Batch, product: Literal["finite_difference", "exact"]
+        self,
+        loss: Loss,
+        validation: Batch,
+        training: Batch,
+        product: Literal["finite_difference", "exact"],
+        clip: float = 0.0,
     ) -> Tensor | None:
         """One step of the architecture along the second-order gradient; weights and statistics stay bit-equal.
 
@@ -123,6 +128,7 @@ class SearchModule(SearchLifecycle, ABC):
             validation: The architecture's batch.
             training: The weights' batch.
             product: How the Hessian-vector product is computed, see `unrolled_gradient`.
+            clip: Largest norm of the gradients in it, see there; 0 does not clip.
 
         Returns:
             The validation loss after the virtual step, detached, or None before epoch `optim.arch_from_epoch`.
@@ -141,6 +147,7 @@ class SearchModule(SearchLifecycle, ABC):
                     self._optimizers[0].optimizer,
                     product,
                     reduce=self.gradients.mean_over_ranks,
+                    clip=clip,
                 )
             self.apply_arch_gradient(gradient, reduced=True, loss=value)
         return self.note_loss("arch", value, validation)

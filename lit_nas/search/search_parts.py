@@ -42,6 +42,8 @@ class SearchParts(RecordedModule, ABC):
     deriver: Deriver | None = None
     """How the architecture is made discrete; None is the rule of the space."""
     optim: SearchOptim
+    judged_by: str = "accuracy"
+    """What the validation measures (`val/...`) and the genotype remembers."""
     order: int = 1
     """Order of the architecture gradient; 2 restricts the optimiser of the weights."""
     differentiates_mixture: bool = True
