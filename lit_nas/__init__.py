@@ -91,6 +91,8 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.report.draw import draw_genotype as draw_genotype
     from lit_nas.resume import RunLogger as RunLogger
     from lit_nas.resume import find_last as find_last
+    from lit_nas.retrain import LanguageRetrainModule as LanguageRetrainModule
+    from lit_nas.retrain import LanguageRetrainOptim as LanguageRetrainOptim
     from lit_nas.retrain import RetrainModule as RetrainModule
     from lit_nas.retrain import RetrainOptim as RetrainOptim
     from lit_nas.schedules import Constant as Constant
@@ -190,7 +192,7 @@ _ROOMS = {
     "report.describe": ("describe",),
     "report.draw": ("draw_genotype",),
     "resume": ("RunLogger", "find_last"),
-    "retrain": ("RetrainModule", "RetrainOptim"),
+    "retrain": ("LanguageRetrainModule", "LanguageRetrainOptim", "RetrainModule", "RetrainOptim"),
     "schedules": ("Constant", "Cosine", "Delayed", "Exponential", "Linear", "LinearThenExponential", "Steps"),
     "search": ("SearchModule", "SearchOptim", "ImportanceSampling"),
     "spaces": (

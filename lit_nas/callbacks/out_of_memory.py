@@ -3,7 +3,7 @@
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from lit_nas.internals import data_of
-from lit_nas.retrain import RetrainModule
+from lit_nas.retrain import LanguageRetrainModule, RetrainModule
 from lit_nas.search import SearchModule
 
 __all__ = ("ExplainMemory", "is_out_of_memory")
@@ -68,7 +68,11 @@ def _engine_checkpoint(module: LightningModule) -> str | None:
 
 def _init_channels(module: LightningModule) -> str | None:
     if isinstance(module, SearchModule):
-        return f"model.space.init_channels (now {getattr(module.architecture.space, 'init_channels', 'unset')})"
+        space = module.architecture.space
+        width = "init_channels" if hasattr(space, "init_channels") else "width"
+        return f"model.space.{width} (now {getattr(space, width, 'unset')})"
+    if isinstance(module, LanguageRetrainModule):
+        return f"model.width (now {module.network.width})"
     if isinstance(module, RetrainModule):
         channels = module.hparams.get("init_channels")
         return f"model.init_channels (now {'the default' if channels is None else channels})"

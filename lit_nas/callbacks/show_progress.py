@@ -12,7 +12,7 @@ from rich.table import Column
 from rich.text import Text
 from torchmetrics import MeanMetric
 
-from lit_nas.retrain import RetrainModule
+from lit_nas.retrain import Retraining
 from lit_nas.search import SearchModule
 
 __all__ = ("ShowProgress", "SummariseModel")
@@ -200,7 +200,7 @@ def _losses_so_far(module: LightningModule) -> str:
     metrics: dict[str, MeanMetric] = {}
     if isinstance(module, SearchModule):
         metrics = {name: metric for name, metric in module.losses.items() if isinstance(metric, MeanMetric)}
-    elif isinstance(module, RetrainModule):
+    elif isinstance(module, Retraining):
         metrics = {"loss": module.train_loss}
     means = {name: metric.mean_value / metric.weight for name, metric in metrics.items() if metric.update_called}
     return " ".join(f"{name} {float(mean):.4f}" for name, mean in means.items())

@@ -23,7 +23,7 @@ from lit_nas.record.names import import_class
 from lit_nas.record.plain import Difference, default_arguments, differences
 from lit_nas.record.recorded_module import RecordedModule
 from lit_nas.record.replaced import with_present_classes
-from lit_nas.retrain import RetrainModule
+from lit_nas.retrain import LanguageRetrainModule, Retraining, RetrainModule
 from lit_nas.search import SearchModule
 from lit_nas.search.trainer_checks import check_run, check_trainer
 
@@ -189,8 +189,9 @@ def _section(stage: Stage) -> Iterator[None]:
 
 
 def _refuse_other_kind(stage: Stage, found: type) -> None:
-    if not issubclass(found, SearchModule if stage.kind == "search" else RetrainModule):
-        wanted = "a search" if stage.kind == "search" else f"a retraining ({RetrainModule.__name__})"
+    if not issubclass(found, SearchModule if stage.kind == "search" else Retraining):
+        known = f"{RetrainModule.__name__}, or {LanguageRetrainModule.__name__} for text"
+        wanted = "a search" if stage.kind == "search" else f"a retraining ({known})"
         raise ValueError(f"its model is {found.__name__}, which is not {wanted}.")
 
 

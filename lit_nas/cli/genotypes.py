@@ -36,7 +36,8 @@ def describe(args: Sequence[str]) -> None:
     parser.add_argument("--network", help="name of a network, or package.Class of one; by default that of the space")
     parser.add_argument("--init_channels", type=int, help="C of the first cell; by default that of the paper")
     parser.add_argument("--num_cells", type=int, help="depth in cells; by default that of the paper")
-    parser.add_argument("--num_classes", type=int, help="labels; by default those of the paper")
+    parser.add_argument("--num_classes", type=int, help="labels or words; by default those of the paper")
+    parser.add_argument("--width", type=int, help="d of a language model; by default that of the paper")
     parser.add_argument(
         "--pool_norm", action="store_true", default=None, help="BatchNorm after each pooling, as in DropNAS and StacNAS"
     )
@@ -50,7 +51,9 @@ def describe(args: Sequence[str]) -> None:
     if network is not None and "." in network:  # before a genotype is read, whose space it may define
         network = _import_network(network)
     rows = [
-        describe_one(source, network, given.init_channels, given.num_cells, given.num_classes, given.pool_norm)
+        describe_one(
+            source, network, given.init_channels, given.num_cells, given.num_classes, given.pool_norm, given.width
+        )
         for source in given.genotypes
     ]
     if given.format == "json":
@@ -60,8 +63,8 @@ def describe(args: Sequence[str]) -> None:
 
         Console().print(format_table(rows))
         Console().print(
-            "Multiply-adds: convolutions and linear layers, one image, without the auxiliary head. Papers that count "
-            "other layers too print more."
+            "Multiply-adds: convolutions and linear layers, one image (or token), without the auxiliary head. Papers "
+            "that count other layers too print more."
         )
 
 

@@ -19,6 +19,7 @@ from lit_nas.networks.registry import SPACES
 from lit_nas.record.plain import default_arguments
 from lit_nas.record.run_folder import run_folder, writes
 from lit_nas.search import SearchModule
+from lit_nas.specs import TextSpec
 
 __all__ = ("ConcludeFit", "conclude_job", "heading", "resume_command")
 
@@ -93,7 +94,7 @@ def _facts(trainer: Trainer, module: LightningModule, folder: Path) -> dict[str,
             facts[name] = ", ".join(found)
     if (label := getattr(getattr(module, "genotype", None), "label", "")) and "cell" not in facts:
         facts["cell"] = label
-    for name in ("train/accuracy", "val/accuracy"):
+    for name in ("train/accuracy", "val/accuracy", "val/perplexity"):
         if name in trainer.callback_metrics:
             facts[name] = f"{float(trainer.callback_metrics[name]):.4f}"
     for callback in callbacks_of(trainer):
@@ -115,7 +116,8 @@ def _next(trainer: Trainer, module: LightningModule, folder: Path) -> str | None
         split = _split(data) if getattr(data, "test_rule", None) else []
         files = [word for path in layers for word in ("-c", str(path))]
         return "Retrain it:\n  " + _command(["fit", *files, *name, *split])
-    model = ["--model", "RetrainModule", *name]
+    text = isinstance(getattr(data, "spec", None), TextSpec)
+    model = ["--model", "LanguageRetrainModule" if text else "RetrainModule", *name]
     command = _command(["fit", *model, *_own_data(data), "--trainer.max_epochs", "600"])
     return f"Retrain it, for as many epochs as you like:\n  {command}"
 

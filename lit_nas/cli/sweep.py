@@ -11,7 +11,7 @@ from lit_nas.cli.job import Layer, plan_job, read_layers
 from lit_nas.cli.run import carry_out
 from lit_nas.jobs import Job, OneFit, Sweep
 from lit_nas.record.names import import_class
-from lit_nas.retrain import RetrainModule
+from lit_nas.retrain import Retraining
 
 __all__ = ("sweep",)
 
@@ -97,7 +97,7 @@ def _kind(layers: Sequence[Layer], words: Sequence[str]) -> Any:
             "retrain)."
         )
     found = import_class(name if "." in name else f"lit_nas.{name}")
-    return "retrain" if issubclass(found, RetrainModule) else "search"
+    return "retrain" if issubclass(found, Retraining) else "search"
 
 
 def _value(layers: Sequence[Layer], section: str, key: str) -> Any:

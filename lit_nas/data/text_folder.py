@@ -31,10 +31,10 @@ class TextFolderDataModule(LightningDataModule):
     `<unk>` for all other words. A search trains the weights on the training text and the architecture on the validation
     text, by which it validates as well; a retraining trains on the training text alone. The test text trains nothing.
 
-    Texts are cut into as many stretches as a batch has sequences, which are read from left to right. A training epoch is
-    one pass in windows of random length; the windows of the architecture begin where those of the weights do, and its
-    text starts again at its end. On several processes each has its own stretches, so more of them cut the text into
-    shorter ones.
+    Texts are cut into as many stretches as a batch has sequences, which are read from left to right. A training epoch
+    is one pass in windows of random length; the windows of the architecture begin where those of the weights do, and
+    its text starts again at its end. On several processes each has its own stretches, so more of them cut the text
+    into shorter ones.
 
     Args:
         root: The folder.
@@ -203,8 +203,8 @@ class TextFolderDataModule(LightningDataModule):
         table = batchify(tokens, columns, ranks)
         if len(table) < 3:
             raise ValueError(
-                f"data.{key} is {columns}, but the {part} text has {len(tokens)} tokens, which is {len(table)} for each "
-                f"of {columns * ranks[1]} sequences. Use a smaller {key}, or more text."
+                f"data.{key} is {columns}, but the {part} text has {len(tokens)} tokens, which is {len(table)} for "
+                f"each of {columns * ranks[1]} sequences. Use a smaller {key}, or more text."
             )
         device = torch.device("cpu") if trainer is None else trainer.strategy.root_device
         return table.to(device) if device.type == "cuda" else table

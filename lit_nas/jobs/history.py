@@ -31,7 +31,7 @@ class Found:
     candidates: Candidates | None
     """Of a search: what each edge still has, with probabilities."""
     scores: Mapping[str, float]
-    """`test/accuracy` and so on of a retraining, `val/accuracy` of a search that has validated."""
+    """`test/accuracy` and so on of a retraining, `val/accuracy` or `val/perplexity` of a search that has validated."""
     cost: Mapping[str, Any]
     """`seconds`, `device_hours`, `peak_memory_gib`, `device`, `devices`."""
     last: Path | None
@@ -83,8 +83,9 @@ def _found(stage: Stage, folder: Path) -> Found:
     config, candidates, last = folder / "config.yaml", folder / CANDIDATES, folder / "checkpoints" / "last.ckpt"
     genotype = load_genotype(folder / GENOTYPE) if stage.kind == "search" else None
     scores = _read(folder / TEST) if stage.kind == "retrain" else {}
-    if genotype is not None and (accuracy := genotype.meta.get("validation_accuracy")) is not None:
-        scores = {"val/accuracy": accuracy}
+    for name in ("accuracy", "perplexity"):
+        if genotype is not None and (score := genotype.meta.get(f"validation_{name}")) is not None:
+            scores = {f"val/{name}": score}
     return Found(
         stage.name,
         folder,

@@ -10,6 +10,9 @@ from lit_nas.jobs.stage import FileOf, Stage
 
 __all__ = ("SearchThenRetrain",)
 
+SCORES = ("accuracy", "perplexity", "loss")
+"""Scores of a test, those that people look at first."""
+
 
 @dataclass(frozen=True)
 class SearchThenRetrain(Job):
@@ -32,8 +35,7 @@ class SearchThenRetrain(Job):
         assert search.genotype is not None  # a search without one is not finished
         return {
             "genotype": search.genotype.to_dict(),
-            "test_accuracy": retrain.scores["test/accuracy"],
-            "test_loss": retrain.scores["test/loss"],
+            **{f"test_{name}": retrain.scores[f"test/{name}"] for name in SCORES if f"test/{name}" in retrain.scores},
             "search_seconds": search.cost["seconds"],
             "retrain_seconds": retrain.cost["seconds"],
             "search_cost": dict(search.cost),
@@ -41,9 +43,10 @@ class SearchThenRetrain(Job):
         }
 
     def summary(self, results: Mapping[str, Any]) -> dict[str, str]:
-        """Accuracy and time."""
+        """Accuracy or perplexity, and time."""
+        name = next(name for name in SCORES if f"test_{name}" in results)
         return {
-            "test accuracy": f"{results['test_accuracy']:.4f}",
+            f"test {name}": f"{results[f'test_{name}']:.4f}",
             "search": f"{results['search_seconds']:.0f} s",
             "retraining": f"{results['retrain_seconds']:.0f} s",
         }

@@ -90,8 +90,8 @@ class HiddenStates:
             state = zeros
         if state.shape != zeros.shape:
             raise ValueError(
-                f"A window of the part '{role}' has {len(zeros)} sequences, but the one before had {len(state)}: hidden "
-                "states are carried from window to window, so that their number must not change within a text."
+                f"A window of the part '{role}' has {len(zeros)} sequences, but the one before had {len(state)}: "
+                "hidden states are carried from window to window, so that their number must not change within a text."
             )
         return StatedWindow(window.tokens, window.targets, state.to(zeros), role, window.share)
 

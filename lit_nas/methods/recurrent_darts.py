@@ -2,11 +2,12 @@
 
 Paper: Liu, Simonyan, Yang, ICLR 2019, https://arxiv.org/abs/1806.09055, section 3.1.2 and appendix A.
 Differs from the authors' code (quark0/darts, rnn/): the implicit term of the second order is multiplied by
-min(1, clip / norm), not by a quotient that may be above 1 (`unrolled_gradient`); all passes over one window in an update
-have the same masks (`passes: independent` has the code's, each with its own); the BatchNorm of the cell normalises by
-the batch in evaluation, too (`RecurrentSpace.track_running_stats` has the code's running statistics); passes over the
-text have equally many windows (`RandomWindows`); a loss that is not finite ends the run. The learning rate is multiplied
-by the length that was drawn for a window over the usual one, also where the end of the text cuts it, as in the code.
+min(1, clip / norm), not by a quotient that may be above 1 (`unrolled_gradient`); all passes over one window in an
+update have the same masks (`passes: independent` has the code's, each with its own); the BatchNorm of the cell
+normalises by the batch in evaluation, too (`RecurrentSpace.track_running_stats` has the code's running statistics);
+passes over the text have equally many windows (`RandomWindows`); a loss that is not finite ends the run. The learning
+rate is multiplied by the length that was drawn for a window over the usual one, also where the end of the text cuts
+the window, as in the code.
 """
 
 from functools import partial

@@ -1,7 +1,7 @@
 """Language models around a recurrent cell: of a search, and of a genotype.
 
-Paper: Liu, Simonyan, Yang, ICLR 2019, https://arxiv.org/abs/1806.09055, appendix A; the weights of embedding and decoder
-are one tensor (Inan et al., 2017, https://arxiv.org/abs/1611.01462).
+Paper: Liu, Simonyan, Yang, ICLR 2019, https://arxiv.org/abs/1806.09055, appendix A; the weights of embedding and
+decoder are one tensor (Inan et al., 2017, https://arxiv.org/abs/1611.01462).
 """
 
 from dataclasses import dataclass

@@ -1,5 +1,6 @@
 """Optimisers and schedules with the papers' numbers, second order, and holding a level still."""
 
+from lit_nas.optim.averaged_sgd import AveragedSGD, non_monotone
 from lit_nas.optim.clipping import ClipBy, check_clipping, clip_gradients
 from lit_nas.optim.cosine_power import CosinePowerLR
 from lit_nas.optim.freezing import frozen, frozen_statistics, running_statistics
@@ -22,6 +23,7 @@ from lit_nas.optim.reinforce import Baseline, Reinforce
 from lit_nas.optim.unrolled import accumulate, check_unrollable, unrolled_gradient, virtual_step
 
 __all__ = (
+    "AveragedSGD",
     "Baseline",
     "ClipBy",
     "Confusion",
@@ -50,6 +52,7 @@ __all__ = (
     "gradient_confusion",
     "is_spanning",
     "make_part",
+    "non_monotone",
     "running_statistics",
     "unrolled_gradient",
     "virtual_step",

@@ -12,7 +12,8 @@ from lit_nas.genotype import Genotype, load_genotype
 from lit_nas.networks.complexity import count_weights, multiply_adds_by_layer, run_for_shapes
 from lit_nas.networks.registry import build_retrain_network, find_retrain_network, retrain_name
 from lit_nas.networks.retrain_network import RetrainNetwork
-from lit_nas.specs import ImageSpec
+from lit_nas.report.describe_text import describe_text
+from lit_nas.specs import ImageSpec, TextSpec
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -28,18 +29,22 @@ def describe(
     num_cells: int | None = None,
     num_classes: int | None = None,
     pool_norm: bool | None = None,
+    width: int | None = None,
 ) -> dict[str, Any]:
     """Counts weights and multiply-adds of an evaluation network.
 
-    Images have the size of the network's paper. Multiply-adds are those of `count_multiply_adds`.
+    Images have the size of the network's paper. Multiply-adds are those of `count_multiply_adds`; of a language model
+    those for a token, with d in the place of `init_channels` and the vocabulary in that of `num_classes`. Its embedding
+    is the `stem`, whose weights the decoder shares.
 
     Args:
         genotype: A genotype, or anything that `load_genotype` takes.
         network: What is built of it, by name or itself; None means that of the space of the genotype.
         init_channels: C of the first cell; None means the paper's.
         num_cells: Depth; None means the paper's.
-        num_classes: K; None means the paper's.
+        num_classes: K, or the number of words; None means the paper's.
         pool_norm: Whether an affine BatchNorm follows each pooling; None means as `network` says.
+        width: d of a language model; None means the paper's.
 
     Returns:
         Plain data: `genotype`, `network`, `init_channels`, `num_cells` (None where the
@@ -54,8 +59,12 @@ def describe(
     source, genotype = genotype, genotype if isinstance(genotype, Genotype) else load_genotype(genotype)
     name = genotype.label if isinstance(source, Genotype) else genotype.label or str(source)
     found = find_retrain_network(network, genotype)
-    kind = found.with_numbers(init_channels=init_channels, num_cells=num_cells, pool_norm=pool_norm)
-    spec = kind.paper_spec if num_classes is None else replace(kind.paper_spec, classes=num_classes)
+    kind = found.with_numbers(init_channels=init_channels, num_cells=num_cells, pool_norm=pool_norm, width=width)
+    spec = kind.paper_spec
+    if isinstance(spec, TextSpec):
+        return describe_text(genotype, name, kind, found, spec if num_classes is None else TextSpec(num_classes))
+    assert isinstance(spec, ImageSpec)  # there are no other kinds
+    spec = spec if num_classes is None else replace(spec, classes=num_classes)
     with torch.device("meta"):
         model = build_retrain_network(kind, genotype, spec, auxiliary=kind.has_auxiliary).eval()
     layers = multiply_adds_by_layer(model, spec)

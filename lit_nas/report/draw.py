@@ -3,7 +3,7 @@
 A cell is laid out in columns from left to right. States have the numbers of genotype files: the inputs come first, so
 the nodes of a cell with two inputs are 2, 3, ... Every operation is a box of its own in the column before its node,
 and a line that passes a column takes a place in it like a box does, so nothing ever overlaps. A cell that is a DAG of
-convolutions is drawn as that DAG.
+convolutions is drawn as that DAG. The output of a recurrent cell is the mean of its nodes.
 """
 
 from pathlib import Path
@@ -13,6 +13,7 @@ from lit_nas.genotype import CellGenotype, Genotype
 from lit_nas.report.draw_dags import dag_layout, dag_of, dag_size, draw_dag
 from lit_nas.report.layered import Place, arrange, connect
 from lit_nas.report.shapes import GAP, INPUT, MARGIN, NARROW, ROW, STATE, WIDE, box, line
+from lit_nas.spaces import RecurrentSpace
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -33,6 +34,10 @@ _COLOURS = (  # first match wins: part of the operation name, fill
     ("conv", "#cfe3f7"),
     ("pool", "#d5ecd4"),
     ("skip", "#fbe0cf"),
+    ("tanh", "#cfe3f7"),
+    ("relu", "#d5ecd4"),
+    ("sigmoid", "#ddd3f0"),
+    ("identity", "#fbe0cf"),
 )
 
 
@@ -67,7 +72,7 @@ def draw_genotype(genotype: Genotype, path: str | Path) -> None:
             if name in dags:
                 draw_dag(axes, layout, (width, height))
             else:
-                _draw(axes, genotype.cells[name], layout, (width, height))
+                _draw(axes, genotype.cells[name], layout, (width, height), genotype.space == RecurrentSpace.name)
             title = f"{name} cell: {dags[name].name}" if name in dags else f"{name} cell"
             title = f"{genotype.name}, {title}" if genotype.name else title
             axes.text(0.15, height - 0.12, title, ha="left", va="top", fontsize=11, fontweight="bold", color="#333333")
@@ -117,7 +122,9 @@ def _size(layout: "nx.DiGraph[Place]") -> tuple[float, float]:
     return _columns(layout)[-1][1] + MARGIN, ROW * (max(rows) - min(rows)) + 1.0
 
 
-def _draw(axes: "Axes", cell: CellGenotype, layout: "nx.DiGraph[Place]", size: tuple[float, float]) -> None:
+def _draw(
+    axes: "Axes", cell: CellGenotype, layout: "nx.DiGraph[Place]", size: tuple[float, float], recurrent: bool
+) -> None:
     axes.set(xlim=(0, size[0]), ylim=(0, size[1]), xticks=[], yticks=[])
     axes.axis("off")
     columns, low = _columns(layout), max(y for _, y in layout.nodes(data="y"))
@@ -133,9 +140,12 @@ def _draw(axes: "Axes", cell: CellGenotype, layout: "nx.DiGraph[Place]", size: t
             fill = next((colour for part, colour in _COLOURS if part in operation), "#eeeeee")
             box(axes, where, 0.125, operation, fill, 7.5)
         elif place[0] == "output":
-            box(axes, where, 0.17, "$c_k$", INPUT, 10)
+            box(axes, where, 0.17, "$h_t$" if recurrent else "$c_k$", INPUT, 10)
         elif place[0] == "state":
             state = place[1]  # numbered as in the files
             entry = state < cell.inputs
             text = f"{state}: $c_{{k{state - cell.inputs}}}$" if entry else str(state)
-            box(axes, where, 0.17, text, INPUT if entry else STATE, 9 if entry else 10)
+            if entry and recurrent:
+                text = "0: $x_t,h_{t-1}$"
+            size = (7 if recurrent else 9) if entry else 10
+            box(axes, where, 0.17, text, INPUT if entry else STATE, size)

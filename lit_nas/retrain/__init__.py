@@ -1,5 +1,7 @@
 """Retraining: a genotype, trained from scratch and tested."""
 
+from lit_nas.retrain.language_retrain import LanguageRetrainModule, LanguageRetrainOptim
 from lit_nas.retrain.retrain_module import RetrainModule, RetrainOptim
+from lit_nas.retrain.retraining import Retraining
 
-__all__ = ("RetrainModule", "RetrainOptim")
+__all__ = ("LanguageRetrainModule", "LanguageRetrainOptim", "RetrainModule", "RetrainOptim", "Retraining")

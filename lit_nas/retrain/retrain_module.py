@@ -5,7 +5,7 @@ Paper: Liu, Simonyan, Yang, ICLR 2019, https://arxiv.org/abs/1806.09055, appendi
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pytorch_lightning.utilities import rank_zero_info
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
@@ -18,7 +18,6 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from lit_nas.batches import by_role
 from lit_nas.clock import Moment
-from lit_nas.genotype import Genotype, load_genotype
 from lit_nas.image_batches import CheckedBatches, ImageBatch, Prediction, images_of, predict
 from lit_nas.internals import data_of
 from lit_nas.networks import RetrainNetwork
@@ -35,16 +34,11 @@ from lit_nas.optim import (
     is_spanning,
     make_part,
 )
-from lit_nas.record.recorded_module import RecordedModule
+from lit_nas.retrain.retraining import GenotypeSource, Retraining
 from lit_nas.schedules import Linear
 from lit_nas.specs import ImageSpec, Spec
 
 __all__ = ("RetrainModule", "RetrainOptim")
-
-if TYPE_CHECKING:
-    GenotypeSource = Genotype | str | dict[str, Any]
-else:  # the parser of the command line would replace the name of a file by its content
-    GenotypeSource = str | dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -85,7 +79,7 @@ class RetrainOptim:
                 raise ValueError(f"model.optim.{name} must be in [0, 1), but is {getattr(self, name)}.")
 
 
-class RetrainModule(CheckedBatches, RecordedModule):
+class RetrainModule(CheckedBatches, Retraining):
     """Trains the network of a genotype from scratch.
 
     Data of lit-nas that are split for a search come with the parts `weights` and `arch` merged, and with the test part
@@ -104,9 +98,6 @@ class RetrainModule(CheckedBatches, RecordedModule):
 
     spec: ImageSpec
     spec_class: ClassVar[type[Spec]] = ImageSpec
-    roles = frozenset({"weights"})
-    merges_roles: bool = True
-    """Asks the data for the parts of a search that train as one part."""
 
     def __init__(
         self,
@@ -119,11 +110,7 @@ class RetrainModule(CheckedBatches, RecordedModule):
     ) -> None:
         super().__init__()
         self.spec, self.optim = spec, optim
-        if isinstance(genotype, dict):
-            self.genotype = Genotype.from_dict(genotype, "model.genotype")
-        else:
-            self.genotype = genotype if isinstance(genotype, Genotype) else load_genotype(genotype)
-            self.hparams["genotype"] = self.genotype.to_dict()  # the file may be gone when the checkpoint is read
+        self.genotype = self.take(genotype)
         self.paper_batch_size = find_retrain_network(network, self.genotype).paper_batch_size
         self.network = build_retrain_network(
             network, self.genotype, spec, init_channels, num_cells, optim.auxiliary_weight > 0
@@ -253,10 +240,6 @@ class RetrainModule(CheckedBatches, RecordedModule):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clips the gradient of the weights, which a scaler has unscaled by now."""
         clip_gradients(self.network.parameters(), self.optim.clip, self.optim.clip_by)
-
-    def record(self) -> dict[str, Any]:
-        """Adds the genotype, so that tools find it where the checkpoints of searches have it."""
-        return {"genotype": self.genotype.to_dict()}
 
     def _training_loss(self, images: Tensor, labels: Tensor, drop_probability: float) -> tuple[Tensor, Tensor]:
         """The loss of both heads, and the logits."""

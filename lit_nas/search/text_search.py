@@ -119,8 +119,8 @@ class TextSearchModule(LanguageScores, SearchModule, ABC):
         super().setup(stage)
         if self.optim.graphs:
             raise ValueError(
-                "model.optim.graphs replays a pass as it was captured, masks and hidden states included: set it to false "
-                "for language models."
+                "model.optim.graphs replays a pass as it was captured, masks and hidden states included: set it to "
+                "false for language models."
             )
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
@@ -170,9 +170,9 @@ class TextSearchModule(LanguageScores, SearchModule, ABC):
 
     def _refuse_single(self, window: Any, key: str) -> None:
         tokens, space = getattr(window, "tokens", None), self.architecture.space
-        if isinstance(tokens, Tensor) and tokens.shape[1:] == torch.Size([1]):
-            if not getattr(space, "track_running_stats", True):
-                raise ValueError(
-                    f"data.{key} is 1, but the network of the search normalises by its batch: set it to 10, say (or "
-                    "model.space.track_running_stats to true, before the search)."
-                )
+        single = isinstance(tokens, Tensor) and tokens.shape[1:] == torch.Size([1])
+        if single and not getattr(space, "track_running_stats", True):
+            raise ValueError(
+                f"data.{key} is 1, but the network of the search normalises by its batch: set it to 10, say (or "
+                "model.space.track_running_stats to true, before the search)."
+            )

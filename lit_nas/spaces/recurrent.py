@@ -87,9 +87,9 @@ class RecurrentSpace(SearchSpace):
         targets = [edge.target for edge in cell.edges]
         if list(cells) != ["recurrent"] or cell.inputs != 1 or targets != list(range(1, 1 + len(targets))):
             raise ValueError(
-                f"A genotype of the space '{cls.name}' has one cell 'recurrent' with 1 input, whose nodes 1, 2 and so on "
-                f"have one edge each, but this one has {', '.join(cells)}, {cell.inputs} input(s) and edges to the nodes "
-                f"{targets}."
+                f"A genotype of the space '{cls.name}' has one cell 'recurrent' with 1 input, whose nodes 1, 2 and so "
+                f"on have one edge each, but this one has {', '.join(cells)}, {cell.inputs} input(s) and edges to the "
+                f"nodes {targets}."
             )
         if foreign := sorted({edge.operation for edge in cell.edges} - known):
             raise ValueError(
