@@ -27,15 +27,17 @@ class RetrainNetwork(ABC):
     """Whether the network may have an auxiliary head."""
 
     @abstractmethod
-    def build(self, genotype: Genotype, spec: ImageSpec, auxiliary: bool = False) -> nn.Module:
+    def build(self, genotype: Genotype, spec: Any, auxiliary: bool = False) -> nn.Module:
         """The network; maps images and a drop probability to logits [B, K] and auxiliary logits, None without a head.
+
+        That of a kind of data other than images maps what the retraining of that kind hands to it.
 
         For the tables of `describe` it has the parts `stem`, `cells` (an `nn.ModuleList`) and `types`, the type of each
         cell; an auxiliary head is called `auxiliary`.
 
         Args:
             genotype: Its cells.
-            spec: Images and labels.
+            spec: Images and labels, or what other data agree on with their networks.
             auxiliary: Whether there is an auxiliary head; asked for only where there may be one.
 
         Raises:

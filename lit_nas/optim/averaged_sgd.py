@@ -17,8 +17,8 @@ __all__ = ("AveragedSGD", "non_monotone")
 class AveragedSGD(Optimizer):
     """SGD without momentum: lr 20, weight decay 8e-7. After `start` it also keeps the mean of the weights.
 
-    Averages are those of `torch.optim.ASGD` with `t0` and `lambd` 0: the second step after `start` is the first one that
-    counts. Differs from it: both phases are one optimiser, so that a checkpoint has the state of either and knows which
+    Averages are those of `torch.optim.ASGD` with `t0` and `lambd` 0: the second step after `start` is the first one
+    that counts. Differs from it: both phases are one optimiser, so that a checkpoint has the state of either and knows which
     it is, and a step has the present lr (that of torch has the lr of the step before, which differs where the lr
     follows the length of a window).
 
@@ -82,7 +82,7 @@ class AveragedSGD(Optimizer):
             self.state[parameter] = {"step": steps, "average": average.detach().clone()}
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step.
 
         Args:

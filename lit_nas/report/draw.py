@@ -147,5 +147,5 @@ def _draw(
             text = f"{state}: $c_{{k{state - cell.inputs}}}$" if entry else str(state)
             if entry and recurrent:
                 text = "0: $x_t,h_{t-1}$"
-            size = (7 if recurrent else 9) if entry else 10
-            box(axes, where, 0.17, text, INPUT if entry else STATE, size)
+            letters = (7 if recurrent else 9) if entry else 10
+            box(axes, where, 0.17, text, INPUT if entry else STATE, letters)

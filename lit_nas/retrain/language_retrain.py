@@ -2,14 +2,13 @@
 
 Papers: Liu, Simonyan, Yang, ICLR 2019, https://arxiv.org/abs/1806.09055, appendix A; Merity, Keskar, Socher, ICLR 2018,
 https://arxiv.org/abs/1708.02182.
-Differs from the authors' code (quark0/darts, rnn/train.py): a step whose loss is not finite brings back the best weights
-and goes on with the next window, where the code repeats epochs from the best one on; perplexity is the exponent of the
-mean over all predicted tokens (`LanguageScores`); a step of the averaged phase has the present learning rate
-(`AveragedSGD`).
+Differs from the authors' code (quark0/darts, rnn/train.py): a step whose loss is not finite brings back the best
+weights and goes on with the next window, where the code repeats epochs from the best one on; perplexity is the exponent
+of the mean over all predicted tokens (`LanguageScores`); a step of the averaged phase has the present learning rate
+(`AveragedSGD`); passes over the text have equally many windows (`lit_nas.data.window_loader`).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import isfinite
 from typing import Any, ClassVar
 
@@ -28,37 +27,15 @@ from lit_nas.internals import keep_out_of_ddp
 from lit_nas.language import ActivationPenalty, LanguageDropout, LanguageScores, Masks, StatedWindow
 from lit_nas.networks import RetrainNetwork
 from lit_nas.networks.registry import find_retrain_network
-from lit_nas.optim import AveragedSGD, OptimizerCallable, clip_gradients, make_part, non_monotone
+from lit_nas.optim import AveragedSGD, clip_gradients, make_part, non_monotone
 from lit_nas.relaxations.draw import generator_of
 from lit_nas.retrain.best_weights import BestWeights
+from lit_nas.retrain.language_optim import LanguageRetrainOptim
 from lit_nas.retrain.retraining import GenotypeSource, Retraining
 from lit_nas.specs import Spec, TextSpec
 from lit_nas.windows import Window
 
-__all__ = ("LanguageRetrainModule", "LanguageRetrainOptim")
-
-
-@dataclass(frozen=True)
-class LanguageRetrainOptim:
-    """How the weights are updated. The defaults are those of DARTS on Penn Treebank.
-
-    Raises:
-        ValueError: if a number is out of range.
-    """
-
-    weights: OptimizerCallable = AveragedSGD
-    """Optimiser, with a constant learning rate for windows of the usual length."""
-    clip: float = 0.25
-    """Largest norm of the gradient of all weights together; 0 does not clip."""
-    non_monotone: int | None = 5
-    """n: weights are averaged from the validation on whose loss is larger than the least of those more than n back; None
-    never averages, which optimisers other than `AveragedSGD` need."""
-
-    def __post_init__(self) -> None:
-        if not self.clip >= 0:
-            raise ValueError(f"model.optim.clip must not be negative, but is {self.clip}.")
-        if self.non_monotone is not None and self.non_monotone < 0:
-            raise ValueError(f"model.optim.non_monotone must not be negative, but is {self.non_monotone}.")
+__all__ = ("LanguageRetrainModule",)
 
 
 class LanguageRetrainModule(LanguageScores, Retraining):
@@ -69,8 +46,8 @@ class LanguageRetrainModule(LanguageScores, Retraining):
     checkpoints hold.
 
     Args:
-        genotype: A `Genotype` of recurrent cells, its dict form, a published name, a genotype file, or a checkpoint of a
-            search.
+        genotype: A `Genotype` of recurrent cells, its dict form, a published name, a genotype file, or a checkpoint of
+            a search.
         spec: The vocabulary; flows in from the data on the command line.
         network: What is built of the genotype; None means that of the space.
         width: d; None means that of the paper on Penn Treebank, 850.
@@ -163,8 +140,8 @@ class LanguageRetrainModule(LanguageScores, Retraining):
             )
         if trainer.accumulate_grad_batches != 1:
             raise ValueError(
-                "trainer.accumulate_grad_batches would add up windows that follow each other in the text: leave it at 1 "
-                "and choose a smaller data.batch_size."
+                "trainer.accumulate_grad_batches would add up windows that follow each other in the text: leave it at "
+                "1 and choose a smaller data.batch_size."
             )
         keep_out_of_ddp(self, ("seed", *(f"best.{name}" for name, _ in self.best.named_buffers())))
 
@@ -290,7 +267,8 @@ class LanguageRetrainModule(LanguageScores, Retraining):
             )
         rank_zero_warn(f"The loss was not finite in {where}: training goes on from the best weights so far.")
         parameters, weights = list(self.network.parameters()), list(self.best.weights().values())
-        torch._foreach_copy_(parameters, weights)
+        for parameter, weight in zip(parameters, weights, strict=True):
+            parameter.copy_(weight)
         if isinstance(optimizer := self.trainer.optimizers[0], AveragedSGD):
             if int(self.best.steps) >= 0:
                 optimizer.restart(parameters, weights, int(self.best.steps))
