@@ -18,9 +18,9 @@ class AveragedSGD(Optimizer):
     """SGD without momentum: lr 20, weight decay 8e-7. After `start` it also keeps the mean of the weights.
 
     Averages are those of `torch.optim.ASGD` with `t0` and `lambd` 0: the second step after `start` is the first one
-    that counts. Differs from it: both phases are one optimiser, so that a checkpoint has the state of either and knows which
-    it is, and a step has the present lr (that of torch has the lr of the step before, which differs where the lr
-    follows the length of a window).
+    that counts. Differs from it: both phases are one optimiser, so that a checkpoint knows which one it is in
+    and has its state, and a step has the present lr (that of torch has the lr of the step before, which differs where
+    the lr follows the length of a window).
 
     Args:
         params: Parameters, or groups of them.

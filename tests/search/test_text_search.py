@@ -20,7 +20,7 @@ from lit_nas.search import SearchOptim
 from lit_nas.specs import ImageSpec, TextSpec
 from tests.methods.test_contract import changed, snapshot
 from tests.support.resume_job import differences, final_state, run, run_ranks
-from tests.support.text import ALPHABET, GrammarDataModule, LanguageSearch, RecurrentSpace, Window, sentences
+from tests.support.text import ALPHABET, GrammarDataModule, LanguageSearch, GrammarSpace, Window, sentences
 
 CONFIG = {
     "seed_everything": 5,
@@ -36,7 +36,7 @@ CONFIG = {
 
 def search(**optim):
     torch.manual_seed(3)
-    return LanguageSearch(TextSpec(len(ALPHABET)), RecurrentSpace(), SearchOptim(**optim))
+    return LanguageSearch(TextSpec(len(ALPHABET)), GrammarSpace(), SearchOptim(**optim))
 
 
 def fit(module, folder, data=None, epochs=2, ckpt_path=None, **arguments):

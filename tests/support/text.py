@@ -122,10 +122,10 @@ class GrammarDataModule(LightningDataModule):
 
 
 @dataclass(frozen=True)
-class RecurrentSpace(SearchSpace):
+class GrammarSpace(SearchSpace):
     """One recurrent cell: state 0 is made of the token and the hidden state, each node sees all earlier states."""
 
-    name = "tiny recurrent"
+    name = "grammar"
     spec_class: ClassVar[type[Spec]] = TextSpec
 
     nodes: int = 2
@@ -146,10 +146,10 @@ class RecurrentSpace(SearchSpace):
         return (Position("recurrent", self.width),)
 
 
-class RecurrentNetwork(nn.Module):
+class GrammarNetwork(nn.Module):
     """Embedding, recurrent cell, and a decoder whose weights are those of the embedding."""
 
-    def __init__(self, space: RecurrentSpace, spec: TextSpec) -> None:
+    def __init__(self, space: GrammarSpace, spec: TextSpec) -> None:
         super().__init__()
         self.cell = space.cells["recurrent"]
         self.embedding = nn.Embedding(spec.vocabulary, space.width)
@@ -253,13 +253,13 @@ class LanguageSearch(LanguageSearchModule):
     def __init__(
         self,
         spec: TextSpec = TextSpec(12),
-        space: RecurrentSpace = RecurrentSpace(),
+        space: GrammarSpace = GrammarSpace(),
         optim: SearchOptim = SearchOptim(),
         deriver: Deriver = TopEdges(k=1),
     ) -> None:
         super().__init__()
         self.spec, self.optim, self.deriver = spec, optim, deriver
-        self.network = RecurrentNetwork(space, spec)
+        self.network = GrammarNetwork(space, spec)
         self.architecture = Architecture(space, Softmax())
 
     def contract_data(self, steps: int) -> GrammarDataModule:
