@@ -1,7 +1,7 @@
-"""Searches and retrains a recurrent cell on a text, and compares it with a model that knows the frequencies of words only.
+"""Searches and retrains a recurrent cell on a text, and compares it with a model that knows how frequent words are.
 
-The unigram model predicts each word of the test text with its relative frequency in the training text, with one added to
-each count so that no word is impossible; both models have the same vocabulary.
+The unigram model predicts each word of the test text with its relative frequency in the training text, with one added
+to each count so that no word is impossible; both models have the same vocabulary.
 
     python benchmarks/language_model.py --root my_text --folder runs/language_model
 """

@@ -30,6 +30,7 @@ __all__ = (
     "build_retrain_network",
     "build_search_network",
     "find_retrain_network",
+    "refuse_other_kind",
     "register_space",
     "retrain_name",
     "retrain_networks",
@@ -176,6 +177,24 @@ def find_retrain_network(network: str | RetrainNetwork | None, genotype: Genotyp
     return next(iter(SPACES[genotype.space].retrain.values()))
 
 
+def refuse_other_kind(network: RetrainNetwork, spec: Spec) -> None:
+    """Refuses a network for another kind of data than there are.
+
+    Args:
+        network: What a genotype is to be trained in.
+        spec: What the data hand over.
+
+    Raises:
+        ValueError: naming both kinds.
+    """
+    if not isinstance(spec, type(network.paper_spec)):
+        raise ValueError(
+            f"The network '{retrain_name(network)}' is for {network.paper_spec.samples}, but the model trains on "
+            f"{spec.samples}: choose another genotype (model.genotype), or the model for {network.paper_spec.samples} "
+            "(RetrainModule for images, LanguageRetrainModule for text)."
+        )
+
+
 def build_retrain_network(
     network: str | RetrainNetwork | None,
     genotype: Genotype,
@@ -198,6 +217,7 @@ def build_retrain_network(
         ValueError: if the network is unknown or has no such head or number, or genotype, images or numbers do not fit.
     """
     found = find_retrain_network(network, genotype)
+    refuse_other_kind(found, spec)
     if auxiliary and not found.has_auxiliary:
         raise ValueError(
             f"The network '{retrain_name(found)}' has no auxiliary head. Set model.optim.auxiliary_weight to 0 "

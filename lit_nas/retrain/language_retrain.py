@@ -26,7 +26,7 @@ from lit_nas.batches import by_role, check_roles
 from lit_nas.internals import keep_out_of_ddp
 from lit_nas.language import ActivationPenalty, LanguageDropout, LanguageScores, Masks, StatedWindow
 from lit_nas.networks import RetrainNetwork
-from lit_nas.networks.registry import find_retrain_network
+from lit_nas.networks.registry import find_retrain_network, refuse_other_kind
 from lit_nas.optim import AveragedSGD, clip_gradients, make_part, non_monotone
 from lit_nas.relaxations.draw import generator_of
 from lit_nas.retrain.best_weights import BestWeights
@@ -74,6 +74,7 @@ class LanguageRetrainModule(LanguageScores, Retraining):
         self.spec, self.optim, self.dropout, self.penalty = spec, optim, dropout, penalty
         self.genotype = self.take(genotype)
         found = find_retrain_network(network, self.genotype)
+        refuse_other_kind(found, spec)
         self.paper_batch_size = found.paper_batch_size
         self.network = found.with_numbers(width=width).build(self.genotype, spec)
         self.best = BestWeights(self.network)
@@ -166,6 +167,7 @@ class LanguageRetrainModule(LanguageScores, Retraining):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Checks that there is a window, and remembers its share."""
+        super().on_train_batch_start(batch, batch_idx)
         check_roles(batch, self.roles, type(self).__name__)
         self._share = float(getattr(by_role(batch)["weights"], "share", 1.0))
 

@@ -17,16 +17,18 @@ from lit_nas.networks import DagNetwork
 from lit_nas.record.recorded_module import load_module
 from lit_nas.relaxations import Categorical, CategoricalPairs
 from lit_nas.retrain import RetrainModule, RetrainOptim
+from lit_nas.search import TextSearchModule
 from tests.support.edge_searches import EDGE_SEARCHES
 from tests.support.text import LanguageSearch
 from tests.support.tiny import DAGS, INPUTS, TINY, pair, with_representatives
 from tests.support.tiny import METHODS as LISTED
+from tests.support.tiny_text import TEXT_METHODS, windows
 
-SEARCHES = TINY | EDGE_SEARCHES | {"text": LanguageSearch}
+SEARCHES = TINY | EDGE_SEARCHES | TEXT_METHODS | {"text": LanguageSearch}
 # edges differ little in what a search does with them
 _METHODS = [*with_representatives(), *(pytest.param(name, marks=pytest.mark.slow) for name in EDGE_SEARCHES)]
 METHODS = pytest.mark.parametrize("name", _METHODS)
-ALL_KINDS = pytest.mark.parametrize("name", [*_METHODS, "text"])
+ALL_KINDS = pytest.mark.parametrize("name", [*_METHODS, *TEXT_METHODS, "text"])
 """Of data as well: `contract_data` of a search gives other data than images."""
 
 
@@ -54,7 +56,8 @@ def fit(module, folder, epochs=1, steps=2, callbacks=(), **arguments):
     )  # fmt: skip
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
-        trainer.fit(module, getattr(module, "contract_data", loader)(steps), **arguments)
+        data = windows if isinstance(module, TextSearchModule) else getattr(module, "contract_data", loader)
+        trainer.fit(module, data(steps), **arguments)
     return trainer
 
 
@@ -67,7 +70,7 @@ def changed(before, after, prefix: str) -> set[str]:
 
 
 def test_every_method_is_listed():
-    classes = {type(make()).__name__ for make in LISTED.values()}
+    classes = {type(make()).__name__ for make in (LISTED | TEXT_METHODS).values()}
     assert classes == set(lit_nas.methods.__all__)
 
 

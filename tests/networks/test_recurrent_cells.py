@@ -244,7 +244,7 @@ def test_under_autocast(name):
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match=r"model\.edges is PartialChannels, but the weights of a recurrent cell belong"):
+    with pytest.raises(ValueError, match=r"model\.edges is PartialChannels, but the weights of a recurrent"):
         build_search_network(RecurrentSpace(width=D), TextSpec(V), None, PartialChannels(2))
     with pytest.raises(ValueError, match=r"RecurrentSpace are built for TextSpec, but the data hand over ImageSpec"):
         build_search_network(RecurrentSpace(width=D), ImageSpec(), None)

@@ -20,7 +20,7 @@ from lit_nas.search import SearchOptim
 from lit_nas.specs import ImageSpec, TextSpec
 from tests.methods.test_contract import changed, snapshot
 from tests.support.resume_job import differences, final_state, run, run_ranks
-from tests.support.text import ALPHABET, GrammarDataModule, LanguageSearch, GrammarSpace, Window, sentences
+from tests.support.text import ALPHABET, GrammarDataModule, GrammarSpace, LanguageSearch, Window, sentences
 
 CONFIG = {
     "seed_everything": 5,

@@ -56,10 +56,22 @@ def of(*edges):
         (lambda: RecurrentSpace(width=0), r"space\.width must be at least 1, not 0"),
         (lambda: RecurrentSpace(nodes=21), r"space\.nodes must be at most 20, not 21"),
         (lambda: RecurrentSpace(operations=("tanh", "sep_conv_3x3")), r"\['sep_conv_3x3'\], which are no activations"),
-        (lambda: Genotype(of(("tanh", 0, 1), ("relu", 0, 1)), "recurrent"), r"one edge each, but this one has .*\[1, 1\]"),
-        (lambda: Genotype(of(("tanh", 0, 1), ("none", 1, 2)), "recurrent"), r"names \['none'\], but nodes of a recurrent"),
-        (lambda: Genotype(of(("gelu", 0, 1)), "recurrent"), r"Unknown operations \['gelu'\].*tanh, relu, sigmoid, identity"),
-        (lambda: build_operation("tanh", 4, 2, SEARCH), "'tanh' keeps height and width, so it needs .* stride 1, not 2"),
+        (
+            lambda: Genotype(of(("tanh", 0, 1), ("relu", 0, 1)), "recurrent"),
+            r"one edge each, but .*\[1, 1\]",
+        ),
+        (
+            lambda: Genotype(of(("tanh", 0, 1), ("none", 1, 2)), "recurrent"),
+            r"names \['none'\], but nodes of",
+        ),
+        (
+            lambda: Genotype(of(("gelu", 0, 1)), "recurrent"),
+            r"Unknown operations \['gelu'\].*tanh, relu, sigmoid",
+        ),
+        (
+            lambda: build_operation("tanh", 4, 2, SEARCH),
+            "'tanh' keeps height and width, so .* stride 1, not 2",
+        ),
         (lambda: build_operation("relu", 4, 1, SEARCH, 8), "'relu' cannot change the number of channels from 4 to 8"),
     ],
 )
@@ -70,7 +82,12 @@ def test_what_does_not_fit_is_refused(make, message):
 
 def test_activations_are_operations_of_any_cell():
     x = torch.randn(2, 3, 4, 4)
-    for name, function in (("tanh", torch.tanh), ("relu", torch.relu), ("sigmoid", torch.sigmoid), ("identity", lambda x: x)):
+    for name, function in (
+        ("tanh", torch.tanh),
+        ("relu", torch.relu),
+        ("sigmoid", torch.sigmoid),
+        ("identity", lambda x: x),
+    ):
         operation = build_operation(name, 3, 1, SEARCH)
         assert torch.equal(operation(x), function(x))
         assert name in repr(operation)

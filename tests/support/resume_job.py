@@ -115,8 +115,8 @@ def _count_steps() -> list[int]:
 
 def _at_step(at: int, action) -> None:
     """Does something within the forward pass of training step `at`, counted from 0."""
-    from lit_nas.retrain import RetrainModule
-    from lit_nas.search import ImageSearchModule
+    from lit_nas.retrain import LanguageRetrainModule, RetrainModule
+    from lit_nas.search import ImageSearchModule, TextSearchModule
     from tests.support.text import LanguageSearchModule
 
     seen = {"step": -1, "batch": None}
@@ -134,6 +134,8 @@ def _at_step(at: int, action) -> None:
 
     ImageSearchModule.loss = watch(ImageSearchModule.loss)
     LanguageSearchModule.losses_of = watch(LanguageSearchModule.losses_of)
+    TextSearchModule._losses = watch(TextSearchModule._losses)
+    LanguageRetrainModule._losses_of = watch(LanguageRetrainModule._losses_of)
     RetrainModule._smoothed_loss = watch(RetrainModule._smoothed_loss)
 
 

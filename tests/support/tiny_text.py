@@ -42,7 +42,9 @@ def random_table(seed: int, length: int, columns: int = 4) -> Tensor:
 
 def windows(steps: int) -> dict[str, EvaluationLoader]:
     """As many windows of both streams."""
-    return {role: EvaluationLoader(random_table(seed, 5 * steps + 1), 5) for seed, role in enumerate(("weights", "arch"))}
+    return {
+        role: EvaluationLoader(random_table(seed, 5 * steps + 1), 5) for seed, role in enumerate(("weights", "arch"))
+    }
 
 
 def write_texts(folder: Path, lines: int = 60) -> Path:
