@@ -2,10 +2,13 @@
 
 import runpy
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import torch
+
+from lit_nas.data import TextFolderDataModule
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 LEAST = ["--batch", "2", "--size", "8", "--channels", "2", "--cells", "3", "--threads", "1", "--device", "cpu"]
@@ -42,6 +45,34 @@ def test_dag_step(start, capsys):
     ]
     for row in rows:
         assert all(float(number) > 0 for number in row[22:].split())
+
+
+def test_recurrent_step(monkeypatch, capsys):
+    threads = torch.get_num_threads()
+    least = ["--batch", "2", "--width", "3", "--window", "2", "--vocabulary", "5", "--repeats", "1"]
+    for more in ([], ["--whole"]):
+        monkeypatch.setattr(sys, "argv", ["recurrent_step.py", *least, *more])
+        runpy.run_path(str(FOLDER / "recurrent_step.py"), run_name="__main__")
+        _, _, *rows = capsys.readouterr().out.splitlines()
+        assert [row.split()[0] for row in rows] == ["search", "chosen"]
+    torch.set_num_threads(threads)
+
+
+def test_the_plain_recurrent_cells_are_those_of_lit_nas(monkeypatch):
+    """What is measured beside the cells of lit-nas computes the same."""
+    found = runpy.run_path(str(FOLDER / "recurrent_step.py"))
+    options = Namespace(batch=3, width=4, window=3, vocabulary=5, whole=True)
+    for ours, plain in found["rows"](options).values():
+        torch.testing.assert_close(ours.loss(), plain.loss())
+
+
+def test_unigram_perplexity(tmp_path):
+    perplexity = runpy.run_path(str(FOLDER / "language_model.py"))["unigram_perplexity"]
+    for part, text in (("train", "a a a b\n"), ("valid", "a\n"), ("test", "b a a\n")):
+        (tmp_path / f"{part}.txt").write_text(text)
+    # counts with one added: a 4, b 2, <eos> 2, <unk> 1
+    expected = (9 / 4 * 9 / 4 * 9 / 2) ** (1 / 3)
+    assert perplexity(TextFolderDataModule(str(tmp_path))) == pytest.approx(expected)
 
 
 def test_memory(start, capsys):

@@ -15,6 +15,7 @@ from lit_nas.genotype import load_genotype
 from lit_nas.spaces import Candidates, EdgeCandidates
 from tests.support.fake_table import make_table
 from tests.support.paper_numbers import all_expected, by_owner, differing
+from tests.support.tiny_text import write_texts
 
 ROOT = Path(__file__).parent.parent / "configs"
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.yaml"))
@@ -39,6 +40,9 @@ SMALL_DAG_RETRAINING = ["--model.network.init_args.space.init_args.widths", "[2,
 SMALL_BATCH = ["--data.batch_size", "4", "--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1"]
 
 
+SMALL_TEXT = ["--data.batch_size", "4", "--data.window", "6"]
+SMALL_RECURRENT = ["--model.space.width", "6", "--model.space.nodes", "2", *AT_ONCE]
+
 EXPECTED = all_expected()
 # what each data layer sets; all else stays as the method has it
 DATA = {
@@ -52,6 +56,11 @@ DATA = {
 
 def of(folder: str) -> list[str]:
     return [name for name in FILES if name.startswith(f"{folder}/")]
+
+
+def reads_text(name: str) -> bool:
+    """Whether a configuration is for language models."""
+    return "TextFolderDataModule" in (ROOT / name).read_text()
 
 
 def fit(tmp_path, *layers: str, data: list[str] = SYNTHETIC, small: list[str]) -> None:
@@ -114,7 +123,7 @@ def combinations():
     """Every data set with the first search, and one with the first configuration of each method; others are slow."""
     first = [key.split(" + ")[0] for key in first_of_each_method()]
     for name in [*of("search"), *of("retrain")]:
-        if "imagenet" not in name:
+        if "imagenet" not in name and not reads_text(name):
             for data in DATA:
                 quick = name == first[0] or (name in first and data == "digits")
                 yield pytest.param(name, data, marks=() if quick else pytest.mark.slow)
@@ -140,13 +149,14 @@ def test_a_run_says_on_what_it_runs(name):
     for trainer in (section["trainer"] for section in sections):
         assert trainer["devices"] == 1
         on_a_gpu = trainer.get("accelerator") != "cpu"
-        assert trainer.get("benchmark", False) == on_a_gpu  # sizes never change
+        # sizes never change but for those of windows of text, and there are no convolutions
+        assert trainer.get("benchmark", False) == (on_a_gpu and not reads_text(name))
         assert not (trainer.get("benchmark") and trainer.get("deterministic"))
 
 
 def searches():
     for name in of("search"):
-        if "imagenet" not in name:
+        if "imagenet" not in name and not reads_text(name):
             yield pytest.param(name, marks=() if name in first_of_each_method() else pytest.mark.slow)
 
 
@@ -167,7 +177,21 @@ def test_search_of_another_space(key, tmp_path):
     assert load_genotype(tmp_path / "genotype.json").space == space
 
 
-@pytest.mark.parametrize("name", [name for name in of("retrain") if "imagenet" not in name])
+@pytest.mark.parametrize("name", [name for name in of("search") if reads_text(name)])
+def test_search_on_text(name, tmp_path):
+    data = ["--data.root", str(write_texts(tmp_path / "text")), *SMALL_TEXT]
+    fit(tmp_path / "run", name, data=data, small=SMALL_RECURRENT)
+    assert load_genotype(tmp_path / "run" / "genotype.json").space == "recurrent"
+
+
+@pytest.mark.parametrize("name", [name for name in of("retrain") if reads_text(name)])
+def test_retraining_on_text(name, tmp_path):
+    data = ["--data.root", str(write_texts(tmp_path / "text")), *SMALL_TEXT]
+    fit(tmp_path / "run", name, data=data, small=["--model.width", "6"])
+    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").exists()
+
+
+@pytest.mark.parametrize("name", [name for name in of("retrain") if "imagenet" not in name and not reads_text(name)])
 def test_retraining(name, tmp_path):
     fit(tmp_path, name, small=SMALL_RETRAINING)
     assert (tmp_path / "checkpoints" / "last.ckpt").exists()
@@ -292,7 +316,9 @@ def run_job(tmp_path, *layers: str, data: list[str] = SYNTHETIC) -> None:
             small = SMALL_DAG_RETRAINING if of_dags else SMALL_RETRAINING
         else:
             small = SMALL_NAS_BENCH_201 if of_bench else SMALL_DAGS if of_dags else SMALL_SEARCH
-        for argument in [*data, *TRAINER, *small, *SMALL_BATCH]:
+        if of_text := any(map(reads_text, layers)):
+            small = ["--model.width", "6"] if stage == "retrain" else SMALL_RECURRENT
+        for argument in [*data, *TRAINER, *small, *(SMALL_TEXT if of_text else SMALL_BATCH)]:
             arguments.append(f"--{stage}.{argument[2:]}" if argument.startswith("--") else argument)
     files = [argument for name in layers for argument in ("-c", str(ROOT / name))]
     assert main(["run", *files, *arguments]) == 0
@@ -310,10 +336,17 @@ def _leave_a_search(genotype: Path, *stages: Path) -> None:
     load_genotype("DARTS_V2").save(genotype)
 
 
-@pytest.mark.parametrize("name", ["quickstart.yaml", *(pytest.param(job, marks=pytest.mark.slow) for job in of("job"))])
+QUICK_JOBS = "quickstart.yaml", "job/language_model.yaml"
+
+
+@pytest.mark.parametrize(
+    "name", [*QUICK_JOBS, *(pytest.param(job, marks=pytest.mark.slow) for job in of("job") if job not in QUICK_JOBS)]
+)
 def test_job(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     limit = [*SYNTHETIC, "--data.limit", "40"]
+    if reads_text(name):
+        limit = ["--data.root", str(write_texts(tmp_path / "text"))]
     if name == "job/stacnas_imagenet.yaml":  # whose network halves images five times
         limit += ["--data.height", "64", "--data.width", "64"]
     run_job(tmp_path, name, data=[] if name == "quickstart.yaml" else limit)

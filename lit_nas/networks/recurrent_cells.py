@@ -15,7 +15,7 @@ too, unless `RecurrentSpace.track_running_stats` is set: its running statistics 
 the token contributes to state 0 is computed for all time steps of a window at once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 
 import torch
@@ -24,12 +24,13 @@ from torch import Tensor, nn
 from lit_nas.architecture import CellMixture
 from lit_nas.genotype import CellGenotype
 from lit_nas.language import Masks
+from lit_nas.networks.mixed_activations import mix_activations
 from lit_nas.operations import ACTIVATIONS, BatchNorm
 from lit_nas.spaces import CellSpace
 
 __all__ = ("RecurrentCell", "RecurrentSearchCell")
 
-Mixing = tuple[dict[str, Tensor], Tensor]
+Mixing = tuple[Tensor, tuple[str, ...]]
 INITIAL = 0.04
 """Weights begin uniformly between minus and plus this."""
 
@@ -100,14 +101,15 @@ class RecurrentSearchCell(_Cell):
         """State 0 before its BatchNorm, [B, d] -> mean of the nodes."""
         states = self._normalise(first).unsqueeze(0)
         masked = states if mask is None else states * mask
-        for weights, mixing in zip(self.nodes, mix, strict=True):
-            node = self._normalise(self._node(states, masked @ weights, *mixing)).unsqueeze(0)
+        for matrix, (weights, names) in zip(self.nodes, mix, strict=True):
+            product = (masked @ matrix).to(states.dtype)  # of autocast
+            node = self._normalise(mix_activations(states, product, weights, names)).unsqueeze(0)
             states = torch.cat([states, node])
             masked = states if mask is None else torch.cat([masked, node * mask])
         return states[1:].mean(0)
 
     def _mixing(self, node: int, mixture: CellMixture) -> Mixing:
-        """Weights of each activation and their sum, [i, 1, 1] each, for the i states that a node reads."""
+        """Weights [K, i] of the K activations that a node has, for the i states that it reads, and their names."""
         rows = slice(self._offsets[node], self._offsets[node] + node + 1)
         weights, active = mixture.weights[rows], mixture.active[rows]
         columns: dict[str, Tensor] = {}
@@ -118,30 +120,8 @@ class RecurrentSearchCell(_Cell):
             weight = weights[:, column]
             if not all(reads):  # what is left out contributes nothing, whatever its weight
                 weight = weight.masked_fill(~torch.tensor(reads, device=weight.device), 0.0)
-            columns[name] = weight[:, None, None]
-        return columns, sum(columns.values(), weights.new_zeros(node + 1, 1, 1))
-
-    @staticmethod
-    def _node(states: Tensor, product: Tensor, columns: Mapping[str, Tensor], total: Tensor) -> Tensor:
-        """A node before its BatchNorm, [B, d]: all activations of all states that it reads at once.
-
-        The sum of p_jk (s_j + c (act_k - s_j)) over k is P_j s_j + c (A_j - P_j s_j), with P_j the sum of p_jk and A_j
-        that of p_jk act_k.
-
-        Args:
-            states: s_j, [i, B, d].
-            product: Of the masked states and the weights of the node, [i, B, 2d].
-            columns: p_jk of each activation.
-            total: P_j.
-        """
-        gate, value = product.to(states.dtype).chunk(2, -1)
-        if not columns:
-            return torch.zeros_like(states[0])
-        (name, weight), *others = columns.items()
-        mixed = weight * ACTIVATIONS[name](value)
-        for name, weight in others:
-            mixed = torch.addcmul(mixed, weight, ACTIVATIONS[name](value))
-        return torch.lerp(total * states, mixed, gate.sigmoid()).sum(0)
+            columns[name] = weight
+        return torch.stack([*columns.values()]) if columns else weights[:0].T, tuple(columns)
 
     def _normalise(self, state: Tensor) -> Tensor:
         return self.norm(state[:, :, None, None])[:, :, 0, 0]

@@ -148,7 +148,7 @@ def test_describe_prints_the_published_counts(capsys):
 @pytest.mark.parametrize("command", [["describe", "NoSuchNet"], ["draw", "NoSuchNet", "-o", "x.svg"]])
 def test_unknown_genotypes_list_the_published(command, capsys):
     assert main(command) == 2
-    assert "AmoebaNet, DARTS_V1, DARTS_V2, DropNAS, GDAS_F1, GDAS_V1, " in capsys.readouterr().err
+    assert "AmoebaNet, DARTS_RNN_V1, DARTS_RNN_V2, DARTS_V1, DARTS_V2, DropNAS, ENAS_RNN, " in capsys.readouterr().err
 
 
 def test_draw_writes_a_picture(tmp_path, capsys):
@@ -254,7 +254,10 @@ def test_shapes_flow_from_the_data(tmp_path):
             ["--model.space.foo", "1"],
             "model.space.foo is unknown. The keys of DartsSpace are: init_channels, num_cells",
         ),
-        (["--model.space", "Softmax"], "for it are: DagSpace, DartsSpace, GDASSpace, MobileSpace, NasBench201Space."),
+        (
+            ["--model.space", "Softmax"],
+            "for it are: DagSpace, DartsSpace, GDASSpace, MobileSpace, NasBench201Space, ",
+        ),
         (["--model.space", "torch.nn.Linear"], "model.space is torch.nn.Linear, which is no SearchSpace"),
         (["--model.space.num_cells", "100000"], "space.num_cells must be at most 1000"),
         (
