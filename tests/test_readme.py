@@ -10,7 +10,7 @@ from lit_nas.cli import main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 ALL = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 SCRIPTS = sorted((ROOT / "slurm").iterdir())
 CONFIGURATIONS = [*sorted((ROOT / "configs").rglob("*.yaml")), *SCRIPTS]

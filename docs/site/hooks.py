@@ -5,9 +5,9 @@ from base64 import b64decode
 from pathlib import PurePosixPath
 from typing import Any
 
+from method_pages import methods
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
-from method_pages import methods
 from repository import ROOT, SINGLE, packages, place, relinked, targets
 
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".sh": "sh", ".sbatch": "sh", ".toml": "toml", ".json": "json"}
@@ -60,7 +60,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         for page, content in notebook_pages(path.stem, json.loads(path.read_text(encoding="utf-8"))).items():
             add(page, content)
     for name in packages():
-        add(f"reference/{name}.md", f"# lit_nas.{name}\n\n::: lit_nas.{name}\n    options:\n        show_root_heading: false\n")
+        options = "    options:\n        show_root_heading: false\n"
+        add(f"reference/{name}.md", f"# lit_nas.{name}\n\n::: lit_nas.{name}\n{options}")
     known = {file.src_uri for file in files}
     for origin in sorted(linked):
         if (page := place(origin)) not in known:

@@ -39,7 +39,8 @@ class Method:
 
     def markdown(self) -> str:
         """The page."""
-        parts = [f"# {self.title}\n\n{self.idea}\n", f"```text\n{self.formula}\n```\n", *self._rows("README.md")]
+        parts = [f"# {self.title}\n\n{self.idea}\n", f"```{{.text .wrap}}\n{self.formula}\n```\n"]
+        parts += self._rows("README.md")
         parts += ["## Paper, and what differs from it\n", _paragraphs(self.text)]
         parts += ["## Configurations\n", *self._configurations()]
         tables = [part for page in TABLES[1:] for part in self._rows(page)]
@@ -97,7 +98,8 @@ def _plain(cell: str) -> str:
 
 def _paragraphs(text: str) -> str:
     """A docstring in which what starts with `Differs` is a paragraph of its own, and addresses are links."""
-    text = re.sub(r"\n(?=(Differs|What differs|What the papers?|Not printed|Defaults|Read with|As the authors))", "\n\n", text)
+    begins = "Differs|What differs|What the papers?|Not printed|Defaults|Read with|As the authors"
+    text = re.sub(rf"\n(?=({begins}))", "\n\n", text)
     return re.sub(r"(?<![(<\[])(https?://[^\s,;]+[^\s,;.:)])", r"<\1>", text) + "\n"
 
 

@@ -19,9 +19,9 @@ def packages() -> list[str]:
     found = []
     for path in sorted((ROOT / "lit_nas").iterdir()):
         file = path / "__init__.py" if path.is_dir() else path
-        if file.suffix == ".py" and file.exists() and not path.name.startswith("_"):
-            if re.search(r"^__all__", file.read_text(encoding="utf-8"), re.MULTILINE):
-                found.append(path.stem)
+        is_module = file.suffix == ".py" and file.exists() and not path.name.startswith("_")
+        if is_module and re.search(r"^__all__", file.read_text(encoding="utf-8"), re.MULTILINE):
+            found.append(path.stem)
     return found
 
 
