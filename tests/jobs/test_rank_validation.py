@@ -148,8 +148,30 @@ def test_what_cannot_be_computed_is_said():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            {"networks": [["dag1", "dag1"], ["dag1", "dag2"]]},
+            "lit-nas run: job.networks: The row 'row_2' has no candidate 'dag2'. It has: dag1, dag2_01, dag3_01_02_12.",
+        ),
+        (
+            {"networks": [["dag1"], ["dag2_01"]]},
+            "job.networks: A network needs one candidate for each of the rows row_1",
+        ),
+        ({"count": 10}, "job.count: There are 9 networks, so that 10 cannot be spread over their ranks."),
+    ],
+)
+def test_networks_that_the_rows_lack_are_refused_before_any_search(arguments, message, tmp_path, capsys):
+    assert main(["run", "-c", config(tmp_path, **arguments)]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "job").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         ({"repeats": []}, r"job\.repeats must hold at least one seed"),
         ({"seeds": [1, 1]}, r"job\.seeds must hold at least one seed, and none of them twice"),
+        ({"repeats": [0, -1]}, r"job\.repeats must hold whole numbers that are not negative, not \[0, -1\]"),
+        ({"seeds": ["a"]}, r"job\.seeds must hold whole numbers"),
         ({"count": 1}, "needs at least 2 networks"),
         ({"networks": [["dag1"]]}, "needs at least 2 networks"),
         ({"networks": ["dag1", "dag2_01"]}, r"job\.networks must be a list of networks"),

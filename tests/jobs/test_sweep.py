@@ -1,6 +1,8 @@
 """Several seeds of a fit or a job: which stages there are, what is run once only, and what the numbers are."""
 
 import json
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -8,9 +10,12 @@ import pytest
 import yaml
 
 from lit_nas.cli import main
-from lit_nas.jobs import FileOf, Found, Group, History, Job, OneFit, Stage, Sweep, WeightsOf
+from lit_nas.jobs import FileOf, Found, Group, History, Job, OneFit, RankValidation, Stage, Sweep, WeightsOf
 from lit_nas.jobs.chains import part_of, within
+from lit_nas.jobs.stage import with_callback
 from tests.cli.test_run import DATA, TRAINER, job
+from tests.jobs.test_outer_search import WALK, finished
+from tests.ranks.test_ranking import left
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice about tiny runs
 SPACE = {"class_path": "NasBench201Space", "init_args": {"init_channels": 2, "cells_per_stage": 1}}
@@ -48,6 +53,58 @@ def test_seeds_do_not_wait_for_each_other():
     ]
     everything = [found(stage.name) for stage in (*first.stages, *second.stages)]
     assert sweep.propose(History(tuple(everything))) is None
+
+
+def test_no_run_repeats_another_one():
+    def seeds(seed):
+        sweep = Sweep(RankValidation(repeats=(0, 1), seeds=(0,)), (seed,))
+        return [stage.changes["seed_everything"] for stage in sweep.propose(History()).stages]
+
+    assert seeds(3) == seeds(3)
+    assert len({*seeds(3), *seeds(4)}) == 4
+    own = Stage("a", "search", "search", with_callback({"seed_everything": 5}, "QueryTable", path="x"))
+    (stage,) = Sweep(Proposes(own), (0,)).propose(History()).stages
+    assert list(stage.changes) == ["seed_everything", "trainer.callbacks+"]  # words take effect in their order
+    assert stage.changes["seed_everything"] != 5
+
+
+def test_what_the_job_writes_lies_in_a_folder_of_each_seed(tmp_path):
+    sweep, history = Sweep(WALK, (4, 9)), History()
+    while (proposed := sweep.propose(history)) is not None:
+        inner = [replace(stage, name=re.sub(r"seed_\d+_", "", stage.name)) for stage in proposed.stages]
+        found = (replace(finished(each), name=stage.name) for each, stage in zip(inner, proposed.stages, strict=True))
+        history = History((*history.stages, *found))
+        sweep.write_so_far(history, tmp_path)
+        counts = [len((tmp_path / f"seed_{seed}" / "trajectory.csv").read_text().splitlines()) for seed in (4, 9)]
+        assert counts[0] == counts[1] > 28
+    names = {"trajectory.csv", "networks.csv"}
+    assert {path.name for path in (tmp_path / "seed_4").iterdir()} == names
+    (tmp_path / "begun").mkdir()
+    sweep.write_so_far(History(history.stages[:1]), tmp_path / "begun")
+    assert [path.name for path in (tmp_path / "begun").iterdir()] == ["seed_4"]  # the other one has nothing yet
+    results = sweep.results(history)
+    sweep.write(results, tmp_path)
+    for seed in (4, 9):
+        found = {path.name for path in (tmp_path / f"seed_{seed}").iterdir()}
+        assert found == {*names, "report.md", "accuracy.svg", "trajectories.svg"}
+    heading = (tmp_path / "sweep.md").read_text().splitlines()[0]
+    assert heading == "| Seed | test_accuracy | trend.pearson | search_seconds | retrain_seconds |"
+
+
+def test_the_job_checks_what_its_searches_begin_with():
+    sweep = Sweep(RankValidation(networks=[["dag1", "dag1"], ["dag9", "dag1"]]), (0, 1))
+    with pytest.raises(ValueError, match=r"job\.networks: The row 'row_1' has no candidate 'dag9'"):
+        sweep.check_candidates(left((0.2, 0.3, 0.5), (0.6, 0.4)))
+
+
+@dataclass(frozen=True)
+class Proposes(Job):
+    """A single stage."""
+
+    stage: Stage
+
+    def propose(self, history):
+        return None if len(history) else self.stage
 
 
 class Two(Job):
