@@ -48,6 +48,14 @@ class Job(ABC):
             ValueError: naming the key.
         """
 
+    def chain_of(self, name: str) -> str:
+        """Which of several chains a stage belongs to; what one of them finds changes nothing in another one.
+
+        Args:
+            name: Of the stage.
+        """
+        return ""
+
     def outline(self) -> tuple[Stage, ...]:
         """Stages that can be told before anything has run; they are checked and rehearsed before the first step."""
         first = self.propose(History())

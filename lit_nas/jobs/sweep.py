@@ -74,6 +74,11 @@ class Sweep(Job):
         """As the job does."""
         self.job.check_candidates(candidates)
 
+    def chain_of(self, name: str) -> str:
+        """The seed, and the chain of the job."""
+        prefix = next((each for each in map(_prefix, self.seeds) if name.startswith(each)), "")
+        return prefix + self.job.chain_of(name.removeprefix(prefix))
+
     def propose(self, history: History) -> Group | None:
         """What comes next with each seed."""
         stages = [

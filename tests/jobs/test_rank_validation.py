@@ -154,7 +154,7 @@ def test_what_cannot_be_computed_is_said():
         ),
         (
             {"networks": [["dag1"], ["dag2_01"]]},
-            "job.networks: A network needs one candidate for each of the rows row_1",
+            "job.networks: A network needs one candidate for each of the rows",
         ),
         ({"count": 10}, "job.count: There are 9 networks, so that 10 cannot be spread over their ranks."),
     ],

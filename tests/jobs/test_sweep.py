@@ -2,6 +2,8 @@
 
 import json
 import re
+import shlex
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
@@ -179,10 +181,31 @@ def test_more_seeds_leave_those_that_have_finished_alone(swept):
     assert json.loads((folder / "run_seeds" / "results.json").read_text())["seeds"] == [1, 2, 3]
 
 
-def test_another_configuration_is_refused(swept, capsys):
-    _, arguments = swept
-    assert main(["sweep", *arguments, "--seeds", "1,2", "--model.optim.clip", "3.0"]) == 2
-    assert "model.optim.clip" in capsys.readouterr().err
+def test_another_configuration_is_refused_with_a_command_that_takes_it(swept, tmp_path, capsys):
+    folder, arguments = swept
+    shutil.copytree(folder / "run_seeds", tmp_path / "runs")
+    words = [*arguments, "--folder", str(tmp_path / "runs"), "--seeds", "1", "--model.optim.clip", "3.0"]
+    assert main(["sweep", *words]) == 2
+    said = capsys.readouterr().err
+    assert "model.optim.clip" in said
+    assert f"lit-nas sweep {shlex.join(words)} --redo seed_1_fit" in said
+    before = (tmp_path / "runs" / "seed_2_fit" / "genotype.json").stat().st_mtime_ns
+    assert main(["sweep", *words, "--redo", "seed_1_fit"]) == 0
+    config = yaml.safe_load((tmp_path / "runs" / "seed_1_fit" / "config.yaml").read_text())
+    assert config["model"]["init_args"]["optim"]["clip"] == 3.0
+    assert (tmp_path / "runs" / "seed_1_fit-1" / "genotype.json").exists()
+    assert (tmp_path / "runs" / "seed_2_fit" / "genotype.json").stat().st_mtime_ns == before
+
+
+def test_each_seed_is_a_chain_of_its_own():
+    sweep = Sweep(Sweep(seeds=(1, 2)), (1, 12))
+    names = ["seed_1_seed_1_search", "seed_1_seed_2_search", "seed_12_seed_1_search", "seed_12_seed_1_retrain"]
+    assert [sweep.chain_of(name) for name in names] == [
+        "seed_1_seed_1_",
+        "seed_1_seed_2_",
+        "seed_12_seed_1_",
+        "seed_12_seed_1_",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -196,6 +219,8 @@ def test_another_configuration_is_refused(swept, capsys):
         (["--seeds", "0..1", "--executor.parallel", "0"], "executor.parallel must be at least 1"),
         (["--seeds", "0..1", "--executor.retries", "-1"], "executor.retries must not be negative"),
         (["--seeds", "0..1", "--trainer.default_root_dir", "x"], "is set by the job itself"),
+        (["--seeds", "0..1", "--seed_everything=3"], "--seed_everything is set by --seeds"),
+        (["--seeds", "0..1", "--redo", "seed_2_fit"], "--redo seed_2_fit: the job has no such stage yet"),
     ],
 )
 def test_wrong_arguments(words, message, swept, capsys):
