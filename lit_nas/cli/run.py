@@ -16,6 +16,7 @@ import lit_nas
 from lit_nas.atomic_write import write_text
 from lit_nas.cli.check import Checks
 from lit_nas.cli.explain import explained
+from lit_nas.cli.full_disk import full_disk_named
 from lit_nas.cli.job import EPILOG, JobPlan, plan_job, read_layers
 from lit_nas.cli.screen import conclude_job, heading, resume_command
 from lit_nas.cli.stage import fit_stage
@@ -103,7 +104,7 @@ def carry_out(job: JobPlan, command: Sequence[str], redo: str | None = None, pri
     for stage in stages:
         if stage.name not in redone:
             checks.prepare(stage)
-    with explained():
+    with explained(), full_disk_named(job.folder):
         checks.rehearse(stages, redone)
         _set_aside(job, redone)
         _execute(job, checks)

@@ -3,11 +3,13 @@
 import csv
 import json
 import math
+import os
 import shutil
 from dataclasses import replace
 
 import pytest
 import yaml
+from matplotlib.figure import Figure
 from scipy import stats
 
 from lit_nas.cli import main
@@ -98,6 +100,36 @@ def test_it_goes_on_where_it_was(validated, tmp_path, capsys):
     for key in ("rows", "networks", "spearman"):
         assert after[key] == before[key]
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+@pytest.mark.parametrize("place", ["search_seed_5/candidates.json", "network_01_seed_0/test.json", "ranks.svg"])
+def test_a_full_disk_is_one_sentence_and_the_job_goes_on_afterwards(place, validated, tmp_path, monkeypatch, capsys):
+    """Whether a stage writes or the job, with its own writer or that of another library."""
+    shutil.copytree(validated, tmp_path / "job")
+    before = (tmp_path / "job" / "results.json").read_text()
+    given = config(tmp_path, repeats=[0, 5], count=3, seeds=[0])
+    order = ["search_seed_0", "search_seed_5", *(f"network_0{number}_seed_0" for number in (1, 2, 3))]
+    gone = order[order.index(place.partition("/")[0]) :] if "/" in place else []
+    for folder in (tmp_path / "job").iterdir():
+        if folder.is_dir() and folder.name in gone:
+            shutil.rmtree(folder)
+    full = OSError(28, "No space left on device")
+    owner, name = (Figure, "savefig") if place == "ranks.svg" else (os, "replace")
+    write = getattr(owner, name)
+
+    def limited(first, path, *rest, **others):
+        if str(path).endswith(place):
+            raise full
+        return write(first, path, *rest, **others)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, limited)
+        assert main(["run", "-c", given]) == 2
+    said = capsys.readouterr().err
+    assert f"lit-nas run: There is no space left for the folder '{tmp_path / 'job'}'. What was finished is kept" in said
+    assert main(["run", "-c", given]) == 0
+    again, first = json.loads((tmp_path / "job" / "results.json").read_text()), json.loads(before)
+    assert (again["rows"], again["networks"]) == (first["rows"], first["networks"])
 
 
 def history(*rows):
