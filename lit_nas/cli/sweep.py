@@ -60,6 +60,8 @@ def _seeds(text: str) -> tuple[int, ...]:
         seeds = ()
     if not seeds or len(seeds) > 1000:
         raise ValueError(f"--seeds is '{text}', but must be as 0..3 (both ends are run) or as 0,4,7.")
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"--seeds is '{text}', which names a seed twice.")
     return seeds
 
 

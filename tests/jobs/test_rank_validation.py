@@ -197,6 +197,12 @@ def test_networks_that_the_rows_lack_are_refused_before_any_search(arguments, me
     assert not (tmp_path / "job").exists()
 
 
+def test_a_disconnected_dag_is_named_with_its_key(tmp_path, capsys):
+    assert main(["run", "-c", config(tmp_path), "--search.model.space.dags", "[dag1, dag3_01]"]) == 2
+    assert "space.dags: 'dag3_01' names no DAG: its 3 vertices are not all connected" in capsys.readouterr().err
+    assert not (tmp_path / "job").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
