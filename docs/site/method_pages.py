@@ -116,7 +116,7 @@ def methods() -> list[Method]:
         if formula is None:
             raise ValueError(f"'{file}' says no formula: write a paragraph `Formula:` at the end of its docstring.")
         title, _, text = whole[: formula.start()].partition("\n\n")
-        lines = [line.removeprefix("    ") for line in formula[1].splitlines()]
+        lines = [re.sub(r" {3,}", "\n", line.removeprefix("    ")) for line in formula[1].splitlines()]
         name = classes[-1].name
         idea = own.partition("\n\n")[0].replace("\n", " ")
         path = str(file.relative_to(ROOT))
