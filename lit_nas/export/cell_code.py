@@ -1,7 +1,7 @@
 """Cells of a genotype as classes of plain PyTorch, with their edges spelled out."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import nn
 
@@ -13,7 +13,7 @@ __all__ = ("cell_forward", "dag_class", "dag_name", "operation_lines")
 
 LINE = 120
 """Longest line of an exported file."""
-_FAMILIES = {
+_FAMILIES: dict[str, Callable[[re.Match[str]], tuple[str, ...]]] = {
     r"(max|avg)_pool_(\d)x\2": lambda found: (f"{found[1].title()}Pool", "channels", found[2]),
     r"sep_conv_(\d)x\1": lambda found: ("SeparableConv", "channels", found[1]),
     r"dil_conv_(\d)x\1": lambda found: ("DilatedConv", "channels", found[1]),
