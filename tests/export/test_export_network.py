@@ -110,9 +110,14 @@ def needs(kind: str) -> None:
 
 def cases() -> list:
     """Every network in every format; graphs of many operations take some time."""
+    graphs = ("darts-imagenet", "gdas-fixed-reduction")
     large = ("darts-every-operation", "darts-cifar", "gdas-imagenet", "dags-without-bias", "nas-bench-201-empty")
+
+    def slow(name: str, kind: str) -> bool:
+        return (name in large and kind != "python") or (name in graphs and kind == "onnx")
+
     return [
-        pytest.param(name, kind, marks=[pytest.mark.slow] if name in large and kind != "python" else [])
+        pytest.param(name, kind, marks=[pytest.mark.slow] if slow(name, kind) else [])
         for name in NETWORKS
         for kind in FORMATS
     ]

@@ -249,6 +249,27 @@ def test_a_run_that_goes_on_is_shown_as_far_as_it_is(tmp_path):
     assert "The cells so far" in page.words
 
 
+def test_a_job_that_goes_on(sweep, tmp_path):
+    (sweep / "results.json").unlink()
+    (sweep / "seed_1_retrain" / "test.json").unlink()
+    (sweep / "drawn.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    page = report(sweep, to=tmp_path / "report.html")
+    assert any("there is no results.json yet" in word for word in page.words)
+    assert any("Sweep in " in word for word in page.words)
+    assert "0.9000" in {row[0]: row for row in page.rows}["seed_*_retrain"]  # of the one that has been tested
+    assert [image["alt"] for image in page.images][-1] == "drawn.svg"
+
+
+def test_other_columns_and_values_are_left_out(tmp_path):
+    make_search(tmp_path / "run", 0)
+    (tmp_path / "run" / "cost.json").write_text('{"seconds": "many"}')
+    (tmp_path / "run" / "alphas.csv").write_text("epoch,probability\n0,0.5\n")
+    (tmp_path / "run" / "config.yaml").write_text("- a list\n")
+    page = report(tmp_path / "run", to=tmp_path / "report.html")
+    assert not any(mark.startswith("alphas") for mark in page.data)
+    assert any("config.yaml holds no mapping" in word for word in page.words)
+
+
 def test_a_run_that_has_just_begun(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text("trainer: {max_epochs: 5}\nmodel: {class_path: lit_nas.DARTS}\n")

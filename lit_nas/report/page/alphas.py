@@ -7,6 +7,7 @@ from lit_nas.report.page.run_files import RunFiles, number, read_csv
 __all__ = ("alpha_data",)
 
 TOGETHER, EDGES = "all cells", "edge weights"
+COLUMNS = {"cell", "source", "target", "operation"}
 Values = dict[tuple[str, str], dict[tuple[int, str], float]]
 """(cell, edge) -> (epoch, operation) -> mixing weight."""
 
@@ -44,7 +45,7 @@ def _values(rows: list[dict[str, str]]) -> tuple[Values, set[int]]:
     epochs: set[int] = set()
     for row in rows:
         value = number(row.get("probability"))
-        if value is None or not row.get("epoch", "").isdigit():
+        if value is None or not row.get("epoch", "").isdigit() or not row.keys() >= COLUMNS:
             continue
         edge = row["cell"], row.get("label") or f"{row['source']} → {row['target']}"
         values.setdefault(edge, {})[int(row["epoch"]), row["operation"]] = value
@@ -54,8 +55,8 @@ def _values(rows: list[dict[str, str]]) -> tuple[Values, set[int]]:
 
 def _inbound(row: dict[str, str]) -> dict[str, str]:
     """A row of `edge_weights.csv` as one of `alphas.csv`: a node chooses among its edges."""
-    label = f"{row['cell']}, node {row['target']}"
-    return {**row, "cell": EDGES, "label": label, "operation": f"from {row['source']}", "probability": row["weight"]}
+    label, operation = f"{row.get('cell')}, node {row.get('target')}", f"from {row.get('source')}"
+    return {**row, "cell": EDGES, "label": label, "operation": operation, "probability": row.get("weight", "")}
 
 
 def _cell(

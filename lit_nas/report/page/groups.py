@@ -67,7 +67,8 @@ def differences(runs: Sequence[RunFiles]) -> dict[str, list[str]]:
     settings = [{key: _text(value) for key, value in flat(run.config)} for run in runs]
     keys = dict.fromkeys(key for each in settings for key in each if key != "trainer.default_root_dir")
     rows = {key: [each.get(key, ABSENT) for each in settings] for key in keys}
-    return {key: values for key, values in rows.items() if len(set(values)) > 1}
+    # a key without a value says as little as one that is not there
+    return {k: values for k, values in rows.items() if len(set(values)) > 1 and set(values) != {ABSENT, "null"}}
 
 
 def _text(value: object) -> str:

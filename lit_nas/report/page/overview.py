@@ -50,7 +50,8 @@ def groups_table(groups: Sequence[Group]) -> str:
     names = shown_scores(groups)
     rows = []
     for group in groups:
-        scores, times = group.scores(), [run.cost["seconds"] for run in group.runs if "seconds" in run.cost]
+        scores, costs = group.scores(), [run.cost.get("seconds") for run in group.runs]
+        times = [seconds for seconds in costs if isinstance(seconds, (int, float))]
         cells = [mean_and_deviation(scores[name]) if name in scores else "" for name in names]
         rows.append([group.name, len(group.runs), *cells, mean_and_deviation(times, 0) if times else ""])
     caption = "Mean and deviation (of a sample) over the runs that differ in their seeds alone"

@@ -95,7 +95,8 @@ class RunFiles:
     @cached_property
     def epochs(self) -> int:
         """Epochs that have been logged."""
-        rows = self.alphas or [row for row in self.metrics if row.get("train/loss") or row.get("weights/loss")]
+        ends = [row for row in self.metrics if row.get("train/loss") or row.get("weights/loss")]
+        rows = self.alphas or ends or self.metrics
         return 1 + max((int(row["epoch"]) for row in rows if row.get("epoch", "").isdigit()), default=-1)
 
     @property
