@@ -1,17 +1,15 @@
 """The command that writes a network for use without lit-nas: plain argparse."""
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lit_nas.cli.genotypes import SOURCE, import_network
 from lit_nas.genotype import load_genotype
-
-if TYPE_CHECKING:
-    from lit_nas.retrain import RetrainModule
 
 __all__ = ("export",)
 
@@ -29,7 +27,9 @@ def export(args: Sequence[str]) -> None:
     parser.add_argument("source", metavar="CKPT_OR_GENOTYPE", help=f"checkpoint of a retraining; or {SOURCE}")
     parser.add_argument("--format", choices=tuple(SUFFIXES), required=True, help="what is written")
     parser.add_argument("-o", "--output", type=Path, help="file to write; by default beside the source, or here")
-    parser.add_argument("--trust", nargs="+", default=[], metavar="PACKAGE", help="of your own, named by a checkpoint")
+    parser.add_argument(
+        "--trust", action="append", default=[], metavar="PACKAGE", help="of classes of your own that a checkpoint names"
+    )
     genotype = parser.add_argument_group("network of a genotype (that of a checkpoint of a retraining is known)")
     genotype.add_argument("--network", help="name of a network, or package.Class of one; by default that of the space")
     genotype.add_argument("--init_channels", type=int, help="C of the first cell; by default that of the paper")
@@ -48,7 +48,7 @@ def export(args: Sequence[str]) -> None:
     if module is not None:
         if named := [f"--{name}" for name in OF_A_GENOTYPE if getattr(given, name) is not None]:
             raise ValueError(f"Leave out {', '.join(named)}: '{given.source}' says which network was trained.")
-        about = f"The network of {given.source}, a retraining of {module.genotype.label or 'a genotype'}."
+        about = f"The network of {given.source}, trained as {type(module).__name__}."
         difference = export_network(module.network, module.spec, output, given.format, about)
     else:
         network, spec, about = _of_a_genotype(given)
@@ -65,20 +65,22 @@ def _beside(source: str, suffix: str) -> Path:
     return Path(f"{'network' if source.lstrip().startswith('|') else source}{suffix}")
 
 
-def _retraining(source: str, trust: Sequence[str]) -> "RetrainModule | None":
+def _retraining(source: str, trust: Sequence[str]) -> Any:
     """The module of a checkpoint of a retraining; None for what has no weights of such a network."""
     if Path(source).suffix != ".ckpt":
         return None
 
-    from lit_nas.record.names import current_name
     from lit_nas.record.recorded_module import load_module, read_checkpoint
-    from lit_nas.retrain import RetrainModule
+    from lit_nas.specs import ImageSpec
 
-    record = read_checkpoint(source)["lit_nas"]
-    if current_name(record["class_path"]).rpartition(".")[2] != RetrainModule.__name__:
+    if any(name.startswith("architecture.") for name in read_checkpoint(source)["state_dict"]):
         return None  # of a search, which `load_genotype` reads
-    module = load_module(source, trust)
-    assert isinstance(module, RetrainModule)
+    try:
+        module = load_module(source, trust)
+    except ValueError as error:
+        raise ValueError(re.sub(r"load_module\(path, trust=\('(.*?)',\)\)", r"--trust \1", str(error))) from error
+    if not isinstance(module.spec, ImageSpec):
+        raise ValueError(f"Networks for images are exported, but {type(module).__name__} is for {module.spec.samples}.")
     return module
 
 

@@ -118,6 +118,34 @@ def test_what_makes_no_sense_is_told_in_a_sentence(runs, tmp_path, monkeypatch, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_classes_of_ones_own_need_trust(tmp_path, monkeypatch, capsys):
+    """The network of a retraining is one that the checkpoint names."""
+    from pytorch_lightning import Trainer
+
+    from lit_nas.genotype import CellGenotype, Edge, Genotype
+    from lit_nas.retrain import RetrainModule, RetrainOptim
+    from lit_nas.specs import ImageSpec
+    from tests.support.chain import ChainNetwork
+
+    names = {"block_0": "tiny_chain_3x3", "block_1": "nor_conv_3x3", "block_2": "none"}
+    cells = {block: CellGenotype((Edge(name, 0, 1),), (1,), 1) for block, name in names.items()}
+    optim, spec = RetrainOptim(auxiliary_weight=0.0), ImageSpec(2, 8, 8, 3)
+    module = RetrainModule(Genotype(cells, "tiny_chain"), spec, ChainNetwork(), optim=optim)
+    trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", default_root_dir=tmp_path)
+    trainer.strategy.connect(module)
+    source = str(tmp_path / "own.ckpt")
+    trainer.save_checkpoint(source)
+    assert main(["export", source, "--format", "pt2"]) == 2
+    assert "allow it to be imported: --trust tests." in capsys.readouterr().err
+    assert main(["export", source, "--format", "pt2", "--trust", "tests"]) == 0
+    images = torch.randn(2, 2, 8, 8)
+    with torch.no_grad():
+        found = torch.export.load(tmp_path / "own.pt2").module()(images)
+        torch.testing.assert_close(found, module.eval()(images), rtol=1e-5, atol=1e-5)
+    assert main(["export", source, "--format", "python", "--trust", "tests"]) == 2
+    assert "FixedChain is a network of your own" in capsys.readouterr().err
+
+
 def test_published_networks_are_written_by_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["export", "PROXYLESS_GPU", "--network", "proxyless_gpu", "--format", "python"]) == 0
