@@ -87,6 +87,7 @@ def _retraining(source: str, trust: Sequence[str]) -> Any:
 def _of_a_genotype(given: argparse.Namespace) -> tuple[Any, Any, str]:
     """An untrained network, its images and labels, and what it is."""
     from lit_nas.networks.registry import build_retrain_network, find_retrain_network, retrain_name
+    from lit_nas.specs import ImageSpec
 
     network = import_network(given.network) if "." in (given.network or "") else given.network
     genotype = load_genotype(given.source)
@@ -99,6 +100,10 @@ def _of_a_genotype(given: argparse.Namespace) -> tuple[Any, Any, str]:
     kind = find_retrain_network(network, genotype)
     kind = kind.with_numbers(init_channels=given.init_channels, num_cells=given.num_cells, pool_norm=given.pool_norm)
     spec = kind.paper_spec
+    if not isinstance(spec, ImageSpec):
+        raise ValueError(
+            f"'{given.source}' is a genotype for {spec.samples}, but networks for images alone are exported."
+        )
     if given.image is not None:
         channels, height, width = given.image
         spec = replace(spec, channels=channels, height=height, width=width)

@@ -1,6 +1,6 @@
 """Penalties of hidden states.
 
-Paper: Merity, McCann, Socher, "Revisiting Activation Regularization for Language RNNs", 2017,
+Paper: Merity, McCann, Socher, 2017,
 https://arxiv.org/abs/1708.01009.
 """
 

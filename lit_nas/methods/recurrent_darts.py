@@ -8,6 +8,11 @@ normalises by the batch in evaluation, too (`RecurrentSpace.track_running_stats`
 passes over the text have equally many windows (`RandomWindows`); a loss that is not finite ends the run. The learning
 rate is multiplied by the length that was drawn for a window over the usual one, also where the end of the text cuts
 the window, as in the code.
+
+Formula:
+    s_i = sum over j < i, k of p_ij,k (s_j + sigma(c_ij) (act_k(h_ij) - s_j)),    (c_ij, h_ij) = (s_j m) W_i
+    p_ij = softmax(alpha_ij), with `none`; alpha follows the gradient of L_val(w', alpha)
+    w' = w - xi (kappa grad_w L_train(w, alpha) + decay w), kappa = min(1, clip / norm); w' = w in first order
 """
 
 from functools import partial

@@ -24,7 +24,6 @@ from torch import Tensor, nn
 from lit_nas.architecture import CellMixture
 from lit_nas.genotype import CellGenotype
 from lit_nas.language import Masks
-from lit_nas.networks.mixed_activations import mix_activations
 from lit_nas.operations import ACTIVATIONS, BatchNorm
 from lit_nas.spaces import CellSpace
 
@@ -103,7 +102,7 @@ class RecurrentSearchCell(_Cell):
         masked = states if mask is None else states * mask
         for matrix, (weights, names) in zip(self.nodes, mix, strict=True):
             product = (masked @ matrix).to(states.dtype)  # of autocast
-            node = self._normalise(mix_activations(states, product, weights, names)).unsqueeze(0)
+            node = self._normalise(self._node(states, product, weights, names)).unsqueeze(0)
             states = torch.cat([states, node])
             masked = states if mask is None else torch.cat([masked, node * mask])
         return states[1:].mean(0)
@@ -122,6 +121,28 @@ class RecurrentSearchCell(_Cell):
                 weight = weight.masked_fill(~torch.tensor(reads, device=weight.device), 0.0)
             columns[name] = weight
         return torch.stack([*columns.values()]) if columns else weights[:0].T, tuple(columns)
+
+    @staticmethod
+    def _node(states: Tensor, product: Tensor, weights: Tensor, names: Sequence[str]) -> Tensor:
+        """A node before its BatchNorm, [B, d]: all activations of all states that it reads at once.
+
+        The sum of p_jk (s_j + c (act_k - s_j)) over k is P_j s_j + c (A_j - P_j s_j), with P_j the sum of p_jk and A_j
+        that of p_jk act_k.
+
+        Args:
+            states: s_j, [i, B, d].
+            product: Of the masked states and the weights of the node, [i, B, 2d].
+            weights: p_jk, [K, i].
+            names: Of the K activations.
+        """
+        if not names:
+            return torch.zeros_like(states[0])
+        gate, value = product.chunk(2, -1)
+        columns = weights[:, :, None, None]
+        mixed = columns[0] * ACTIVATIONS[names[0]](value)
+        for column, name in zip(columns[1:], names[1:], strict=True):
+            mixed = torch.addcmul(mixed, column, ACTIVATIONS[name](value))
+        return torch.lerp(columns.sum(0) * states, mixed, gate.sigmoid()).sum(0)
 
     def _normalise(self, state: Tensor) -> Tensor:
         return self.norm(state[:, :, None, None])[:, :, 0, 0]

@@ -81,7 +81,7 @@ def test_edges_are_grouped_by_target_in_given_order():
 def test_published_files_name_themselves(name):
     genotype = load_genotype(name.lower())
     assert genotype.name == name
-    edges = 1 if genotype.space == "mobile" else 2
+    edges = 1 if genotype.space in ("mobile", "recurrent") else 2
     assert all(len(cell.inbound(state)) == edges for cell in genotype.cells.values() for state in set(cell.concat))
 
 
@@ -104,7 +104,7 @@ def test_search_checkpoint(tmp_path):
 
 def test_unknown_source_lists_what_is_known(tmp_path):
     with pytest.raises(
-        FileNotFoundError, match=r"'DARTS_V3' is neither .*DARTS_V3' was looked for.*AmoebaNet, DARTS_V1"
+        FileNotFoundError, match=r"'DARTS_V3' is neither .*DARTS_V3' was looked for.*AmoebaNet, DARTS_RNN_V1"
     ):
         load_genotype("DARTS_V3")
     with pytest.raises(FileNotFoundError, match="There is no genotype file"):

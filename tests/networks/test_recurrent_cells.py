@@ -9,7 +9,6 @@ from lit_nas.edges import PartialChannels
 from lit_nas.genotype import CellGenotype, Edge, load_genotype
 from lit_nas.language import LanguageDropout, Masks
 from lit_nas.networks import LanguageNetwork, RecurrentCell, build_search_network, count_weights
-from lit_nas.networks.mixed_activations import mix_activations, mix_by_autograd
 from lit_nas.relaxations import Softmax
 from lit_nas.spaces import RecurrentSpace
 from lit_nas.specs import ImageSpec, TextSpec
@@ -253,23 +252,3 @@ def test_what_does_not_fit_is_refused():
         LanguageNetwork(D).build(load_genotype("DARTS_V2"), TextSpec(V))
     with pytest.raises(ValueError, match=r"model\.width must be at least 1, not 0"):
         LanguageNetwork(0)
-
-
-def test_the_own_backward_pass_is_that_of_autograd_to_the_second_order():
-    generator = torch.Generator().manual_seed(7)
-    states, product, weights = (
-        torch.randn(*shape, generator=generator).double().requires_grad_() for shape in ((3, 4, 5), (3, 4, 10), (4, 3))
-    )
-    inputs = [states, product, weights]
-    direction = torch.randn(4, 5, generator=generator).double().requires_grad_()
-    firsts, seconds = [], []
-    for mix in (mix_activations, mix_by_autograd):
-        node = mix(*inputs, NAMES[1:])
-        firsts.append([node, *torch.autograd.grad(node, inputs, direction, retain_graph=True)])
-        once = torch.autograd.grad(node, inputs, direction, create_graph=True)
-        seconds.append(torch.autograd.grad(sum(each.sin().sum() for each in once), [*inputs, direction]))
-    torch.testing.assert_close(*firsts, rtol=1e-11, atol=1e-12)
-    torch.testing.assert_close(*seconds, rtol=1e-11, atol=1e-12)
-    alone = mix_activations(states.detach(), product.detach(), weights, NAMES[1:])
-    torch.testing.assert_close(torch.autograd.grad(alone, weights, direction)[0], firsts[1][3], rtol=1e-11, atol=1e-12)
-    assert torch.autograd.gradcheck(lambda *x: mix_activations(*x, ("relu", "tanh")), (states, product, weights[:2]))
