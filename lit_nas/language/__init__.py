@@ -1,8 +1,10 @@
-"""What searches and retrainings of language models share: windows, hidden states, masks, penalties and scores."""
+"""What searches and retrainings of language models share: hidden states, masks and penalties.
+
+Scores, which need Lightning, are in `lit_nas.language.scores`: networks are described without it.
+"""
 
 from lit_nas.language.hidden_states import HiddenStates, StatedWindow
 from lit_nas.language.masks import LanguageDropout, Masks
 from lit_nas.language.penalty import ActivationPenalty
-from lit_nas.language.scores import LanguageScores
 
-__all__ = ("ActivationPenalty", "HiddenStates", "LanguageDropout", "LanguageScores", "Masks", "StatedWindow")
+__all__ = ("ActivationPenalty", "HiddenStates", "LanguageDropout", "Masks", "StatedWindow")

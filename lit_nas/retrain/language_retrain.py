@@ -24,7 +24,8 @@ from torchmetrics import MeanMetric
 
 from lit_nas.batches import by_role, check_roles
 from lit_nas.internals import keep_out_of_ddp
-from lit_nas.language import ActivationPenalty, LanguageDropout, LanguageScores, Masks, StatedWindow
+from lit_nas.language import ActivationPenalty, LanguageDropout, Masks, StatedWindow
+from lit_nas.language.scores import LanguageScores
 from lit_nas.networks import RetrainNetwork
 from lit_nas.networks.registry import find_retrain_network, refuse_other_kind
 from lit_nas.optim import AveragedSGD, clip_gradients, make_part, non_monotone

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lit_nas.batches import by_role
-from lit_nas.language import ActivationPenalty, LanguageDropout, LanguageScores, Masks, StatedWindow
+from lit_nas.language import ActivationPenalty, LanguageDropout, Masks, StatedWindow
+from lit_nas.language.scores import LanguageScores
 from lit_nas.relaxations.draw import generator_of
 from lit_nas.search.masks import mask_parts
 from lit_nas.search.search_batch import SearchBatch
