@@ -13,7 +13,22 @@ from lit_nas.record.plain import commit
 if TYPE_CHECKING:
     from lit_nas.search.search_parts import SearchParts
 
-__all__ = ("found_genotype",)
+__all__ = ("discrete_cells", "found_genotype")
+
+
+def discrete_cells(module: SearchParts) -> Genotype:
+    """The discrete cells that the architecture of a search stands for now, without where they come from.
+
+    Args:
+        module: The search.
+
+    Raises:
+        EmptyCellError: if no operation of a cell is left.
+    """
+    architecture = module.architecture
+    masks = {name: architecture.mask(name).cpu() for name in architecture.space.cells}
+    rule = default_deriver(architecture.space) if module.deriver is None else module.deriver
+    return rule(architecture.space, architecture.compared(rule.compares), masks)
 
 
 def found_genotype(module: SearchParts) -> Genotype:
@@ -26,10 +41,9 @@ def found_genotype(module: SearchParts) -> Genotype:
         EmptyCellError: if no operation of a cell is left, with advice.
     """
     architecture = module.architecture
-    masks = {name: architecture.mask(name).cpu() for name in architecture.space.cells}
     rule = default_deriver(architecture.space) if module.deriver is None else module.deriver
     try:
-        genotype = rule(architecture.space, architecture.compared(rule.compares), masks)
+        genotype = discrete_cells(module)
     except EmptyCellError as error:
         advice = (
             "Search again with milder pruning (a smaller threshold or alpha, a later from_epoch, or guard: true): "
