@@ -20,6 +20,7 @@ one fit (configured by YAML layers `-c FILE` and by arguments; later ones win):
   test       loss and accuracy on the test part
   predict    classes of the test part, or of a folder of images
   latency    measure what the candidates of a search take on this machine
+  profile    least, median and most weights, multiply-adds and latency of a search space
   correlate  group the operations of a search by the correlation of their outputs
   confusion  estimate how much the gradients of mini-batches work against each other
 
@@ -100,6 +101,10 @@ def main(args: Sequence[str] | None = None) -> int:
             from lit_nas.cli.latency import latency
 
             latency(rest)
+        elif command == "profile":
+            from lit_nas.cli.profile import profile
+
+            profile(rest)
         elif command == "confusion":
             from lit_nas.cli.confusion import confusion
 

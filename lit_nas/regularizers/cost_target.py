@@ -7,7 +7,9 @@ in the authors' code).
 None of them targets what is derived: in the papers derivation keeps what is most probable of each block, and the cost
 that is expected comes near that of the result only as far as probabilities have decided. In the cells of DARTS they
 hardly do. So the default (`of: derived`) computes the penalty from the cost of the network that would be derived now,
-and takes its gradient from the expected cost (straight-through); that is a decision of ours, and so is the tolerance.
+and takes its gradient from the expected cost (straight-through). Near the target single choices decide, each of which
+may cost more than the tolerance, so that the last steps need not end there: derivation then corrects a few choices
+(`correction`). Both are decisions of ours.
 """
 
 from dataclasses import dataclass, field
@@ -70,6 +72,10 @@ class CostTarget(Regularizer):
     alone."""
     tolerance: float = 0.03
     """Part of the target by which the cost may differ without a penalty."""
+    correction: float | None = 0.05
+    """Part of the target by which a genotype may differ: one that is further away has choices changed for the next
+    probable ones, as few as possible, see `lit_nas.search.landing`. None derives what is most probable, whatever it
+    costs."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,6 +84,8 @@ class CostTarget(Regularizer):
             raise ValueError(f"CostTarget.target must be a positive number, not {self.target}.")
         if not (isfinite(self.tolerance) and self.tolerance >= 0):
             raise ValueError(f"CostTarget.tolerance must be a number from 0 on, not {self.tolerance}.")
+        if self.correction is not None and not (isfinite(self.correction) and self.correction > 0):
+            raise ValueError(f"CostTarget.correction must be a positive number or null, not {self.correction}.")
         for name, known in (
             ("of", ("derived", "expected", "sample")),
             ("form", ("log", "linear", "factor")),
@@ -90,6 +98,11 @@ class CostTarget(Regularizer):
                 "CostTarget.init_channels and CostTarget.num_cells are those of a retraining network, but "
                 "CostTarget.network is search, whose numbers are those of model.space: leave them out."
             )
+
+    @property
+    def costed(self) -> CostedNetwork:
+        """The network whose costs count."""
+        return CostedNetwork(self.network, self.init_channels, self.num_cells)
 
     @property
     def takes_loss(self) -> bool:  # type: ignore[override]  # of the base class, for which it is a constant
@@ -129,7 +142,7 @@ class CostTarget(Regularizer):
         Args:
             view: Of the search.
         """
-        costs = view.network_costs(self.measure, CostedNetwork(self.network, self.init_channels, self.num_cells))
+        costs = view.network_costs(self.measure, self.costed)
         if self.of == "sample":
             return costs.fixed + self._total(costs, _sampled(view))
         if self.of == "expected":

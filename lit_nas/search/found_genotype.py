@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from lit_nas.derivation import EmptyCellError, default_deriver
+from lit_nas.derivation import Deriver, EmptyCellError, default_deriver
 from lit_nas.genotype import Genotype
 from lit_nas.internals import data_of, is_attached
 from lit_nas.record.plain import commit
+from lit_nas.search.landing import land, targets_of
 
 if TYPE_CHECKING:
     from lit_nas.search.search_parts import SearchParts
@@ -43,7 +44,7 @@ def found_genotype(module: SearchParts) -> Genotype:
     architecture = module.architecture
     rule = default_deriver(architecture.space) if module.deriver is None else module.deriver
     try:
-        genotype = discrete_cells(module)
+        genotype = _near_targets(module, rule)
     except EmptyCellError as error:
         advice = (
             "Search again with milder pruning (a smaller threshold or alpha, a later from_epoch, or guard: true): "
@@ -55,6 +56,15 @@ def found_genotype(module: SearchParts) -> Genotype:
         raise EmptyCellError(f"{error} {advice}") from error
     genotype = genotype.with_meta(method=type(module).__name__, rule=repr(rule))
     return _with_run(genotype, module) if is_attached(module) else genotype
+
+
+def _near_targets(module: SearchParts, rule: Deriver) -> Genotype:
+    """What is derived, with choices changed where a cost has a target and is too far from it."""
+    if not (targets := targets_of(module)):
+        return discrete_cells(module)
+    architecture = module.architecture
+    masks = {name: architecture.mask(name).cpu() for name in architecture.space.cells}
+    return land(architecture.space, rule, architecture.compared(rule.compares), masks, targets)
 
 
 def _with_run(genotype: Genotype, module: SearchParts) -> Genotype:
