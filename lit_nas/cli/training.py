@@ -3,7 +3,7 @@
 import os
 import secrets
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ class TrainingCLI(LightningCLI):
         model, data = (self._get(self.config, name).class_path for name in ("model", "data"))
         if issubclass(found := import_class(model), RecordedModule):  # the parser takes no other model
             found.check_spec(spec, f"What {data.rpartition('.')[2]} hands over (data.spec)")
-        return asdict(spec)
+        return {field.name: getattr(spec, field.name) for field in fields(spec)}  # a task as it is
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses what `main` was given, which need not be the arguments of the process."""
