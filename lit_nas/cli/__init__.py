@@ -40,6 +40,7 @@ tabular benchmark:
   query      test accuracy, rank and regret of a cell of NAS-Bench-201
   baseline   what random search and evolution find in the table
 
+Every command takes `--import MODULE`, which makes operations and spaces of your own known.
 `lit-nas COMMAND --help` lists the arguments of a command, `lit-nas --version` prints the version.
 Start with: lit-nas run -c configs/quickstart.yaml
 """
@@ -65,6 +66,7 @@ def main(args: Sequence[str] | None = None) -> int:
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())  # classes of one's own; `python -m lit_nas` finds them by itself
     try:
+        rest = _without_imports(rest)
         if command in TRAINING:
             from lit_nas.cli.training import train
 
@@ -124,6 +126,25 @@ def main(args: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"lit-nas {command}: stopped.\n")
         return 130
     return 0
+
+
+def _without_imports(args: Sequence[str]) -> list[str]:
+    """Imports the modules that `--import` names, and those of the process that has started this one."""
+    left, names, words = [], [], iter(args)
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option != "--import":
+            left.append(word)
+            continue
+        name = value if equals else next(words, "")
+        if not name or name.startswith("-"):
+            raise ValueError("--import needs the dotted name of a module: `--import my_package.operations`.")
+        names.append(name)
+    if names or os.environ.get("LIT_NAS_IMPORT"):
+        from lit_nas.record.own_modules import import_own
+
+        import_own(names)
+    return left
 
 
 def _sentence(error: Exception) -> str:

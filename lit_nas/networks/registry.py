@@ -20,6 +20,7 @@ from lit_nas.networks.mobile import MOBILE_NETWORKS, MobileSearchNetwork
 from lit_nas.networks.nas_bench_201 import NasBench201SearchNetwork
 from lit_nas.networks.paper_networks import CIFARNetwork, ImageNetNetwork, NasBench201CIFARNetwork
 from lit_nas.networks.retrain_network import RetrainNetwork
+from lit_nas.record.own_modules import say_missing
 from lit_nas.spaces import DagSpace, DartsSpace, GDASSpace, MobileSpace, NasBench201Space, SearchSpace
 from lit_nas.specs import ImageSpec
 
@@ -154,7 +155,10 @@ def find_retrain_network(network: str | RetrainNetwork | None, genotype: Genotyp
     if isinstance(network, RetrainNetwork):
         return network
     if network is None and genotype is not None:
-        return default_retrain_network(genotype.space)
+        try:
+            return default_retrain_network(genotype.space)
+        except ValueError as error:
+            raise ValueError(f"{error}{say_missing(genotype.meta)}") from None
     known = retrain_networks()
     if network not in known:
         raise ValueError(

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from lit_nas.derivation import Deriver, EmptyCellError, default_deriver
 from lit_nas.genotype import Genotype
 from lit_nas.internals import data_of, is_attached
+from lit_nas.operations.registry import find_operation
+from lit_nas.record.own_modules import KEY, own_modules
 from lit_nas.record.plain import commit
 from lit_nas.search.landing import land, targets_of
 
@@ -55,6 +57,9 @@ def found_genotype(module: SearchParts) -> Genotype:
         )
         raise EmptyCellError(f"{error} {advice}") from error
     genotype = genotype.with_meta(method=type(module).__name__, rule=repr(rule))
+    names = {edge.operation for cell in genotype.cells.values() for edge in cell.edges}
+    if modules := own_modules([type(architecture.space), *filter(None, map(find_operation, sorted(names)))]):
+        genotype = genotype.with_meta(**{KEY: modules})
     return _with_run(genotype, module) if is_attached(module) else genotype
 
 
