@@ -63,8 +63,8 @@ def main(args: Sequence[str] | None = None) -> int:
     if command == "--version":
         sys.stdout.write(f"lit-nas {__version__}\n")
         return 0
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.append(os.getcwd())  # classes of one's own; `python -m lit_nas` finds them by itself
+    if os.getcwd() not in sys.path:  # for classes of one's own; "" is the folder of a file while the parser reads it
+        sys.path.append(os.getcwd())
     try:
         rest = _without_imports(rest)
         if command in TRAINING:
