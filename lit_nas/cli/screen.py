@@ -9,7 +9,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_only
 
 from lit_nas.callbacks import MeasureCost
-from lit_nas.callbacks.show_progress import duration
+from lit_nas.callbacks.progress_texts import duration
 from lit_nas.cli.retrain_command import retrain_arguments
 from lit_nas.genotype import load_genotype
 from lit_nas.internals import callbacks_of, data_of
