@@ -13,9 +13,10 @@ from lit_nas.callbacks.run_summary import epoch_scalars, run_summary
 from lit_nas.genotype import Genotype
 from lit_nas.internals import batches_that_stepped
 from lit_nas.record.run_folder import run_folder, writes
+from lit_nas.resume import RunLogger
 from lit_nas.retrain import RetrainModule
 from lit_nas.search import SearchModule
-from lit_nas.trackers import Kept, Picture, Tracker, is_due, tracker_of
+from lit_nas.trackers import HeldPoints, Kept, Picture, Tracker, is_due, tracker_of
 
 __all__ = ("FillDashboard",)
 
@@ -65,6 +66,11 @@ class FillDashboard(Callback):
             together = {f"alphas/{cell}": panels for cell, panels in panel_names(module).items()}
         for tracker in self._trackers:
             tracker.begin(folder, epoch_scalars(module), together)
+        if batches_that_stepped(trainer):  # it continues
+            curves = [row for logger in trainer.loggers if isinstance(logger, RunLogger) for row in logger.rows()]
+            for logger in trainer.loggers:
+                if isinstance(logger, HeldPoints):
+                    logger.complete(curves)
         if isinstance(module, RetrainModule) and trainer.current_epoch == 0:
             self._show_cells(trainer, module.genotype)
 

@@ -1,6 +1,7 @@
 """Trackers: what dashboards show beside scalars, by one interface with an adapter for each logger."""
 
 from lit_nas.trackers.csv_tracker import CsvTracker, RunFolderTracker
+from lit_nas.trackers.held_points import HeldPoints
 from lit_nas.trackers.identity import RunIdentity, identify
 from lit_nas.trackers.mlflow_tracker import MLFlowTracker, ResumableMLFlowLogger
 from lit_nas.trackers.registry import find_tracker, register_tracker, tracker_of
@@ -12,6 +13,7 @@ from lit_nas.trackers.wandb_tracker import ResumableWandbLogger, WandbTracker
 __all__ = (
     "Chart",
     "CsvTracker",
+    "HeldPoints",
     "Kept",
     "MLFlowTracker",
     "Picture",

@@ -14,7 +14,8 @@ class HeldPoints(Logger):
     """Leaves out what an earlier process of the same run has logged at the same step.
 
     A run that was killed has logged steps behind its last checkpoint. It takes them again when it continues, and their
-    values are those that the tracker holds already, because it continues exactly.
+    values are those that the tracker holds already, because it continues exactly. What a kill has kept from the tracker
+    before the checkpoint, because it was still under way, comes from the curves in the run folder (`complete`).
     """
 
     companions: ClassVar[frozenset[str]] = frozenset()
@@ -35,6 +36,16 @@ class HeldPoints(Logger):
         if self._held is None:
             self._held = frozenset(self.points())
         return step is not None and (step, name) in self._held
+
+    def complete(self, rows: Iterable[Mapping[str, str]]) -> None:
+        """Logs what the curves of the run have up to the checkpoint and the tracker has not got.
+
+        Args:
+            rows: Those of the curves, each with its `step`.
+        """
+        for row in rows:
+            values = {name: float(value) for name, value in row.items() if value != "" and name != "step"}
+            self.log_metrics(values, int(row["step"]))
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
