@@ -69,8 +69,8 @@ class MeasureCost(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the final values to `cost.json` and ends the count of seconds."""
-        self._write(trainer, pl_module)
         self._before, self._start = self.seconds, None
+        self._write(trainer, pl_module)
 
     def _write(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if writes(trainer):

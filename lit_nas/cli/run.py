@@ -18,7 +18,7 @@ from lit_nas.cli.check import Checks
 from lit_nas.cli.explain import explained
 from lit_nas.cli.job import EPILOG, JobPlan, plan_job, read_layers
 from lit_nas.cli.job_clock import JobClock
-from lit_nas.cli.screen import conclude_job, heading, resume_command
+from lit_nas.cli.screen import conclude_job, heading, next_of_job, resume_command
 from lit_nas.cli.stage import fit_stage
 from lit_nas.internals import is_rank_zero
 from lit_nas.jobs import Executor, InThisProcess, Job, Order, Stage, advance, is_finished, launched, look_ahead
@@ -171,7 +171,7 @@ def _execute(job: JobPlan, checks: Checks, stages: Sequence[Stage]) -> None:
         results = {**job.job.results(history), "seed": job.seed, "versions": versions}
         write_text(job.folder / "results.json", json.dumps(results, indent=2) + "\n")
         job.job.write(results, job.folder)
-        conclude_job(_summary(job, results))
+        conclude_job(_summary(job, results), next_of_job(job.folder))
 
 
 def _summary(job: JobPlan, results: dict[str, Any]) -> str:

@@ -37,7 +37,7 @@ def records(path):
 def wait_for(path):
     """Waits until the process that writes the file has ended the run: on a busy machine that takes a while."""
     deadline = time.monotonic() + 60
-    while records(path)[-1].WhichOneof("record_type") != "exit" and time.monotonic() < deadline:
+    while not any(record.HasField("exit") for record in records(path)) and time.monotonic() < deadline:
         time.sleep(0.2)
 
 
