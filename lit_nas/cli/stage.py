@@ -17,6 +17,7 @@ from lit_nas.atomic_write import write_text
 from lit_nas.callbacks import find_last
 from lit_nas.callbacks.expect import search_of
 from lit_nas.cli.explain import explained
+from lit_nas.cli.full_disk import full_disk_named
 from lit_nas.cli.training import TrainingCLI
 from lit_nas.internals import put_first
 from lit_nas.jobs import Candidates, Order
@@ -44,7 +45,7 @@ def stage(args: Sequence[str]) -> None:
     order = read_order(given.file)
     if os.environ.get(PARENT):
         threading.Thread(target=_stop_with_the_job, daemon=True).start()
-    with _alone(order.folder), explained():
+    with full_disk_named(order.folder), _alone(order.folder), explained():
         if not (order.folder / order.stage.result).exists():
             fit_stage(order)
 
