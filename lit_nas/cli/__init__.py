@@ -28,6 +28,7 @@ a whole job:
   sweep      a fit or a job with several seeds: mean and deviation
   match-depth  find search networks that are as hard to optimise as the final network
   report     one HTML page of runs, jobs and sweeps, side by side
+  workspace  lay out the workspace of a project at Weights & Biases
   stage      one stage of a job from its stage.json, as `run` starts it in a process of its own
 
 genotypes (GENOTYPE is a JSON file, a checkpoint of a search, a published name or a string of NAS-Bench-201):
@@ -102,6 +103,10 @@ def main(args: Sequence[str] | None = None) -> int:
             from lit_nas.cli.ranks import ranks
 
             ranks(rest)
+        elif command == "workspace":
+            from lit_nas.cli.workspace import workspace
+
+            workspace(rest)
         elif command == "correlate":
             from lit_nas.cli.correlate import correlate
 
