@@ -13,6 +13,9 @@ def write_text(path: Path, text: str) -> None:
     Args:
         path: The file; its folder is made if needed.
         text: Its content, written as it is.
+
+    Raises:
+        OSError: if it cannot be written, with its path, which the system leaves out where the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -23,6 +26,8 @@ def write_text(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         os.chmod(name, 0o644)
         os.replace(name, path)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise

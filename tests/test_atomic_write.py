@@ -16,6 +16,14 @@ def test_text_is_written_whole_or_not_at_all(tmp_path, monkeypatch, step):
     assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
 
 
+def test_a_full_disk_is_named_by_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.fsync", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match=r"No space left on device: '.*file\.txt'") as caught:
+        write_text(tmp_path / "file.txt", "new")
+    assert caught.value.errno == 28
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_text_is_written_as_it_is_and_others_may_read_it(tmp_path):
     path = tmp_path / "file.txt"
     path.write_text("something longer that is replaced")

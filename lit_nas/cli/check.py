@@ -17,7 +17,7 @@ from lit_nas.cli.training import TrainingCLI
 from lit_nas.derivation import EmptyCellError, default_deriver
 from lit_nas.genotype import Genotype, load_genotype
 from lit_nas.internals import callbacks_of, is_rank_zero
-from lit_nas.jobs import FileOf, Order, Stage, is_finished
+from lit_nas.jobs import Candidates, FileOf, Order, Stage, is_finished
 from lit_nas.jobs.stage import CANDIDATES
 from lit_nas.record.changes import results_differ
 from lit_nas.record.names import import_class
@@ -157,6 +157,8 @@ class Checks:
                 else:
                     sources = {file.stage for key, file in stage.takes.items() if key == "model.genotype"}
                     _read_data(cli, [held_out.get(source) for source in sources])
+            if stage.kind == "search":
+                self.plan.job.check_candidates(Candidates.of(cli.model.architecture))
 
 
 def _check_search(cli: TrainingCLI) -> None:

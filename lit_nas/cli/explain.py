@@ -80,7 +80,8 @@ def _chain(error: BaseException) -> list[BaseException]:
     link: BaseException | None = error
     while link is not None and link not in chain:
         chain.append(link)
-        link = link.__cause__ or link.__context__
+        whole = link.__suppress_context__ and _is_of_lit_nas(link)  # raised `from None`: it says all that there is
+        link = link.__cause__ or (None if whole else link.__context__)
     return chain
 
 

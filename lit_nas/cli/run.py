@@ -16,15 +16,17 @@ import lit_nas
 from lit_nas.atomic_write import write_text
 from lit_nas.cli.check import Checks
 from lit_nas.cli.explain import explained
+from lit_nas.cli.full_disk import full_disk_named
 from lit_nas.cli.job import EPILOG, JobPlan, plan_job, read_layers
-from lit_nas.cli.screen import conclude_job, heading, resume_command
+from lit_nas.cli.job_clock import JobClock
+from lit_nas.cli.screen import conclude_job, heading, next_of_job, resume_command
 from lit_nas.cli.stage import fit_stage
 from lit_nas.internals import is_rank_zero
-from lit_nas.jobs import Executor, InThisProcess, Job, Stage, advance, is_finished, launched, look_ahead
+from lit_nas.jobs import Executor, InThisProcess, Job, Order, Stage, advance, is_finished, launched, look_ahead
 from lit_nas.jobs.executor import COMMAND, ORDER
 from lit_nas.jobs.stage import ASIDE
 
-__all__ = ("carry_out", "run")
+__all__ = ("carry_out", "parser_of", "run")
 
 
 def run(args: Sequence[str], only: type[Job] | None = None) -> None:
@@ -39,22 +41,8 @@ def run(args: Sequence[str], only: type[Job] | None = None) -> None:
             training.
         FileExistsError: if the folder holds a job of another configuration.
     """
-    parser = argparse.ArgumentParser(
-        "lit-nas run",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("-c", "--config", action="append", required=True, type=Path, help="YAML file; later ones win")
-    parser.add_argument("--folder", type=Path, help="folder of the job")
+    parser = parser_of("run", __doc__, EPILOG)
     parser.add_argument("--seed_everything", type=int, help="seed of all stages")
-    parser.add_argument("--print_config", action="store_true", help="print the configuration of the stages and stop")
-    parser.add_argument(
-        "--redo",
-        metavar="STAGE",
-        help="do this stage and those behind it again; the folders of the old ones are kept under other names",
-    )
     given, words = parser.parse_known_args(args)
 
     job = plan_job([*read_layers(given.config)], words, given.folder, given.seed_everything)
@@ -64,6 +52,32 @@ def run(args: Sequence[str], only: type[Job] | None = None) -> None:
             "through it with `lit-nas run`."
         )
     carry_out(job, ["run", *args], given.redo, given.print_config)
+
+
+def parser_of(command: str, description: str | None, epilog: str) -> argparse.ArgumentParser:
+    """The parser of a command that goes through a job, with the options that all of them have.
+
+    Args:
+        command: Its name.
+        description: What it does.
+        epilog: What stands below its options.
+    """
+    parser = argparse.ArgumentParser(
+        f"lit-nas {command}",
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("-c", "--config", action="append", required=True, type=Path, help="YAML file; later ones win")
+    parser.add_argument("--folder", type=Path, help="folder of the job")
+    parser.add_argument("--print_config", action="store_true", help="print the configuration of the stages and stop")
+    parser.add_argument(
+        "--redo",
+        metavar="STAGE",
+        help="do this stage and those behind it again; the folders of the old ones are kept under other names",
+    )
+    return parser
 
 
 def carry_out(job: JobPlan, command: Sequence[str], redo: str | None = None, print_config: bool = False) -> None:
@@ -91,16 +105,16 @@ def carry_out(job: JobPlan, command: Sequence[str], redo: str | None = None, pri
     for stage in stages:
         if stage.name not in redone:
             checks.prepare(stage)
-    with explained():
+    with explained(), full_disk_named(job.folder):
         checks.rehearse(stages, redone)
         _set_aside(job, redone)
-        _execute(job, checks)
+        _execute(job, checks, stages)
 
 
 def _redone(checks: Checks, proposals: Sequence[Sequence[Stage]], first: str | None) -> list[str]:
     """The names of the stages to do again: the first one, unless that is being done already, and those behind it.
 
-    What lies behind it was proposed later; other stages of its group do not depend on it.
+    What lies behind it was proposed later; other stages of its group and other chains do not depend on it.
 
     Raises:
         ValueError: for a stage that the job does not have, or under a launcher, whose processes would move the same
@@ -123,6 +137,8 @@ def _redone(checks: Checks, proposals: Sequence[Sequence[Stage]], first: str | N
     # a job proposes the others once it knows what the stages before them have found
     begun = sorted(path.parent.name for path in folder.glob(f"*/{ORDER}"))
     behind += [name for name in begun if name not in stages and not ASIDE.search(name)]
+    chain_of = checks.plan.job.chain_of
+    behind = [name for name in behind if chain_of(name) == chain_of(first)]
     return [*([first] if is_finished(stage, folder) or checks.changed(stage) else []), *behind]
 
 
@@ -142,8 +158,18 @@ def _set_aside(job: JobPlan, stages: Sequence[str]) -> None:
         sys.stdout.write(f"The old {folder} is kept as {aside}.\n")
 
 
-def _execute(job: JobPlan, checks: Checks) -> None:
+def _execute(job: JobPlan, checks: Checks, stages: Sequence[Stage]) -> None:
+    clock = JobClock(job.folder, getattr(job.executor, "parallel", 1), job.job.outlines_all)
+    for stage in stages:
+        clock.know(stage, checks.resolve(stage)[1])
+
+    def prepare(stage: Stage) -> Order:
+        order = checks.prepare(stage)
+        clock.know(stage, checks.resolve(stage)[1])
+        return order
+
     def announce(stage: Stage, before: bool) -> None:
+        clock.write()
         name = "retrain and test" if stage.name == "retrain" else stage.name
         heading(f"{name}: {'finished before' if before else job.folder / stage.name}")
 
@@ -152,7 +178,7 @@ def _execute(job: JobPlan, checks: Checks) -> None:
     try:
         if is_rank_zero():
             job.record()
-        history = advance(job.job, job.folder, checks.prepare, executor, fit_stage, announce)
+        history = advance(job.job, job.folder, prepare, executor, fit_stage, announce)
     finally:
         del os.environ[COMMAND]
     if is_rank_zero():
@@ -160,7 +186,7 @@ def _execute(job: JobPlan, checks: Checks) -> None:
         results = {**job.job.results(history), "seed": job.seed, "versions": versions}
         write_text(job.folder / "results.json", json.dumps(results, indent=2) + "\n")
         job.job.write(results, job.folder)
-        conclude_job(_summary(job, results))
+        conclude_job(_summary(job, results), next_of_job(job.folder))
 
 
 def _summary(job: JobPlan, results: dict[str, Any]) -> str:

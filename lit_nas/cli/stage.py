@@ -17,6 +17,7 @@ from lit_nas.atomic_write import write_text
 from lit_nas.callbacks import find_last
 from lit_nas.callbacks.expect import search_of
 from lit_nas.cli.explain import explained
+from lit_nas.cli.full_disk import full_disk_named
 from lit_nas.cli.training import TrainingCLI
 from lit_nas.internals import put_first
 from lit_nas.jobs import Candidates, Order
@@ -25,6 +26,7 @@ from lit_nas.jobs.stage import CANDIDATES, LAST, TEST
 from lit_nas.record.recorded_module import RecordedModule, read_checkpoint
 from lit_nas.record.run_folder import run_folder, writes
 from lit_nas.search import SearchModule
+from lit_nas.trackers import tracker_of
 
 __all__ = ("begin_with", "fit_stage", "stage")
 
@@ -43,7 +45,7 @@ def stage(args: Sequence[str]) -> None:
     order = read_order(given.file)
     if os.environ.get(PARENT):
         threading.Thread(target=_stop_with_the_job, daemon=True).start()
-    with _alone(order.folder), explained():
+    with full_disk_named(order.folder), _alone(order.folder), explained():
         if not (order.folder / order.stage.result).exists():
             fit_stage(order)
 
@@ -62,6 +64,25 @@ def fit_stage(order: Order) -> None:
         put_first(cli.trainer, _WriteCandidates())  # before the genotype, which tells that all is there
     if last is None and (weights := order.stage.weights) is not None:
         begin_with(cli.model, order.folder.parent / weights.stage / LAST, weights.partly)
+    try:
+        _fit(cli, order, last)
+    finally:
+        end_trackers(cli.trainer)
+
+
+def end_trackers(trainer: Trainer) -> None:
+    """Ends the runs of its loggers, because the next stage of this process is another run.
+
+    Args:
+        trainer: Whose loggers they are.
+    """
+    if trainer.is_global_zero:
+        for logger in trainer.loggers:
+            if (tracker := tracker_of(logger)) is not None:
+                tracker.end()
+
+
+def _fit(cli: TrainingCLI, order: Order, last: Path | None) -> None:
     cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=last)
     if order.stage.kind == "retrain":
         (scores,) = cli.trainer.test(cli.model, datamodule=cli.datamodule)

@@ -1,6 +1,5 @@
 """The same fit, or the same job, with several seeds: mean and deviation of what comes out."""
 
-import argparse
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lit_nas.cli.job import Layer, plan_job, read_layers
-from lit_nas.cli.run import carry_out
+from lit_nas.cli.run import carry_out, parser_of
 from lit_nas.jobs import Job, OneFit, Sweep
 from lit_nas.record.names import import_class
 from lit_nas.retrain import RetrainModule
@@ -33,18 +32,11 @@ def sweep(args: Sequence[str]) -> None:
         ValueError: for seeds that are none, and what `lit-nas run` refuses.
         FileExistsError: if the folder holds another job.
     """
-    parser = argparse.ArgumentParser(
-        "lit-nas sweep",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("-c", "--config", action="append", required=True, type=Path, help="YAML file; later ones win")
+    parser = parser_of("sweep", __doc__, EPILOG)
     parser.add_argument("--seeds", required=True, help="0..3 (both ends are run) or 0,4,7")
-    parser.add_argument("--folder", type=Path, help="folder of all runs")
-    parser.add_argument("--print_config", action="store_true", help="print the configuration of the stages and stop")
     given, words = parser.parse_known_args(args)
+    if any(re.match(r"--(fit\.)?seed_everything\b", word) for word in words):
+        raise ValueError("--seed_everything is set by --seeds, which are those of a sweep: leave it out.")
     seeds, layers = _seeds(given.seeds), list(read_layers(given.config))
     job: Job | None = None
     if not any(key in content for _, content in layers for key in OF_A_JOB):
@@ -54,7 +46,7 @@ def sweep(args: Sequence[str]) -> None:
         layers = [(path, _as_section(content)) for path, content in layers]
         words = [_of_the_fit(word) for word in words]
     plan = plan_job(layers, words, given.folder, None, job)
-    carry_out(replace(plan, job=Sweep(plan.job, seeds)), ["sweep", *args], print_config=given.print_config)
+    carry_out(replace(plan, job=Sweep(plan.job, seeds)), ["sweep", *args], given.redo, given.print_config)
 
 
 def _seeds(text: str) -> tuple[int, ...]:
@@ -68,6 +60,8 @@ def _seeds(text: str) -> tuple[int, ...]:
         seeds = ()
     if not seeds or len(seeds) > 1000:
         raise ValueError(f"--seeds is '{text}', but must be as 0..3 (both ends are run) or as 0,4,7.")
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"--seeds is '{text}', which names a seed twice.")
     return seeds
 
 

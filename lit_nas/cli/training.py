@@ -1,7 +1,6 @@
 """One fit: LightningCLI with the modules of lit-nas."""
 
 import os
-import secrets
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -25,11 +24,11 @@ import lit_nas.engine
 import lit_nas.methods
 import lit_nas.retrain
 import lit_nas.spaces  # noqa: F401
-from lit_nas.atomic_write import write_text
 from lit_nas.callbacks import ShowProgress, SummariseModel, WritePredictions, default_callbacks
 from lit_nas.cli.arguments import check_arguments
 from lit_nas.cli.explain import explained
 from lit_nas.cli.layers import with_present_files
+from lit_nas.cli.loggers import name_loggers
 from lit_nas.cli.part_arguments import check_values
 from lit_nas.cli.quiet import quiet
 from lit_nas.cli.run_config import SaveRunConfig
@@ -40,7 +39,9 @@ from lit_nas.record.names import import_class
 from lit_nas.record.recorded_module import RecordedModule, read_checkpoint
 from lit_nas.record.run_folder import run_folder
 from lit_nas.resume import RunLogger, StopOnSignal, find_last
+from lit_nas.retrain import RetrainModule
 from lit_nas.specs import Spec
+from lit_nas.trackers import identify
 
 __all__ = ("TrainingCLI", "train")
 
@@ -95,15 +96,14 @@ class TrainingCLI(LightningCLI):
         """The command line wins over a checkpoint; the module refuses one that does not fit."""
 
     def before_instantiate_classes(self) -> None:
-        """Gives a run the same id at Weights & Biases in every process that continues it."""
+        """Tells each logger which run it is, the same in every process that continues it."""
         config = self._get(self.config, "trainer")
-        loggers = config.logger if isinstance(config.logger, list) else [config.logger]
-        for logger in loggers:
-            if str(getattr(logger, "class_path", "")).endswith("WandbLogger") and logger.init_args.get("id") is None:
-                path = self._folder() / "wandb_id"
-                if not path.exists() and not self.parse_only and not config.fast_dev_run:
-                    write_text(path, secrets.token_hex(4))
-                logger.init_args["id"] = path.read_text(encoding="utf-8") if path.exists() else None
+        model, data = self._get(self.config, "model"), self._get(self.config, "data")
+        kind = "retrain" if issubclass(import_class(model.class_path), RetrainModule) else "search"
+        space = getattr(model.init_args.get("space"), "class_path", None)
+        tags = [each.rpartition(".")[2] for each in (model.class_path, space, data.class_path) if each]
+        may_write = not self.parse_only and not config.fast_dev_run
+        name_loggers(config.logger, identify(self._folder(), kind, tags), may_write)
 
     def _folder(self) -> Path:
         folder = self._get(self.config, "trainer").default_root_dir

@@ -52,7 +52,7 @@ def all_dags(vertices: int) -> tuple[MeasuredDag, ...]:
     """
     if not 1 <= vertices <= MOST_VERTICES:
         raise ValueError(
-            f"DAGs are enumerated up to 1 to {MOST_VERTICES} vertices, not {vertices}: there are some eighteen million "
+            f"DAGs are enumerated for 1 to {MOST_VERTICES} vertices, not {vertices}: there are some eighteen million "
             f"with {MOST_VERTICES + 1} vertices, which would take hours."
         )
     folder = cache_folder()

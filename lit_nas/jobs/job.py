@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from lit_nas.jobs.history import History
 from lit_nas.jobs.stage import Group, Stage
+from lit_nas.spaces import Candidates
 
 __all__ = ("Job",)
 
@@ -23,6 +24,11 @@ class Job(ABC):
     name of its own, or only tell what is made of the results."""
 
     @property
+    def outlines_all(self) -> bool:
+        """Whether `outline` tells all stages; otherwise the remaining time of the job is that of those it knows."""
+        return False
+
+    @property
     def sections(self) -> tuple[str, ...]:
         """Sections of the configuration that stages start from."""
         return "search", "retrain"
@@ -36,6 +42,24 @@ class Job(ABC):
         Args:
             history: All finished stages.
         """
+
+    def check_candidates(self, candidates: Candidates) -> None:  # noqa: B027  # most jobs take any
+        """Refuses arguments that do not fit what is searched; called for each search that is to run, before any does.
+
+        Args:
+            candidates: What a search begins with.
+
+        Raises:
+            ValueError: naming the key.
+        """
+
+    def chain_of(self, name: str) -> str:
+        """Which of several chains a stage belongs to; what one of them finds changes nothing in another one.
+
+        Args:
+            name: Of the stage.
+        """
+        return ""
 
     def outline(self) -> tuple[Stage, ...]:
         """Stages that can be told before anything has run; they are checked and rehearsed before the first step."""

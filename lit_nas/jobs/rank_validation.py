@@ -44,7 +44,8 @@ class RankValidation(Job):
     with Spearman's coefficient between ranks and test accuracies.
 
     Raises:
-        ValueError: if there is no repetition or no seed, one appears twice, or there are fewer than two networks.
+        ValueError: if there is no repetition or no seed, one is negative or appears twice, or there are fewer than two
+            networks.
     """
 
     free = ("networks", "seeds")
@@ -65,6 +66,8 @@ class RankValidation(Job):
             given = tuple(getattr(self, name))  # lists come from YAML
             if not given or len(set(given)) < len(given):
                 raise ValueError(f"job.{name} must hold at least one seed, and none of them twice, not {list(given)}.")
+            if any(type(seed) is not int or seed < 0 for seed in given):
+                raise ValueError(f"job.{name} must hold whole numbers that are not negative, not {list(given)}.")
             object.__setattr__(self, name, given)
         if any(isinstance(each, str) for each in self.networks):
             raise ValueError(
@@ -82,6 +85,14 @@ class RankValidation(Job):
     @property
     def _count(self) -> int:
         return len(self.networks) or self.count
+
+    def check_candidates(self, candidates: Candidates) -> None:
+        """Refuses networks that the rows do not have.
+
+        Raises:
+            ValueError: if `networks` has others, there are fewer than `count`, or a cell is no row.
+        """
+        self._chosen(Choices.of([candidates]))
 
     def propose(self, history: History) -> Group | None:
         """All searches, then all retrainings."""
@@ -201,12 +212,13 @@ class RankValidation(Job):
 
     def _chosen(self, choices: Choices) -> list[Ranked]:
         """The networks that are trained, in the order in which they have their numbers."""
-        if not self.networks:
-            return spread_networks(choices, self.count, self.spread_seed)
+        key = "networks" if self.networks else "count"
         try:
+            if not self.networks:
+                return spread_networks(choices, self.count, self.spread_seed)
             numbers = [choices.choice_of(each) for each in self.networks]
         except ValueError as error:
-            raise ValueError(f"job.networks: {error}") from None
+            raise ValueError(f"job.{key}: {error}") from None
         return [Ranked(choice, choices.log_rank(choice)) for choice in numbers]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -152,6 +153,8 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    if address not in (None, "auto", "local"):
+        _refuse_silent(address)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a stage without GPUs of Ray's sees none
     try:
         ray.init(address=address or "local", log_to_driver=True, logging_level="warning", include_dashboard=False)
@@ -163,6 +166,24 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _refuse_silent(address: str) -> None:
+    """Refuses an address where nothing listens, for which Ray would try for minutes and print a line for each try.
+
+    Raises:
+        ValueError: naming the key.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        raise ValueError(f"executor.address is '{address}', but must be auto, HOST:PORT or ray://HOST:PORT.")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10.0).close()
+    except (OSError, OverflowError) as error:
+        raise ValueError(
+            f"No Ray cluster answers at '{address}' (executor.address): {error}. Start one with `ray start --head`, or "
+            "name the address of one that runs."
+        ) from error
 
 
 def _environment() -> dict[str, str]:

@@ -15,6 +15,11 @@ __all__ = ("SearchThenRetrain",)
 class SearchThenRetrain(Job):
     """Searches, derives, retrains and tests."""
 
+    @property
+    def outlines_all(self) -> bool:
+        """There are two."""
+        return True
+
     def propose(self, history: History) -> Stage | None:
         """The search, then the retraining."""
         return next((stage for stage in self.outline() if stage.name not in history), None)

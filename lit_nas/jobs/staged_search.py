@@ -120,6 +120,11 @@ class StagedSearch(Job):
                     f"job.stages sets {taken[0]} of stage{number + 1}, which follows from job.hands_over: leave it out."
                 )
 
+    @property
+    def outlines_all(self) -> bool:
+        """They follow from `stages`."""
+        return True
+
     def propose(self, history: History) -> Stage | None:
         """The first stage that is not finished."""
         return next((stage for stage in self._stages(history) if stage.name not in history), None)

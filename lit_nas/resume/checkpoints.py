@@ -49,7 +49,7 @@ def save_last(trainer: Trainer) -> Path:
         fresh.unlink(missing_ok=True)
         raise OSError(
             f"The checkpoint '{last}' could not be written: {error}. Checkpoints that were there before are as they "
-            "were. Free space, or continue in another folder with --trainer.default_root_dir and --ckpt_path."
+            "were. Free space and continue: a job by the same command, a fit with `--ckpt_path last`."
         ) from error
     trainer.strategy.barrier()
     return last

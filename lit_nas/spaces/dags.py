@@ -16,6 +16,7 @@ from lit_nas.dags import PREFIX, parse_dag
 from lit_nas.dags.dag import MOST_NAMED_VERTICES
 from lit_nas.operations import OperationStyle
 from lit_nas.spaces.candidates import Rows, candidates_by_cell
+from lit_nas.spaces.chains import check_chain
 from lit_nas.spaces.space import MOST_CELLS, CellSpace, Position, SearchSpace
 
 if TYPE_CHECKING:
@@ -145,14 +146,4 @@ class DagSpace(SearchSpace):
             ValueError: if they are not `row_1` and so on, or one has other edges or operations.
         """
         super().check_genotype(cells)
-        if list(cells) != [f"row_{number + 1}" for number in range(len(cells))]:
-            raise ValueError(
-                f"A genotype of the space '{cls.name}' has the cells row_1, row_2 and so on, but this one has "
-                f"{', '.join(cells)}."
-            )
-        for name, cell in cells.items():
-            if len(cell.edges) != 1 or cell.inputs != 1 or not cell.edges[0].operation.startswith(PREFIX):
-                raise ValueError(
-                    f"cells.{name} of a genotype of the space '{cls.name}' has one input and one edge with a DAG, but "
-                    f"this one has {cell.inputs} and {', '.join(edge.operation for edge in cell.edges)}."
-                )
+        check_chain(cls.name, "row", cells, lambda name: name.startswith(PREFIX), "a DAG")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from lit_nas.operations import EVALUATION, OperationStyle
 from lit_nas.spaces.candidates import Rows, candidates_by_cell
+from lit_nas.spaces.chains import check_chain
 from lit_nas.spaces.space import MOST_CELLS, CellSpace, Position, SearchSpace
 
 if TYPE_CHECKING:
@@ -170,19 +171,8 @@ class MobileSpace(SearchSpace):
             ValueError: if they are not `block_1` and so on, or one has other edges or operations.
         """
         super().check_genotype(cells)
-        if list(cells) != [f"block_{number + 1}" for number in range(len(cells))]:
-            raise ValueError(
-                f"A genotype of the space '{cls.name}' has the cells block_1, block_2 and so on, but this one has "
-                f"{', '.join(cells)}."
-            )
-        for name, cell in cells.items():
-            operation = cell.edges[0].operation
-            if len(cell.edges) != 1 or cell.inputs != 1 or operation not in (*MOBILE_OPERATIONS, "none"):
-                raise ValueError(
-                    f"cells.{name} of a genotype of the space '{cls.name}' has one input and one edge with none or one "
-                    f"of {', '.join(MOBILE_OPERATIONS)}, but this one has {cell.inputs} and "
-                    f"{', '.join(edge.operation for edge in cell.edges)}."
-                )
+        known = (*MOBILE_OPERATIONS, "none")
+        check_chain(cls.name, "block", cells, known.__contains__, f"none or one of {', '.join(MOBILE_OPERATIONS)}")
 
 
 def has_shortcut(position: Position) -> bool:

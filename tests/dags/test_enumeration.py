@@ -44,7 +44,7 @@ def test_seven_vertices(folder):
 
 @pytest.mark.parametrize("vertices", [0, 8])
 def test_too_many_are_refused(vertices):
-    with pytest.raises(ValueError, match=f"DAGs are enumerated up to 1 to 7 vertices, not {vertices}: .* take hours"):
+    with pytest.raises(ValueError, match=f"DAGs are enumerated for 1 to 7 vertices, not {vertices}: .* take hours"):
         all_dags(vertices)
 
 

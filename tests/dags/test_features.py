@@ -81,7 +81,7 @@ def test_features_without_a_range_are_zero():
 def test_what_is_refused():
     with pytest.raises(ValueError, match="choice of FeatureSpace must be random or first, not 'last'"):
         FeatureSpace(choice="last")
-    with pytest.raises(ValueError, match="up to 1 to 7 vertices, not 9"):
+    with pytest.raises(ValueError, match="for 1 to 7 vertices, not 9"):
         FeatureSpace(9)
     with pytest.raises(ValueError, match=r"'dag6_01_02_03_04_05' has more vertices than the 5 of the feature space"):
         FeatureSpace(5).point(STAR)

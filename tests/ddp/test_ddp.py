@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from lit_nas.edges.shared_dag_convs import SharedDagEdge
 from tests.support.ddp_job import run
 from tests.support.edge_searches import EDGE_SEARCHES
 from tests.support.resume_job import differences
@@ -52,11 +53,14 @@ def check(name, tmp_path, tolerance, **trainer):
                 moved[part] = max(moved[part], (value - start[key]).abs().max().item())
     assert moved["architecture.logits"] > 1e-4
     assert moved["network."] > 1e-4
-    assert (moved["running_"] > 1e-4) == ("sync_batchnorm" in trainer)
+    if any("running_" in key for key in single["module"]):  # chains of DAGs have no BatchNorm
+        assert (moved["running_"] > 1e-4) == ("sync_batchnorm" in trainer)
     assert first["global_step"] == single["global_step"] == 3
     # weights without a gradient have none on both sides: zeros would let momentum and weight decay move them
     touched = [set(side["optimizers"][0]["state"]) for side in (first, single)]
     assert touched[0] == touched[1]
     everything = set(single["optimizers"][0]["param_groups"][0]["params"])
-    if name in TINY and TINY[name]().architecture.skips:
+    search = TINY[name]() if name in TINY else None
+    # cells that share convolutions reach all of them within three steps
+    if search and search.architecture.skips and not isinstance(search.network.cells[0].edges[0], SharedDagEdge):
         assert touched[0] < everything

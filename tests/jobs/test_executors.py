@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -207,6 +208,26 @@ def test_ray_survives_the_death_of_a_worker(order, cluster, capfd):
     run(RayTasks(), [first])
     assert tries(first) == 2
     assert "The stage `a` was lost" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_an_address_where_nothing_listens_is_refused_at_once(order, scheme, capfd):
+    pytest.importorskip("ray")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"{scheme}127.0.0.1:{free.getsockname()[1]}"
+        with pytest.raises(ValueError, match=rf"No Ray cluster answers at '{address}' \(executor.address\): .*refused"):
+            run(RayTasks(address=address), [order("a", 0)])
+    said = capfd.readouterr()
+    assert said.out + said.err == ""
+
+
+def test_an_address_of_another_form_is_refused(order):
+    pytest.importorskip("ray")
+    with pytest.raises(
+        ValueError, match=r"executor\.address is 'head', but must be auto, HOST:PORT or ray://HOST:PORT"
+    ):
+        run(RayTasks(address="head"), [order("a", 0)])
 
 
 @pytest.mark.slow

@@ -3,11 +3,13 @@
 import csv
 import json
 import math
+import os
 import shutil
 from dataclasses import replace
 
 import pytest
 import yaml
+from matplotlib.figure import Figure
 from scipy import stats
 
 from lit_nas.cli import main
@@ -100,6 +102,36 @@ def test_it_goes_on_where_it_was(validated, tmp_path, capsys):
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 
+@pytest.mark.parametrize("place", ["search_seed_5/candidates.json", "network_01_seed_0/test.json", "ranks.svg"])
+def test_a_full_disk_is_one_sentence_and_the_job_goes_on_afterwards(place, validated, tmp_path, monkeypatch, capsys):
+    """Whether a stage writes or the job, with its own writer or that of another library."""
+    shutil.copytree(validated, tmp_path / "job")
+    before = (tmp_path / "job" / "results.json").read_text()
+    given = config(tmp_path, repeats=[0, 5], count=3, seeds=[0])
+    order = ["search_seed_0", "search_seed_5", *(f"network_0{number}_seed_0" for number in (1, 2, 3))]
+    gone = order[order.index(place.partition("/")[0]) :] if "/" in place else []
+    for folder in (tmp_path / "job").iterdir():
+        if folder.is_dir() and folder.name in gone:
+            shutil.rmtree(folder)
+    full = OSError(28, "No space left on device")
+    owner, name = (Figure, "savefig") if place == "ranks.svg" else (os, "replace")
+    write = getattr(owner, name)
+
+    def limited(first, path, *rest, **others):
+        if str(path).endswith(place):
+            raise full
+        return write(first, path, *rest, **others)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, limited)
+        assert main(["run", "-c", given]) == 2
+    said = capsys.readouterr().err
+    assert f"lit-nas run: There is no space left for the folder '{tmp_path / 'job'}'. What was finished is kept" in said
+    assert main(["run", "-c", given]) == 0
+    again, first = json.loads((tmp_path / "job" / "results.json").read_text()), json.loads(before)
+    assert (again["rows"], again["networks"]) == (first["rows"], first["networks"])
+
+
 def history(*rows):
     """Of searches with these probabilities in both rows, under the seeds 0, 1 and so on."""
     genotype = Choices.of([left(*rows[0])]).genotype((0, 0), held_out={"rule": 1}, method="FaDE")
@@ -148,8 +180,36 @@ def test_what_cannot_be_computed_is_said():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            {"networks": [["dag1", "dag1"], ["dag1", "dag2"]]},
+            "lit-nas run: job.networks: The row 'row_2' has no candidate 'dag2'. It has: dag1, dag2_01, dag3_01_02_12.",
+        ),
+        (
+            {"networks": [["dag1"], ["dag2_01"]]},
+            "job.networks: A network needs one candidate for each of the rows",
+        ),
+        ({"count": 10}, "job.count: There are 9 networks, so that 10 cannot be spread over their ranks."),
+    ],
+)
+def test_networks_that_the_rows_lack_are_refused_before_any_search(arguments, message, tmp_path, capsys):
+    assert main(["run", "-c", config(tmp_path, **arguments)]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "job").exists()
+
+
+def test_a_disconnected_dag_is_named_with_its_key(tmp_path, capsys):
+    assert main(["run", "-c", config(tmp_path), "--search.model.space.dags", "[dag1, dag3_01]"]) == 2
+    assert "space.dags: 'dag3_01' names no DAG: its 3 vertices are not all connected" in capsys.readouterr().err
+    assert not (tmp_path / "job").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         ({"repeats": []}, r"job\.repeats must hold at least one seed"),
         ({"seeds": [1, 1]}, r"job\.seeds must hold at least one seed, and none of them twice"),
+        ({"repeats": [0, -1]}, r"job\.repeats must hold whole numbers that are not negative, not \[0, -1\]"),
+        ({"seeds": ["a"]}, r"job\.seeds must hold whole numbers"),
         ({"count": 1}, "needs at least 2 networks"),
         ({"networks": [["dag1"]]}, "needs at least 2 networks"),
         ({"networks": ["dag1", "dag2_01"]}, r"job\.networks must be a list of networks"),

@@ -1,6 +1,10 @@
 """Several seeds of a fit or a job: which stages there are, what is run once only, and what the numbers are."""
 
 import json
+import re
+import shlex
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -8,9 +12,12 @@ import pytest
 import yaml
 
 from lit_nas.cli import main
-from lit_nas.jobs import FileOf, Found, Group, History, Job, OneFit, Stage, Sweep, WeightsOf
+from lit_nas.jobs import FileOf, Found, Group, History, Job, OneFit, RankValidation, Stage, Sweep, WeightsOf
 from lit_nas.jobs.chains import part_of, within
+from lit_nas.jobs.stage import with_callback
 from tests.cli.test_run import DATA, TRAINER, job
+from tests.jobs.test_outer_search import WALK, finished
+from tests.ranks.test_ranking import left
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice about tiny runs
 SPACE = {"class_path": "NasBench201Space", "init_args": {"init_channels": 2, "cells_per_stage": 1}}
@@ -48,6 +55,58 @@ def test_seeds_do_not_wait_for_each_other():
     ]
     everything = [found(stage.name) for stage in (*first.stages, *second.stages)]
     assert sweep.propose(History(tuple(everything))) is None
+
+
+def test_no_run_repeats_another_one():
+    def seeds(seed):
+        sweep = Sweep(RankValidation(repeats=(0, 1), seeds=(0,)), (seed,))
+        return [stage.changes["seed_everything"] for stage in sweep.propose(History()).stages]
+
+    assert seeds(3) == seeds(3)
+    assert len({*seeds(3), *seeds(4)}) == 4
+    own = Stage("a", "search", "search", with_callback({"seed_everything": 5}, "QueryTable", path="x"))
+    (stage,) = Sweep(Proposes(own), (0,)).propose(History()).stages
+    assert list(stage.changes) == ["seed_everything", "trainer.callbacks+"]  # words take effect in their order
+    assert stage.changes["seed_everything"] != 5
+
+
+def test_what_the_job_writes_lies_in_a_folder_of_each_seed(tmp_path):
+    sweep, history = Sweep(WALK, (4, 9)), History()
+    while (proposed := sweep.propose(history)) is not None:
+        inner = [replace(stage, name=re.sub(r"seed_\d+_", "", stage.name)) for stage in proposed.stages]
+        found = (replace(finished(each), name=stage.name) for each, stage in zip(inner, proposed.stages, strict=True))
+        history = History((*history.stages, *found))
+        sweep.write_so_far(history, tmp_path)
+        counts = [len((tmp_path / f"seed_{seed}" / "trajectory.csv").read_text().splitlines()) for seed in (4, 9)]
+        assert counts[0] == counts[1] > 28
+    names = {"trajectory.csv", "networks.csv"}
+    assert {path.name for path in (tmp_path / "seed_4").iterdir()} == names
+    (tmp_path / "begun").mkdir()
+    sweep.write_so_far(History(history.stages[:1]), tmp_path / "begun")
+    assert [path.name for path in (tmp_path / "begun").iterdir()] == ["seed_4"]  # the other one has nothing yet
+    results = sweep.results(history)
+    sweep.write(results, tmp_path)
+    for seed in (4, 9):
+        found = {path.name for path in (tmp_path / f"seed_{seed}").iterdir()}
+        assert found == {*names, "report.md", "accuracy.svg", "trajectories.svg"}
+    heading = (tmp_path / "sweep.md").read_text().splitlines()[0]
+    assert heading == "| Seed | test_accuracy | trend.pearson | search_seconds | retrain_seconds |"
+
+
+def test_the_job_checks_what_its_searches_begin_with():
+    sweep = Sweep(RankValidation(networks=[["dag1", "dag1"], ["dag9", "dag1"]]), (0, 1))
+    with pytest.raises(ValueError, match=r"job\.networks: The row 'row_1' has no candidate 'dag9'"):
+        sweep.check_candidates(left((0.2, 0.3, 0.5), (0.6, 0.4)))
+
+
+@dataclass(frozen=True)
+class Proposes(Job):
+    """A single stage."""
+
+    stage: Stage
+
+    def propose(self, history):
+        return None if len(history) else self.stage
 
 
 class Two(Job):
@@ -122,10 +181,31 @@ def test_more_seeds_leave_those_that_have_finished_alone(swept):
     assert json.loads((folder / "run_seeds" / "results.json").read_text())["seeds"] == [1, 2, 3]
 
 
-def test_another_configuration_is_refused(swept, capsys):
-    _, arguments = swept
-    assert main(["sweep", *arguments, "--seeds", "1,2", "--model.optim.clip", "3.0"]) == 2
-    assert "model.optim.clip" in capsys.readouterr().err
+def test_another_configuration_is_refused_with_a_command_that_takes_it(swept, tmp_path, capsys):
+    folder, arguments = swept
+    shutil.copytree(folder / "run_seeds", tmp_path / "runs")
+    words = [*arguments, "--folder", str(tmp_path / "runs"), "--seeds", "1", "--model.optim.clip", "3.0"]
+    assert main(["sweep", *words]) == 2
+    said = capsys.readouterr().err
+    assert "model.optim.clip" in said
+    assert f"lit-nas sweep {shlex.join(words)} --redo seed_1_fit" in said
+    before = (tmp_path / "runs" / "seed_2_fit" / "genotype.json").stat().st_mtime_ns
+    assert main(["sweep", *words, "--redo", "seed_1_fit"]) == 0
+    config = yaml.safe_load((tmp_path / "runs" / "seed_1_fit" / "config.yaml").read_text())
+    assert config["model"]["init_args"]["optim"]["clip"] == 3.0
+    assert (tmp_path / "runs" / "seed_1_fit-1" / "genotype.json").exists()
+    assert (tmp_path / "runs" / "seed_2_fit" / "genotype.json").stat().st_mtime_ns == before
+
+
+def test_each_seed_is_a_chain_of_its_own():
+    sweep = Sweep(Sweep(seeds=(1, 2)), (1, 12))
+    names = ["seed_1_seed_1_search", "seed_1_seed_2_search", "seed_12_seed_1_search", "seed_12_seed_1_retrain"]
+    assert [sweep.chain_of(name) for name in names] == [
+        "seed_1_seed_1_",
+        "seed_1_seed_2_",
+        "seed_12_seed_1_",
+        "seed_12_seed_1_",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -139,6 +219,8 @@ def test_another_configuration_is_refused(swept, capsys):
         (["--seeds", "0..1", "--executor.parallel", "0"], "executor.parallel must be at least 1"),
         (["--seeds", "0..1", "--executor.retries", "-1"], "executor.retries must not be negative"),
         (["--seeds", "0..1", "--trainer.default_root_dir", "x"], "is set by the job itself"),
+        (["--seeds", "0..1", "--seed_everything=3"], "--seed_everything is set by --seeds"),
+        (["--seeds", "0..1", "--redo", "seed_2_fit"], "--redo seed_2_fit: the job has no such stage yet"),
     ],
 )
 def test_wrong_arguments(words, message, swept, capsys):
