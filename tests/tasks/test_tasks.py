@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from lit_nas.architecture import Architecture
 from lit_nas.derivation import ArgmaxPerEdge, default_deriver
 from lit_nas.engine import Reference
+from lit_nas.export.network_code import network_code
 from lit_nas.genotype import load_genotype
 from lit_nas.methods import ProxylessNAS
 from lit_nas.networks import CIFARNetwork, DagNetwork, MobileNetwork, NasBench201CIFARNetwork
@@ -150,3 +151,9 @@ def test_a_task_is_part_of_what_data_and_model_agree_on():
     assert repr(SPECS["class"]) == "ImageSpec(channels=2, height=16, width=16, classes=3)"
     assert "task=Regression(distance='squared')" in repr(SPECS["numbers"])
     assert SPECS["labels"] != replace(SPECS["labels"], task=Classification())
+
+
+def test_a_head_of_another_kind_is_not_written_as_python():
+    network = CIFARNetwork(4, 3).build(load_genotype("DARTS_V2"), SPECS["pixels"]).eval()
+    with pytest.raises(ValueError, match="The last layer of the network is a Sequential of another task"):
+        network_code(network)
