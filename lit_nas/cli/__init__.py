@@ -27,6 +27,7 @@ a whole job:
   run        search, derive, retrain, test; finished stages are skipped
   sweep      a fit or a job with several seeds: mean and deviation
   match-depth  find search networks that are as hard to optimise as the final network
+  report     one HTML page of runs, jobs and sweeps, side by side
   workspace  lay out the workspace of a project at Weights & Biases
   stage      one stage of a job from its stage.json, as `run` starts it in a process of its own
 
@@ -34,6 +35,7 @@ genotypes (GENOTYPE is a JSON file, a checkpoint of a search, a published name o
   derive     write the discrete cells of a search checkpoint
   describe   weights, multiply-adds and a table per cell
   draw       picture of the cells
+  export     the trained network of a checkpoint as ONNX, pt2 or plain Python; the code of a genotype's
   ranks      the best networks of a search whose cells choose independently (FaDE-ranks)
 
 tabular benchmark:
@@ -89,6 +91,14 @@ def main(args: Sequence[str] | None = None) -> int:
             from lit_nas.cli import tables
 
             getattr(tables, command)(rest)
+        elif command == "export":
+            from lit_nas.cli.export import export
+
+            export(rest)
+        elif command == "report":
+            from lit_nas.cli.report import report
+
+            report(rest)
         elif command == "ranks":
             from lit_nas.cli.ranks import ranks
 

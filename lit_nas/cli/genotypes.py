@@ -48,7 +48,7 @@ def describe(args: Sequence[str]) -> None:
 
     network = given.network
     if network is not None and "." in network:  # before a genotype is read, whose space it may define
-        network = _import_network(network)
+        network = import_network(network)
     rows = [
         describe_one(source, network, given.init_channels, given.num_cells, given.num_classes, given.pool_norm)
         for source in given.genotypes
@@ -65,7 +65,7 @@ def describe(args: Sequence[str]) -> None:
         )
 
 
-def _import_network(path: str) -> "RetrainNetwork":
+def import_network(path: str) -> "RetrainNetwork":
     from lit_nas.networks import RetrainNetwork
     from lit_nas.record.names import import_class
 

@@ -4,6 +4,10 @@ Paper: Liu, Simonyan, Yang, ICLR 2019, https://arxiv.org/abs/1806.09055, algorit
 Differs from the authors' code (quark0/darts): running statistics of BatchNorm see the forward pass of the weight step
 only, so the extra passes of the architecture step do not distort them; the last, incomplete batch of an epoch is
 dropped, so that all steps are of the same size.
+
+Formula:
+    y_j = sum over i < j, o of p_ij,o o(x_i),    p_ij = softmax(alpha_ij)
+    alpha follows the gradient of L_val(w - xi grad_w L_train(w, alpha), alpha); xi = 0 in first order
 """
 
 from typing import Literal

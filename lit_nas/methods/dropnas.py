@@ -8,6 +8,10 @@ Differs from the authors' code, which options follow: the decay joins the gradie
 group (`relaxation.group_size: 4` for that of the code in all spaces). What took part in a step is known from the draw
 instead of guessed from values of gradients, and weights of candidates that a step drops do not go on along their
 momentum. Edges are compared by their parameters as in the code (`TopEdges(by="logit")`), not by probabilities.
+
+Formula:
+    y = sum over o of r_o p_o o(x),    p_o = exp(alpha_o) / sum over kept o' of exp(alpha_o')
+    r_o = 0 with the probability rate ^ (1 / size of the group of o), groups with and without weights
 """
 
 from functools import partial

@@ -5,6 +5,10 @@ https://doi.org/10.54503/2579-2903-2022.1-203.
 What the paper leaves open: candidates are pruned after each epoch (`pruning.every: step` for the other reading); both
 levels are updated along the same gradient (`optim.level: alternating` for the other reading), on all training images;
 where an edge ends with several operations the most probable one stays; a node without inputs leaves the output.
+
+Formula:
+    p = argmax over q in the simplex of q . alpha + H_a(q),    H_a: Tsallis entropy
+    p_o = [(a - 1) alpha_o - tau]_+ ^ (1 / (a - 1)), tau such that they sum to 1
 """
 
 from typing import Any

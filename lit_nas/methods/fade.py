@@ -11,6 +11,10 @@ had better ranks where deeper rows learn more slowly, so factors that rise), and
 as well. "10 absolute" is read as a limit of each entry of a gradient (`optim.clip_by: norm` has that of its norm).
 Differs from the paper: it prints the betas of Adam as 0.1 and 0.001, which are taken for 1 - beta; what it says
 literally is `optim.weights.betas: [0.1, 0.001]`.
+
+Formula:
+    h_i = onehot(argmax q_i) - stop(q_i) + q_i,    q_i = softmax((alpha_i + G_i) / 10),    i: row
+    rank of a network with cell k_i in row i = product over i of softmax(alpha_i)_{k_i}
 """
 
 from functools import partial

@@ -7,6 +7,10 @@ a sample of its own. Differs from that code: only the gradient of the weights is
 operations that are not sampled rest, without momentum and weight decay; the weight of a sampled one is 1 exactly.
 The authors keep the search network of the best validation accuracy; here the last one counts, see `save_top_k` of
 `SaveCheckpoints` to keep others. Their scripts clip the weights by 5 or not at all: 5 here (`optim.clip: 0`).
+
+Formula:
+    q = softmax((log p + G) / tau),    G: Gumbel noise,    p = softmax(alpha)
+    y = sum over o of h_o o(x),    h = onehot(argmax q) - stop(q) + q, so that its gradient is that of q
 """
 
 from functools import partial

@@ -7,6 +7,10 @@ a separable convolution), its candidates share the depthwise and the pointwise k
 state after the ReLU. Pools and skip connections run beside the kernel; `edges.fold: true` folds those that are linear
 into it. The sum of the weights of what is merged is multiplied in again behind BatchNorm, which would take it out
 (`edges.rescale: false` leaves it out). Optimisation is not published; it is that of DARTS, first order.
+
+Formula:
+    merged = (sum over o of p_o) BN([sum over o of p_o (W masked by the window of o)] * relu(x)),    p = softmax(alpha)
+    y = merged + sum over the other o of p_o o(x)
 """
 
 from lit_nas.architecture import Architecture

@@ -7,6 +7,10 @@ stands), the dropout of single elements, the clipping of the architecture's grad
 connections.
 Differs from it: as in `DARTS`, running statistics of BatchNorm see the weight step only and the last, incomplete batch
 of an epoch is dropped; of equally probable operations of an edge the first one is derived, not the last one.
+
+Formula:
+    y = sum over o in O_s of softmax(alpha)_o o(x) in stage s, with skip(x) = dropout(x, rate_s(epoch))
+    O_{s+1} = the strongest candidates of O_s, on each edge; networks of later stages are deeper
 """
 
 from functools import partial

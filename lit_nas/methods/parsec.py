@@ -7,6 +7,11 @@ FP-NAS (`optim.level: alternating` or `single`: on the same data, as in PARSEC);
 have no `none`, and may draw a pair of input and operation twice; the prior can be annealed by its temperature
 (`prior.temperature`), and the likelihood by another one (`sampling.temperature`), neither of which is by default.
 Transfer: give the next search the parameters of this one, whose layout depends on cells and operations alone.
+
+Formula:
+    children a_k drawn from p(a | pi),    omega_k = softmax over k of log p(batch | a_k, w)
+    w follows the gradient of -sum over k of omega_k log p(batch | a_k, w)
+    pi follows the gradient of -sum over k of omega_k log p(a_k | pi)
 """
 
 from functools import partial

@@ -5,6 +5,10 @@ https://arxiv.org/abs/1907.05737.
 As the authors' code (yuhuixu1993/PC-DARTS, commit 3c75598 of `model_search.py`), where it differs from the paper: the
 part is the first one and a shuffle follows it (`edges.choice: random` is the mask of the paper). Differs from that
 code: maps of odd size are pooled beside a reduction, too; on ImageNet a candidate is evaluated once a step.
+
+Formula:
+    f_ij(x) = concat(sum over o of softmax(alpha_ij)_o o(S x), (1 - S) x),    S: 1/K of the channels
+    y_j = sum over i < j of softmax(beta_j)_i f_ij(x_i)
 """
 
 from functools import partial

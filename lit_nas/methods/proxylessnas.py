@@ -8,6 +8,10 @@ connection is updated like the others (see `BinaryGates`); with `reinforce` the 
 step, too, where the code spreads 300 updates over an epoch (n = 16 with batches of 256 on ImageNet). In the cells of
 DARTS and NAS-Bench-201, which the paper does not search, cells of a type share their gates, and derivation is that of
 the space. Defaults are those of the paper on CIFAR-10, for which there is no code: Adam with lr 6e-3, no warm-up.
+
+Formula:
+    g = onehot(o), o drawn by p = softmax(alpha),    y = sum over o of g_o o(x)
+    dL/dalpha_i = sum over j of dL/dg_j p_j (delta_ij - p_i)
 """
 
 from functools import partial

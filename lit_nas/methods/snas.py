@@ -8,6 +8,10 @@ it takes the logarithm of what an edge costs (`ResourceCost.form: log_of_edge`),
 paper, which is linear in the sample; paths are dropped with a probability that rises to 0.3 over the run, in the code
 with 0.3 from the start (`drop_path: Constant(0.3)`). The strengths of the mild, moderate and aggressive constraint are
 not printed. A cell may have a sample of its own (`relaxation.per_cell`), which neither does by default.
+
+Formula:
+    Z = softmax((log p + G) / lambda),    G: Gumbel noise,    p = softmax(alpha)
+    w and alpha follow the gradient of E_Z[L(Z, w) + eta C(Z)],    C: the cost of a sample
 """
 
 from lit_nas.architecture import Architecture

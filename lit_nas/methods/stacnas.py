@@ -9,6 +9,10 @@ the code does. Where groups differ in size, probabilities are the fairer measure
 Differs from the code: the last, incomplete batch of an epoch is dropped, so that all steps are of the same size. Two
 of its options are left out: an architecture of its own for each cell, and the scale that `none` gives an edge as a part
 of the final network.
+
+Formula:
+    w and alpha follow the gradient of one L_train(w, alpha),    y = sum over o in O_s of softmax(alpha)_o o(x)
+    O_1 = one member of each group,    O_2 = the group of the best of O_1, on each edge
 """
 
 from lit_nas.architecture import Architecture
