@@ -50,8 +50,10 @@ def health_figures(search: SearchModule) -> dict[str, float]:
         found |= {f"entropy/{name}": float(entropy(table).mean()), f"margin/{name}": float(margin(table).mean())}
         found[f"sparsity/{name}"] = float((table[allowed] == 0).double().mean())
         if "none" in cell.operations:
-            strongest = table.argmax(-1) == cell.operations.index("none")
-            found[f"none/{name}"] = float((strongest & (table.sum(-1) > 0)).sum())
+            column = cell.operations.index("none")
+            others = torch.cat([table[:, :column], table[:, column + 1 :]], -1)
+            ahead = table[:, column] > others.max(-1).values if others.shape[1] else table[:, column] > 0
+            found[f"none/{name}"] = float(ahead.sum())  # a tie, as at the start, does not count
     if (now := temperature(search)) is not None:
         found["temperature"] = now
     return found

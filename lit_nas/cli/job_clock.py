@@ -7,7 +7,7 @@ from typing import Any
 
 from lit_nas.internals import is_rank_zero
 from lit_nas.jobs import Stage, is_finished
-from lit_nas.record.job_progress import JobProgress, PlannedStage
+from lit_nas.record.job_progress import FILE, JobProgress, PlannedStage
 
 __all__ = ("JobClock",)
 
@@ -44,6 +44,11 @@ class JobClock:
         if is_rank_zero():
             stages = tuple(planned for _, planned in self._stages.values())
             JobProgress(stages, self.parallel, self.whole).save(self.folder)
+
+    def stop(self) -> None:
+        """Takes the file away, because no stage runs any more."""
+        if is_rank_zero():
+            (self.folder / FILE).unlink(missing_ok=True)
 
     def _seconds(self, name: str) -> float:
         try:

@@ -181,6 +181,7 @@ def _execute(job: JobPlan, checks: Checks, stages: Sequence[Stage]) -> None:
         history = advance(job.job, job.folder, prepare, executor, fit_stage, announce)
     finally:
         del os.environ[COMMAND]
+        clock.stop()
     if is_rank_zero():
         versions = {"lit_nas": lit_nas.__version__, "torch": torch.__version__, "python": platform.python_version()}
         results = {**job.job.results(history), "seed": job.seed, "versions": versions}

@@ -7,7 +7,7 @@ from statistics import fmean
 
 from lit_nas.atomic_write import write_text
 
-__all__ = ("JobProgress", "PlannedStage", "TimeLeft", "read_job_progress")
+__all__ = ("FILE", "JobProgress", "PlannedStage", "TimeLeft", "read_job_progress")
 
 FILE = "progress.json"
 """In the folder of a job."""
