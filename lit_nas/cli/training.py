@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # about Lightning's calls, not about ours
 
 import yaml
-from jsonargparse import set_parsing_settings
+from jsonargparse import Namespace, set_parsing_settings
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning import Callback, LightningDataModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint, ModelSummary, ProgressBar
@@ -29,6 +29,7 @@ from lit_nas.cli.arguments import check_arguments
 from lit_nas.cli.explain import explained
 from lit_nas.cli.layers import with_present_files
 from lit_nas.cli.loggers import name_loggers
+from lit_nas.cli.part_arguments import check_values
 from lit_nas.cli.quiet import quiet
 from lit_nas.cli.run_config import SaveRunConfig
 from lit_nas.cli.screen import ConcludeFit, resume_command
@@ -83,7 +84,7 @@ class TrainingCLI(LightningCLI):
         model, data = (self._get(self.config, name).class_path for name in ("model", "data"))
         if issubclass(found := import_class(model), RecordedModule):  # the parser takes no other model
             found.check_spec(spec, f"What {data.rpartition('.')[2]} hands over (data.spec)")
-        return asdict(spec)
+        return {field.name: getattr(spec, field.name) for field in fields(spec)}  # a task as it is
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses what `main` was given, which need not be the arguments of the process."""
@@ -168,6 +169,8 @@ class TrainingCLI(LightningCLI):
         """
         if self.parse_only:
             return
+        model = self._get(self.config, "model")
+        check_values({"class_path": model.class_path, "init_args": _builtins(model.get("init_args"))}, "model")
         trainer = vars(self._get(self.config, "trainer"))
         check_trainer_keys(trainer)
         with explained(trainer, building=True):
@@ -211,6 +214,13 @@ class TrainingCLI(LightningCLI):
             if isinstance(callback, StopOnSignal):
                 callback.command = resume_command()
         return missing
+
+
+def _builtins(value: Any) -> Any:
+    """Namespaces of the parser as mappings."""
+    if isinstance(value, Namespace):
+        return {name: _builtins(each) for name, each in vars(value).items()}
+    return [_builtins(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def _read(path: str | Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lit_nas.jobs.history import History
+from lit_nas.jobs.history import History, test_lines, test_scores
 from lit_nas.jobs.job import Job
 from lit_nas.jobs.stage import FileOf, Stage
 
@@ -37,8 +37,7 @@ class SearchThenRetrain(Job):
         assert search.genotype is not None  # a search without one is not finished
         return {
             "genotype": search.genotype.to_dict(),
-            "test_accuracy": retrain.scores["test/accuracy"],
-            "test_loss": retrain.scores["test/loss"],
+            **test_scores(retrain),
             "search_seconds": search.cost["seconds"],
             "retrain_seconds": retrain.cost["seconds"],
             "search_cost": dict(search.cost),
@@ -48,7 +47,7 @@ class SearchThenRetrain(Job):
     def summary(self, results: Mapping[str, Any]) -> dict[str, str]:
         """Accuracy and time."""
         return {
-            "test accuracy": f"{results['test_accuracy']:.4f}",
+            **test_lines(results),
             "search": f"{results['search_seconds']:.0f} s",
             "retraining": f"{results['retrain_seconds']:.0f} s",
         }

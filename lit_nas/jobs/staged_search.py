@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from lit_nas.jobs.history import Found, History
+from lit_nas.jobs.history import Found, History, test_lines, test_scores
 from lit_nas.jobs.job import Job
 from lit_nas.jobs.stage import CANDIDATES, FileOf, Stage
 
@@ -164,8 +164,7 @@ class StagedSearch(Job):
         assert genotype is not None  # a search without one is not finished
         return {
             "genotype": genotype.to_dict(),
-            "test_accuracy": retrain.scores["test/accuracy"],
-            "test_loss": retrain.scores["test/loss"],
+            **test_scores(retrain),
             "search_seconds": sum(search.cost["seconds"] for search in searches),
             "retrain_seconds": retrain.cost["seconds"],
             **super().results(history),
@@ -175,7 +174,7 @@ class StagedSearch(Job):
         """Accuracy, the time of each stage, and where the cell is."""
         seconds = {name: f"{found['cost'].get('seconds', 0):.0f} s" for name, found in results["stages"].items()}
         cell = f"stage{len(self.stages)}/genotype.json and its picture"
-        return {"test accuracy": f"{results['test_accuracy']:.4f}", **seconds, "cell": cell}
+        return {**test_lines(results), **seconds, "cell": cell}
 
 
 def _keys(settings: Mapping[str, Any], before: str = "") -> Iterator[str]:

@@ -134,7 +134,7 @@ def _at_step(at: int, action) -> None:
 
     ImageSearchModule.loss = watch(ImageSearchModule.loss)
     LanguageSearchModule.losses_of = watch(LanguageSearchModule.losses_of)
-    RetrainModule._smoothed_loss = watch(RetrainModule._smoothed_loss)
+    RetrainModule._training_loss = watch(RetrainModule._training_loss)
 
 
 def _raise() -> None:
