@@ -36,25 +36,23 @@ def heading(text: str) -> None:
 
 
 @rank_zero_only
-def conclude_job(text: str, then: str | None) -> None:
+def conclude_job(text: str, then: str) -> None:
     """Prints the summary of a job in a box, and what comes next in one line below it, so that it can be copied."""
     from rich import get_console
     from rich.panel import Panel
     from rich.text import Text
 
     get_console().print(Panel(Text(text, overflow="fold"), title="finished", title_align="left", expand=False))
-    if then is not None:
-        get_console().print(Text(then), soft_wrap=True)
+    get_console().print(Text(then), soft_wrap=True)
 
 
-def next_of_job(folder: Path) -> str | None:
-    """What a user does next with a job, and its command; None where no stage has found a cell.
+def next_of_job(folder: Path) -> str:
+    """What a user does next with a job, and its command.
 
     Args:
         folder: Of the job.
     """
-    found = sorted(folder.glob("*/genotype.json"), key=lambda path: path.stat().st_mtime)
-    return f"See its cell and what it costs:\n  {_command(['describe', str(found[-1])])}" if found else None
+    return "See all of it on one page:\n  " + _command(["report", str(folder), "-o", str(folder / "report.html")])
 
 
 def resume_command() -> str:
