@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.correlation import OperatorCorrelation as OperatorCorrelation
     from lit_nas.data import CIFAR10DataModule as CIFAR10DataModule
     from lit_nas.data import CIFAR100DataModule as CIFAR100DataModule
+    from lit_nas.data import DatasetLoader as DatasetLoader
     from lit_nas.data import DigitsDataModule as DigitsDataModule
     from lit_nas.data import FashionMNISTDataModule as FashionMNISTDataModule
     from lit_nas.data import ImageDataModule as ImageDataModule
@@ -74,6 +75,7 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.record.recorded_module import load_module as load_module
     from lit_nas.record.recorded_module import read_checkpoint as read_checkpoint
     from lit_nas.regularizers import CostFactor as CostFactor
+    from lit_nas.regularizers import CostTarget as CostTarget
     from lit_nas.regularizers import Entropy as Entropy
     from lit_nas.regularizers import ExpectedCost as ExpectedCost
     from lit_nas.regularizers import MaxNorm as MaxNorm
@@ -115,6 +117,11 @@ if TYPE_CHECKING:  # the same names once more, as type checkers want them
     from lit_nas.specs import ImageSpec as ImageSpec
     from lit_nas.specs import TextSpec as TextSpec
     from lit_nas.tabular import read_table as read_table
+    from lit_nas.tasks import Classification as Classification
+    from lit_nas.tasks import MultiLabel as MultiLabel
+    from lit_nas.tasks import Regression as Regression
+    from lit_nas.tasks import Segmentation as Segmentation
+    from lit_nas.tasks import Task as Task
 
 __version__ = "0.1.0"
 
@@ -124,6 +131,7 @@ _ROOMS = {
     "data": (
         "CIFAR10DataModule",
         "CIFAR100DataModule",
+        "DatasetLoader",
         "DigitsDataModule",
         "FashionMNISTDataModule",
         "ImageDataModule",
@@ -173,6 +181,7 @@ _ROOMS = {
     "record.recorded_module": ("load_module", "read_checkpoint"),
     "regularizers": (
         "CostFactor",
+        "CostTarget",
         "Entropy",
         "ExpectedCost",
         "MaxNorm",
@@ -206,6 +215,7 @@ _ROOMS = {
     ),
     "specs": ("ImageSpec", "TextSpec"),
     "tabular": ("read_table",),
+    "tasks": ("Classification", "MultiLabel", "Regression", "Segmentation", "Task"),
 }
 HOMES = {name: f"lit_nas.{room}" for room, names in _ROOMS.items() for name in names}
 """Public name -> the module that has it."""

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from pytorch_lightning import LightningModule
@@ -14,31 +14,13 @@ from lit_nas.specs import ImageSpec
 __all__ = (
     "CheckedBatches",
     "ImageBatch",
-    "Prediction",
     "check_image_batch",
     "check_images",
-    "check_labels",
     "images_of",
-    "predict",
 )
 
 ImageBatch: TypeAlias = tuple[Tensor, Tensor]
-"""Images [B, C, H, W] and labels [B]."""
-
-
-class Prediction(NamedTuple):
-    """What a network says of a batch of images."""
-
-    classes: Tensor
-    """The most probable class of each image, int64 [B]."""
-    probabilities: Tensor
-    """Its probability, [B]."""
-
-
-def predict(logits: Tensor) -> Prediction:
-    """The most probable class of each image, from logits [B, K]."""
-    probabilities, classes = logits.float().softmax(-1).max(-1)
-    return Prediction(classes, probabilities)
+"""Images [B, C, H, W] and what the task compares with the outputs: labels [B] in classification."""
 
 
 def check_image_batch(batch: Any, spec: ImageSpec, weights: Tensor, origin: str) -> None:
@@ -60,29 +42,9 @@ def check_image_batch(batch: Any, spec: ImageSpec, weights: Tensor, origin: str)
         )
     images, labels = batch
     check_images(images, spec, weights, origin)
-    if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
-        raise ValueError(
-            f"{origin} has labels of shape {list(labels.shape)} and type {labels.dtype}, but {len(images)} images need "
-            f"class numbers of shape [{len(images)}] and type torch.int64: `labels.long()`, or `argmax(-1)` of one-hot "
-            "labels."
-        )
+    spec.task.check_targets(labels, len(images), spec, origin)
     if labels.device.type == "cpu":  # looking at others would wait for their device
-        check_labels(labels, spec, origin)
-
-
-def check_labels(labels: Tensor, spec: ImageSpec, origin: str) -> None:
-    """Refuses labels that are not those of the network's classes.
-
-    Raises:
-        ValueError: naming the labels and the classes.
-    """
-    if len(labels) and (int(labels.min()) < 0 or int(labels.max()) >= spec.classes):
-        raise ValueError(
-            f"{origin} has labels from {int(labels.min())} to {int(labels.max())}, but the network tells "
-            f"{spec.classes} classes apart, whose labels are 0 to {spec.classes - 1}. Build the model with "
-            f"`spec=ImageSpec({spec.channels}, {spec.height}, {spec.width}, classes=...)`, or renumber the "
-            "labels."
-        )
+        spec.task.check_values(labels, spec, origin)
 
 
 def check_images(images: Tensor, spec: ImageSpec, weights: Tensor, origin: str) -> None:
@@ -134,8 +96,9 @@ class CheckedBatches(LightningModule):
             return batch
         for part in batch.values() if isinstance(batch, Mapping) else (batch,):
             labels = part[1] if type(part) in (tuple, list) and len(part) == 2 else None
-            if isinstance(labels, Tensor) and labels.dtype == torch.int64 and labels.device.type == "cpu":
-                check_labels(labels, self.spec, "A batch")
+            if isinstance(labels, Tensor) and labels.device.type == "cpu":
+                self.spec.task.check_targets(labels, len(part[0]), self.spec, "A batch")
+                self.spec.task.check_values(labels, self.spec, "A batch")
         return batch
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:

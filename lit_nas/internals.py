@@ -47,7 +47,7 @@ NormKind = _NormBase
 """What all norms with running statistics have in common."""
 OVERRIDDEN: Mapping[str, tuple[str, ...]] = {
     "pytorch_lightning.cli.LightningCLI": ("_get", "_instantiate_trainer", "_parse_ckpt_path", "_parser", "_set_seed"),
-    "pytorch_lightning.callbacks.RichProgressBar": ("_init_progress", "_stop_progress"),
+    "pytorch_lightning.callbacks.RichProgressBar": ("_get_train_description", "_init_progress", "_stop_progress"),
     "pytorch_lightning.loggers.csv_logs.ExperimentWriter": ("_check_log_dir_exists",),
     "torch.nn.Module": ("_apply",),
 }

@@ -3,12 +3,14 @@
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
+from lit_nas.tasks import Classification, Task
+
 __all__ = ("ImageSpec", "Spec", "TextSpec")
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What data and a model agree on. Each kind of data has a subclass, a frozen dataclass of whole numbers.
+    """What data and a model agree on. Each kind of data has a subclass, a frozen dataclass of whole numbers and values.
 
     Every data module has one as `spec`, every model takes one as `spec`; on the command line the one flows into the
     other by itself. What searches, retrainings, checkpoints and the command line share knows no more than this class.
@@ -22,16 +24,17 @@ class Spec:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            if (value := getattr(self, field.name)) < 1:
+            value = getattr(self, field.name)
+            if isinstance(value, int) and value < 1:
                 raise ValueError(f"spec.{field.name} must be at least 1, not {value}.")
 
 
 @dataclass(frozen=True)
 class ImageSpec(Spec):
-    """Shape of the images and number of their labels.
+    """Shape of the images, number of their labels, and what a network is to say of them.
 
     Raises:
-        ValueError: if a number is not positive, or there is nothing to tell apart.
+        ValueError: if a number is not positive, there is nothing to tell apart, or the task is none.
     """
 
     samples: ClassVar[str] = "images"
@@ -43,12 +46,23 @@ class ImageSpec(Spec):
     width: int = 32
     """Pixels, W."""
     classes: int = 10
-    """Number of labels, K."""
+    """Number of labels, K; with `Regression` of the numbers to predict."""
+    task: Task = Classification()
+    """Loss, metrics and last layer."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.classes == 1:
-            raise ValueError("spec.classes is 1, but a network needs at least 2 classes to tell apart.")
+        if not isinstance(self.task, Task):
+            raise ValueError(f"spec.task must be a task, such as Classification() or Regression(), not {self.task!r}.")
+        self.task.check_spec(self)
+
+    def __repr__(self) -> str:
+        """As of any dataclass, without the task that most data have."""
+        task = "" if self.task == Classification() else f", task={self.task!r}"
+        return (
+            f"ImageSpec(channels={self.channels}, height={self.height}, width={self.width}, "
+            f"classes={self.classes}{task})"
+        )
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from pytorch_lightning import Trainer, seed_everything
 from lit_nas import DARTS, DartsSpace, DigitsDataModule, RetrainModule, SearchOptim, draw_genotype
 from lit_nas.callbacks import LogAlphas, WriteGenotype
 from lit_nas.optim import DartsAdam
+from lit_nas.resume import RunLogger
 
 SEARCH_EPOCHS, RETRAIN_EPOCHS = 8, 16
 FOLDER = Path("runs") / "first_search"
@@ -46,7 +47,7 @@ trainer = Trainer(
     max_epochs=SEARCH_EPOCHS,
     default_root_dir=FOLDER / "search",
     callbacks=[LogAlphas(), WriteGenotype()],
-    logger=False,
+    logger=RunLogger(FOLDER / "search"),
     enable_checkpointing=False,
     enable_progress_bar=False,
     enable_model_summary=False,
@@ -76,6 +77,27 @@ for axis, (edge, operations) in zip(axes, trajectories.items(), strict=True):
     axis.set_xlabel("epoch")
 axes[0].set_ylabel("mixing weight")
 axes[-1].legend(bbox_to_anchor=(1.02, 1), loc="upper left", frameon=False)
+figure.tight_layout()
+plt.show()
+
+# %% [markdown]
+# ## What a dashboard shows
+#
+# Every logger of Lightning gets the same curves; `RunLogger` writes them into `metrics.csv`. Entropy is high while
+# nothing is decided, the margin is the lead of the strongest operation over the second one, and `skips` counts the
+# skip connections of the derived cell: a search whose skip connections rise to the end is collapsing. Weights &
+# Biases, TensorBoard and MLflow show charts and pictures of cells beside them (`docs/dashboards.md`), and `lit-nas
+# report runs/first_search/search` makes one page of a run without an account.
+
+# %%
+figure, axes = plt.subplots(1, 3, figsize=(11, 3))
+with (FOLDER / "search" / "metrics.csv").open() as file:
+    rows = list(csv.DictReader(file))
+for axis, name in zip(axes, ("entropy/normal", "margin/normal", "skips/normal"), strict=True):
+    points = [(int(row["epoch"]), float(row[name])) for row in rows if row[name]]
+    axis.plot(*zip(*points, strict=True))
+    axis.set_title(name)
+    axis.set_xlabel("epoch")
 figure.tight_layout()
 plt.show()
 

@@ -112,7 +112,7 @@ plt.show()
 
 # %%
 data = ImageFolderDataModule(
-    root=IMAGES, size=16, split="all", split_seed=0, batch_size=32, predict_root=IMAGES / "new"
+    root=IMAGES, size=16, split="all", batch_size=32, predict_root=IMAGES / "new", num_workers=0
 )
 final = RetrainModule(genotype, data.spec, init_channels=16, num_cells=4)
 trainer = Trainer(max_epochs=RETRAIN_EPOCHS, default_root_dir=FOLDER / "retrain", **QUIET)

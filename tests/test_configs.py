@@ -247,7 +247,12 @@ def test_logger(name, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.chdir(tmp_path)
-    fit(tmp_path / "run", "search/darts.yaml", name, small=SMALL_SEARCH)
+    small = SMALL_SEARCH
+    if "mlflow" in name:
+        pytest.importorskip("mlflow")
+        monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # a database takes seconds to be made
+        small = [*small, "--trainer.logger.init_args.tracking_uri", "file:runs/mlruns"]
+    fit(tmp_path / "run", "search/darts.yaml", name, small=small)
     if "wandb" in name:
         import wandb
 
@@ -259,15 +264,24 @@ def test_logger(name, tmp_path, monkeypatch):
     ("layer", "target"),
     [
         ("search", ["search/darts.yaml"]),
-        ("search_nas_bench_201", ["search/darts.yaml", "layers/space/nas_bench_201.yaml"]),
+        ("search", ["search/darts.yaml", "layers/space/nas_bench_201.yaml"]),
+        ("search", ["search/fade.yaml"]),
         ("retrain", ["retrain/cifar.yaml"]),
         ("retrain", ["retrain/nas_bench_201.yaml"]),
     ],
 )
 def test_smoke_layer(layer, target, tmp_path):
-    small = ["--model.space.nodes", "2"] if layer == "search" else []
-    fit(tmp_path, *target, f"layers/smoke/{layer}.yaml", small=small)
+    spaces = {"search/fade.yaml": "DagSpace", "layers/space/nas_bench_201.yaml": "NasBench201Space"}
+    space = spaces.get(target[-1], "DartsSpace")
+    narrow = {
+        "DartsSpace": ["--model.space.nodes", "2", "--model.space.init_channels", "4", "--model.space.num_cells", "3"],
+        "NasBench201Space": ["--model.space.init_channels", "4", "--model.space.cells_per_stage", "1"],
+        "DagSpace": [],
+    }
+    fit(tmp_path, *target, f"layers/smoke/{layer}.yaml", small=narrow[space] if layer == "search" else [])
     written = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    if layer == "search":  # it keeps the space
+        assert written["model"]["init_args"]["space"]["class_path"].rpartition(".")[2] == space
     assert written["data"]["init_args"]["limit"] == 64
 
 

@@ -7,12 +7,13 @@ from pytorch_lightning.utilities import CombinedLoader
 from torch.utils.data import DataLoader
 
 from lit_nas.data import SyntheticDataModule
-from lit_nas.image_batches import Prediction, check_image_batch
+from lit_nas.image_batches import check_image_batch
 from lit_nas.methods import DARTS
 from lit_nas.retrain import RetrainModule, RetrainOptim
 from lit_nas.search import SearchOptim
 from lit_nas.spaces import DartsSpace
 from lit_nas.specs import ImageSpec
+from lit_nas.tasks.classification import Prediction
 
 INPUTS = ImageSpec(1, 8, 8, 4)
 SPACE = DartsSpace(init_channels=2, num_cells=3, nodes=2)

@@ -72,7 +72,7 @@ def test_what_is_no_script_is_refused(script, message):
 
 
 SHOWN = {  # a number that a notebook prints, the least it must be, and how many pictures there are
-    "first_search": (r"test accuracy: (0\.\d+|1\.0+)", 0.9, 2),
+    "first_search": (r"test accuracy: (0\.\d+|1\.0+)", 0.9, 3),
     "fade_ranks": (r"best test accuracy: (0\.\d+|1\.0+)", 0.9, 2),
     "methods_on_a_table": (r"(\d+) cells from", 15_625, 1),
     "your_data": (r"test accuracy: (0\.\d+|1\.0+)", 0.9, 2),

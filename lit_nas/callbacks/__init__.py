@@ -3,6 +3,7 @@
 from lit_nas.callbacks.confusion import confusion_of
 from lit_nas.callbacks.correlate_operators import CorrelateOperators
 from lit_nas.callbacks.defaults import default_callbacks
+from lit_nas.callbacks.fill_dashboard import FillDashboard
 from lit_nas.callbacks.group_operators import group_operators
 from lit_nas.callbacks.keep_strongest import KeepStrongest
 from lit_nas.callbacks.log_alphas import LogAlphas
@@ -23,6 +24,7 @@ from lit_nas.resume import KeepRandomState, SaveCheckpoints, StopOnSignal, find_
 __all__ = (
     "CorrelateOperators",
     "ExplainMemory",
+    "FillDashboard",
     "KeepRandomState",
     "KeepStrongest",
     "LogAlphas",

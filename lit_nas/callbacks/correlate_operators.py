@@ -55,8 +55,20 @@ class CorrelateOperators(Callback):
         """
         search = search_of(pl_module, self)
         self.clustering.check(self.correlation.check(search.network, search.architecture))
-        self._images(trainer, search)
+        self.check_images(trainer, search)
         self._done = False
+
+    def check_images(self, trainer: Trainer, search: SearchModule) -> None:
+        """Refuses data that have no images or too few, which must have been set up.
+
+        Args:
+            trainer: With the data.
+            search: The search.
+
+        Raises:
+            ValueError: naming both numbers.
+        """
+        self._images(trainer, search)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Runs the supernet over the images, and writes and prints what is alike.

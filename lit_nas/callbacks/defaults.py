@@ -4,6 +4,7 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule
 
+from lit_nas.callbacks.fill_dashboard import FillDashboard
 from lit_nas.callbacks.log_alphas import LogAlphas
 from lit_nas.callbacks.log_learning_rates import LogLearningRates
 from lit_nas.callbacks.log_settings import LogSettings
@@ -28,4 +29,4 @@ def default_callbacks(module: LightningModule, configuration: dict[str, Any] | N
     callbacks += [LogLearningRates(), LogSettings(configuration), ShowResults()]
     if isinstance(module, SearchModule):
         callbacks += [LogAlphas(), WriteGenotype()]
-    return [*callbacks, SaveCheckpoints(), StopOnSignal()]
+    return [*callbacks, FillDashboard(), SaveCheckpoints(), StopOnSignal()]

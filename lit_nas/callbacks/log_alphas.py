@@ -3,15 +3,15 @@
 import csv
 import io
 
-import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from lit_nas.atomic_write import write_text
 from lit_nas.callbacks.expect import search_of
+from lit_nas.callbacks.health_figures import health_figures
 from lit_nas.record.run_folder import run_folder, writes
 
-__all__ = ("LogAlphas", "entropy", "margin")
+__all__ = ("LogAlphas",)
 
 Row = tuple[str, ...]
 FILES: dict[str, Row] = {
@@ -21,26 +21,14 @@ FILES: dict[str, Row] = {
 """What is written, and its columns; the second one where edges have weights."""
 
 
-def entropy(probabilities: Tensor) -> Tensor:
-    """Shannon entropy of each edge in nats, [E, O] -> [E]; log O for equal candidates, 0 for a single one."""
-    return torch.special.entr(probabilities).sum(-1)
-
-
-def margin(probabilities: Tensor) -> Tensor:
-    """Lead of the best candidate of each edge over the second best, [E, O] -> [E]; O = 1 leads over nothing by p."""
-    best = probabilities.sort(-1, descending=True).values
-    return best[:, 0] - best[:, 1] if probabilities.shape[1] > 1 else best[:, 0]
-
-
 class LogAlphas(Callback):
     """Logs the mixing weights after every epoch, to all loggers and to `alphas.csv` in the run folder.
 
-    Scalars: `alpha/<cell>/<source>-<target>/<operation>` (mixing weight, free of noise), and the means over the edges
-    of a cell `entropy/<cell>` (nats) and `margin/<cell>` (lead of the best operation); `skips/<cell>` counts the skip
-    connections of the derived cell, while there is one. The file has the columns epoch, cell, source, target,
-    operation, probability; both have the candidates that an edge was built with. Where edges have weights of their
-    own, they are `edge/<cell>/<source>-<target>` and `edge_weights.csv` with the columns epoch, cell, source, target,
-    weight. A resumed run goes on in the same files.
+    Scalars: `alpha/<cell>/<source>-<target>/<operation>` (mixing weight, free of noise), the figures of
+    `health_figures`, and `skips/<cell>`, the number of skip connections of the derived cell, while there is one. The
+    file has the columns epoch, cell, source, target, operation, probability; both have the candidates that an edge was
+    built with. Where edges have weights of their own, they are `edge/<cell>/<source>-<target>` and `edge_weights.csv`
+    with the columns epoch, cell, source, target, weight. A resumed run goes on in the same files.
     """
 
     def __init__(self) -> None:
@@ -61,10 +49,9 @@ class LogAlphas(Callback):
         search = search_of(pl_module, self)
         architecture, derived, epoch = search.architecture, search.derive_or_none(), trainer.current_epoch
         probabilities, weights = architecture.probabilities(), architecture.edge_probabilities()
-        everything: dict[str, Tensor | float] = {}
+        everything: dict[str, Tensor | float] = {**health_figures(search)}
         for name, cell in architecture.space.cells.items():
             table = probabilities[name]
-            everything |= {f"entropy/{name}": entropy(table).mean(), f"margin/{name}": margin(table).mean()}
             if derived is not None:
                 edges = derived.cells[name].edges if name in derived.cells else ()
                 everything[f"skips/{name}"] = float(sum(edge.operation == "skip_connect" for edge in edges))

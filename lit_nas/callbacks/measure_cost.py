@@ -61,7 +61,7 @@ class MeasureCost(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs the cost so far and writes it to `cost.json`, once per epoch."""
-        values = self._values(trainer, pl_module.device)
+        values = self.values(trainer, pl_module.device)
         recorded(pl_module, self).log_now(
             {f"cost/{name}": value for name, value in values.items() if value is not None}
         )
@@ -69,17 +69,23 @@ class MeasureCost(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the final values to `cost.json` and ends the count of seconds."""
-        self._write(trainer, pl_module)
         self._before, self._start = self.seconds, None
+        self._write(trainer, pl_module)
 
     def _write(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if writes(trainer):
             device = pl_module.device
             name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} ({machine()})"
-            content = {**self._values(trainer, device), "device": name, "devices": trainer.world_size}
+            content = {**self.values(trainer, device), "device": name, "devices": trainer.world_size}
             write_text(run_folder(trainer) / "cost.json", json.dumps(content, indent=2) + "\n")
 
-    def _values(self, trainer: Trainer, device: torch.device) -> dict[str, float | None]:
+    def values(self, trainer: Trainer, device: torch.device) -> dict[str, float | None]:
+        """The cost so far by name; None where the machine does not say.
+
+        Args:
+            trainer: Of the run.
+            device: What this process trains on.
+        """
         return {
             "seconds": self.seconds,
             "device_hours": self.seconds * trainer.world_size / 3600,

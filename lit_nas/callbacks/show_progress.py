@@ -1,5 +1,6 @@
 """Progress of a run: a bar on a terminal, and one line per epoch everywhere."""
 
+import os
 import time
 from typing import Any
 
@@ -10,29 +11,23 @@ from rich import get_console
 from rich.progress import ProgressColumn, Task, TextColumn
 from rich.table import Column
 from rich.text import Text
-from torchmetrics import MeanMetric
 
-from lit_nas.retrain import Retraining
-from lit_nas.search import SearchModule
+from lit_nas.callbacks.progress_texts import (
+    LABELS,
+    completed,
+    duration,
+    epoch_of,
+    health_so_far,
+    losses_so_far,
+)
+from lit_nas.record.job_progress import JobProgress, read_job_progress
+from lit_nas.record.run_folder import run_folder
 
 __all__ = ("ShowProgress", "SummariseModel")
 
-LABELS = {
-    "weights/loss": "weights",
-    "arch/loss": "arch",
-    "train/loss": "loss",
-    "train/accuracy": "acc",
-    "val/accuracy": "val acc",
-    "val/perplexity": "val ppl",
-}
-"""What a line calls the metrics of an epoch, in its order."""
+JOB = "LIT_NAS_JOB"
+"""Environment variable that stages of a job have."""
 _INTERVAL = 1.0  # seconds between looks at the losses within an epoch, each of which waits for the device
-
-
-def duration(seconds: float) -> str:
-    """Hours, minutes and seconds, as in 27:03:59."""
-    minutes, second = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{second:02}"
 
 
 class _TimeLeft(ProgressColumn):
@@ -47,23 +42,25 @@ class _TimeLeft(ProgressColumn):
         return Text("" if seconds is None else f"left {duration(seconds)}", style="dim")
 
 
-class _Losses(ProgressColumn):
-    """Losses of the epoch so far; cut rather than wrapped where the terminal is narrow."""
+class _Job(ProgressColumn):
+    """Remaining time of the job; cut rather than wrapped where the terminal is narrow."""
 
     def __init__(self, bar: "ShowProgress") -> None:
         self.bar = bar
         super().__init__(Column(no_wrap=True, overflow="ellipsis"))
 
     def render(self, task: Task) -> Text:
-        return Text(self.bar.losses if task.id == self.bar.train_progress_bar_id else "")
+        return Text(self.bar.job_left if task.id == self.bar.train_progress_bar_id else "", style="dim")
 
 
 class ShowProgress(RichProgressBar):
-    """Lightning's bar with the remaining time of the run and the losses of the epoch so far, and a line per epoch.
+    """A bar with the remaining time of the run and of its job, figures of the run below it, and a line per epoch.
 
-    A line holds the losses of both levels, accuracies or the perplexity, the seconds of the epoch and the remaining
-    time of the run. Where the output is not a terminal, there are the lines only. Losses within an epoch are read once
-    a second, those of rank zero, because every look waits for the device.
+    The figures are the losses of the epoch so far, the last accuracies, and in a search the entropy of the mixing
+    weights (nats, mean over cells), the temperature where there is one, and the part of the candidates whose weight is
+    exactly 0 where there are some. A line holds the same, with the seconds of the epoch. Where the output is not a
+    terminal, there are the lines only. Figures within an epoch are read once a second, those of rank zero, because
+    every look waits for the device. The remaining time of a job is an estimate, see `JobProgress.time_left`.
 
     Args:
         refresh_rate: How often the bar is drawn, per second; 0 shows the lines only.
@@ -71,8 +68,12 @@ class ShowProgress(RichProgressBar):
 
     def __init__(self, refresh_rate: int = 4) -> None:
         super().__init__(refresh_rate=refresh_rate)
-        self.losses = ""
+        self.figures = ""
         self.seconds_left: float | None = None
+        self.job_left = ""
+        self._job: JobProgress | None = None
+        self._stage = ""
+        self._scores = ""  # accuracies of the epoch before
         self._began: tuple[float, float] | None = None  # time and completed fraction of the run at the first step
         self._epoch_began: float | None = None
         self._looked = 0.0
@@ -85,10 +86,10 @@ class ShowProgress(RichProgressBar):
         return super().is_enabled and get_console().is_terminal
 
     def configure_columns(self, trainer: Trainer) -> list[ProgressColumn]:
-        """Description, bar, batches, remaining time, losses: together less than 80 characters."""
+        """Description, bar, batches, remaining times: together less than 80 characters."""
         bar = CustomBarColumn(bar_width=12)
         batches = BatchesProcessedColumn(style="")
-        return [TextColumn("{task.description}"), bar, batches, _TimeLeft(self), _Losses(self)]
+        return [TextColumn("{task.description}"), bar, batches, _TimeLeft(self), _Job(self)]
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """Nothing: Lightning asks after every step and would wait for the device."""
@@ -97,19 +98,22 @@ class ShowProgress(RichProgressBar):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the bar, which leaves no trace beside the lines."""
         self._began, self._epoch_began, self._pending, self.seconds_left = None, None, None, None
+        self.job_left, self._scores = "", ""
+        self._read_job(trainer)
         super().on_train_start(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prints the line of the epoch before."""
-        self._print_line(trainer)
-        self.losses = ""
+        self._print_line(trainer, pl_module)
+        self.figures = ""
+        self._read_job(trainer)
         super().on_train_epoch_start(trainer, pl_module)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Starts the clocks of the run and of the epoch at the first step that this process takes in them."""
         now = time.monotonic()
         if self._began is None:
-            self._began = now, _completed(trainer, batch_idx)
+            self._began = now, completed(trainer, batch_idx)
         if self._epoch_began is None:
             self._epoch_began = now
 
@@ -122,7 +126,9 @@ class ShowProgress(RichProgressBar):
             self._looked = now
             self._estimate(trainer, batch_idx + 1)
             if self.is_enabled:
-                self.losses = _losses_so_far(pl_module)
+                self.figures = "  ".join(
+                    filter(None, [losses_so_far(pl_module), self._scores, health_so_far(pl_module)])
+                )
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Notes that the validation metrics are those of this epoch."""
@@ -139,71 +145,73 @@ class ShowProgress(RichProgressBar):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prints the last line and takes the bar away, before other callbacks print what was found."""
-        self._print_line(trainer)
+        self._print_line(trainer, pl_module)
         self._stop_progress()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Prints the line of an epoch at whose end the run was stopped."""
         super().on_exception(trainer, pl_module, exception)
         if isinstance(exception, SystemExit):
-            self._print_line(trainer)
+            self._print_line(trainer, pl_module)
 
     def _init_progress(self, trainer: Trainer) -> None:
         super()._init_progress(trainer)
         if self.progress is not None:
             self.progress.live.transient = True
+            table = self.progress.get_renderables  # the method that rich has for this
+            self.progress.get_renderables = lambda: [*table(), *self._below()]  # type: ignore[method-assign]
+
+    def _below(self) -> list[Text]:
+        """The line of figures, while there are any."""
+        return [Text(self.figures, no_wrap=True, overflow="ellipsis")] if self.figures else []
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        """With the stage and its number, where the run is one of a job."""
+        text = super()._get_train_description(current_epoch)
+        return text if self._job is None else f"{self._stage} {'/'.join(map(str, self._job.place(self._stage)))} {text}"
+
+    def _read_job(self, trainer: Trainer) -> None:
+        """What is known of the job now; a run on its own has none."""
+        folder = run_folder(trainer)
+        self._job = read_job_progress(folder) if JOB in os.environ else None
+        self._stage = folder.absolute().name
 
     def _estimate(self, trainer: Trainer, batches: float) -> None:
         """Remaining time if the rest takes as long as what this process has done."""
         if self._began is None:
             return
         began, before = self._began
-        if (done := _completed(trainer, batches)) > before:
-            self.seconds_left = max(0.0, (time.monotonic() - began) / (done - before) * (1 - done))
+        if (done := completed(trainer, batches)) > before:
+            whole = (time.monotonic() - began) / (done - before)
+            self.seconds_left = max(0.0, whole * (1 - done))
+            if self._job is not None and trainer.max_epochs is not None and trainer.max_epochs > 0:
+                left = self._job.time_left(self._stage, self.seconds_left, whole / trainer.max_epochs)
+                sign = "" if left is None else f"job {'>' if left.at_least else '~'}"
+                self.job_left = "" if left is None else f"{sign}{duration(left.seconds)}"
 
-    def _print_line(self, trainer: Trainer) -> None:
+    def _print_line(self, trainer: Trainer, module: LightningModule) -> None:
         if self._pending is None:
             return
         (epoch, seconds), self._pending = self._pending, None
         metrics, validated, self._validated = trainer.callback_metrics, self._validated, False
-        values = [
-            f"{label} {float(metrics[name]):.4f}"
+        named = {
+            name: f"{label} {float(metrics[name]):.4f}"
             for name, label in LABELS.items()
             if name in metrics and (validated or not name.startswith("val/"))
-        ]
+        }
+        self._scores = "  ".join(text for name, text in named.items() if not name.endswith("loss")) or self._scores
         took = f"{seconds:.1f} s" if seconds < 1000 else f"{seconds:.0f} s"
-        left = [f"{duration(self.seconds_left)} left"] if self.seconds_left else []  # neither unknown nor nothing
-        if self._enabled:  # on rank zero only
-            text = "  ".join([f"epoch {_of(epoch, trainer.max_epochs)}", *values, took, *left])
-            get_console().print(Text(text), soft_wrap=True)
-
-
-def _of(epoch: int, epochs: int | None) -> str:
-    """Epochs count from 0, as in the files."""
-    if epochs is None or epochs < 1:
-        return str(epoch)
-    return f"{epoch:{len(str(epochs - 1))}}/{epochs - 1}"
-
-
-def _completed(trainer: Trainer, batches: float) -> float:
-    """Completed fraction of the run after some batches of the present epoch; 0 where the run has no length."""
-    fractions = [0.0]
-    if trainer.max_epochs is not None and trainer.max_epochs > 0:
-        fractions.append((trainer.current_epoch + batches / trainer.num_training_batches) / trainer.max_epochs)
-    if trainer.max_steps > 0:
-        fractions.append(trainer.global_step / trainer.max_steps)
-    return max(fractions)
-
-
-def _losses_so_far(module: LightningModule) -> str:
-    """Mean losses of the present epoch on this rank; `MeanMetric.compute` would ask the other ranks."""
-    metrics: dict[str, MeanMetric] = {}
-    if isinstance(module, SearchModule):
-        metrics = {name: metric for name, metric in module.losses.items() if isinstance(metric, MeanMetric)}
-    elif isinstance(module, Retraining):
-        metrics = {"loss": module.train_loss}
-    means = {name: metric.mean_value / metric.weight for name, metric in metrics.items() if metric.update_called}
-    return " ".join(f"{name} {float(mean):.4f}" for name, mean in means.items())
+        left = f"{duration(self.seconds_left)} left" if self.seconds_left else ""  # neither unknown nor nothing
+        # lines of stages at the same time come between each other
+        stage = self._stage if self._job is not None and self._job.parallel > 1 else ""
+        if not self._enabled:  # on rank zero only
+            return
+        console, begins = get_console(), [stage, f"epoch {epoch_of(epoch, trainer.max_epochs)}", *named.values()]
+        for health, job in ((health_so_far(module), self.job_left), ("", self.job_left), ("", "")):
+            text = "  ".join(filter(None, [*begins, health, took, left, job]))
+            if not console.is_terminal or len(text) <= console.width:  # a log is as wide as it needs to be
+                break
+        console.print(Text(text), soft_wrap=True)
 
 
 class SummariseModel(ModelSummary):

@@ -8,9 +8,9 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from lit_nas.atomic_write import write_text
-from lit_nas.image_batches import Prediction
 from lit_nas.internals import data_of
 from lit_nas.record.run_folder import run_folder, writes
+from lit_nas.tasks.classification import Prediction
 
 __all__ = ("WritePredictions",)
 

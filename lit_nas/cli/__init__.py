@@ -20,6 +20,7 @@ one fit (configured by YAML layers `-c FILE` and by arguments; later ones win):
   test       loss and accuracy on the test part
   predict    classes of the test part, or of a folder of images
   latency    measure what the candidates of a search take on this machine
+  profile    least, median and most weights, multiply-adds and latency of a search space
   correlate  group the operations of a search by the correlation of their outputs
   confusion  estimate how much the gradients of mini-batches work against each other
 
@@ -28,6 +29,7 @@ a whole job:
   sweep      a fit or a job with several seeds: mean and deviation
   match-depth  find search networks that are as hard to optimise as the final network
   report     one HTML page of runs, jobs and sweeps, side by side
+  workspace  lay out the workspace of a project at Weights & Biases
   stage      one stage of a job from its stage.json, as `run` starts it in a process of its own
 
 genotypes (GENOTYPE is a JSON file, a checkpoint of a search, a published name or a string of NAS-Bench-201):
@@ -41,6 +43,7 @@ tabular benchmark:
   query      test accuracy, rank and regret of a cell of NAS-Bench-201
   baseline   what random search and evolution find in the table
 
+Every command takes `--import MODULE`, which makes operations and spaces of your own known.
 `lit-nas COMMAND --help` lists the arguments of a command, `lit-nas --version` prints the version.
 Start with: lit-nas run -c configs/quickstart.yaml
 """
@@ -63,9 +66,10 @@ def main(args: Sequence[str] | None = None) -> int:
     if command == "--version":
         sys.stdout.write(f"lit-nas {__version__}\n")
         return 0
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.append(os.getcwd())  # classes of one's own; `python -m lit_nas` finds them by itself
+    if os.getcwd() not in sys.path:  # for classes of one's own; "" is the folder of a file while the parser reads it
+        sys.path.append(os.getcwd())
     try:
+        rest = _without_imports(rest)
         if command in TRAINING:
             from lit_nas.cli.training import train
 
@@ -102,6 +106,10 @@ def main(args: Sequence[str] | None = None) -> int:
             from lit_nas.cli.ranks import ranks
 
             ranks(rest)
+        elif command == "workspace":
+            from lit_nas.cli.workspace import workspace
+
+            workspace(rest)
         elif command == "correlate":
             from lit_nas.cli.correlate import correlate
 
@@ -110,6 +118,10 @@ def main(args: Sequence[str] | None = None) -> int:
             from lit_nas.cli.latency import latency
 
             latency(rest)
+        elif command == "profile":
+            from lit_nas.cli.profile import profile
+
+            profile(rest)
         elif command == "confusion":
             from lit_nas.cli.confusion import confusion
 
@@ -129,6 +141,25 @@ def main(args: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"lit-nas {command}: stopped.\n")
         return 130
     return 0
+
+
+def _without_imports(args: Sequence[str]) -> list[str]:
+    """Imports the modules that `--import` names, and those of the process that has started this one."""
+    left, names, words = [], [], iter(args)
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option != "--import":
+            left.append(word)
+            continue
+        name = value if equals else next(words, "")
+        if not name or name.startswith("-"):
+            raise ValueError("--import needs the dotted name of a module: `--import my_package.operations`.")
+        names.append(name)
+    if names or os.environ.get("LIT_NAS_IMPORT"):
+        from lit_nas.record.own_modules import import_own
+
+        import_own(names)
+    return left
 
 
 def _sentence(error: Exception) -> str:

@@ -11,11 +11,12 @@ from typing import Any
 import yaml
 from pytorch_lightning import Trainer
 
+from lit_nas.callbacks import CorrelateOperators
 from lit_nas.cli.job import JobPlan
 from lit_nas.cli.training import TrainingCLI
 from lit_nas.derivation import EmptyCellError, default_deriver
 from lit_nas.genotype import Genotype, load_genotype
-from lit_nas.internals import is_rank_zero
+from lit_nas.internals import callbacks_of, is_rank_zero
 from lit_nas.jobs import Candidates, FileOf, Order, Stage, is_finished
 from lit_nas.jobs.stage import CANDIDATES
 from lit_nas.record.changes import results_differ
@@ -166,10 +167,14 @@ def _check_search(cli: TrainingCLI) -> None:
     cli.trainer.datamodule = cli.datamodule  # type: ignore[attr-defined]  # where Lightning keeps it
     check_trainer(cli.trainer, cli.model.optim)
     check_run(cli.model)
+    _read_data(cli, ())
+    for callback in callbacks_of(cli.trainer):
+        if isinstance(callback, CorrelateOperators):
+            callback.check_images(cli.trainer, cli.model)
 
 
 def _read_data(cli: TrainingCLI, held_out: Sequence[Any]) -> None:
-    """Reads the data of a retraining, and refuses those that its search trained on."""
+    """Reads the data of a stage, which refuse too few images, and those of a retraining that its search trained on."""
     for each in held_out:
         if each is not None and hasattr(cli.datamodule, "refuse_leak"):
             cli.datamodule.refuse_leak(each)

@@ -2,10 +2,33 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 __all__ = ("correlate",)
+
+
+OPTIONS = {
+    "clustering.count": "--groups",
+    "clustering.threshold": "--threshold",
+    "correlation.edges": "--edges",
+    "correlation.definition": "--definition",
+    "correlation.exclude": "--exclude",
+}
+"""Argument, as the parts name it -> as this command does."""
+
+
+@contextmanager
+def _options() -> Iterator[None]:
+    """Lets messages of the parts name the options of this command."""
+    try:
+        yield
+    except ValueError as error:
+        text = str(error)
+        for name, option in OPTIONS.items():
+            text = text.replace(name, option)
+        raise ValueError(text) from error
 
 
 def correlate(args: Sequence[str]) -> None:
@@ -42,8 +65,9 @@ def correlate(args: Sequence[str]) -> None:
     from lit_nas.record.recorded_module import read_checkpoint
     from lit_nas.search import SearchModule
 
-    how = OperatorCorrelation(given.edges, given.definition, tuple(given.exclude))
-    clustering = Clustering(given.threshold, given.groups)
+    with _options():
+        how = OperatorCorrelation(given.edges, given.definition, tuple(given.exclude))
+        clustering = Clustering(given.threshold, given.groups)
     checkpoint = None if given.untrained else read_checkpoint(given.ckpt_path)
     with explained():
         layers = [word for path in given.config for word in ("-c", path)]
@@ -53,7 +77,8 @@ def correlate(args: Sequence[str]) -> None:
         raise ValueError(f"Correlations are those of the candidates of a search, but {type(model).__name__} is none.")
     if not hasattr(data, "training_images"):
         raise ValueError(f"Correlations are taken over training images, which {type(data).__name__} does not have.")
-    clustering.check(how.check(model.network, model.architecture))
+    with _options():
+        clustering.check(how.check(model.network, model.architecture))
     if checkpoint is not None:
         model.on_load_checkpoint(checkpoint)
         model.load_state_dict(checkpoint["state_dict"])
@@ -61,5 +86,6 @@ def correlate(args: Sequence[str]) -> None:
     data.setup("fit")
     model.to(device)
     images = data.training_images(given.images, device)
-    text = group_operators(model, images, given.images, how, clustering, given.output, given.picture)
+    with _options():
+        text = group_operators(model, images, given.images, how, clustering, given.output, given.picture)
     sys.stdout.write(text + f"Written to {given.output}\n")

@@ -43,9 +43,8 @@ def explain(error: Exception, trainer: Mapping[str, Any]) -> Exception:
         trainer: Values that the Trainer was given.
     """
     if isinstance(error, ArgumentError) or any(sign in str(error) for sign in _SIGNS_OF_THE_PARSER):
-        for link in reversed(_chain(error)):
-            if isinstance(link, (ValueError, OSError)) and _is_of_lit_nas(link):
-                return link
+        if (link := _sentence_of_lit_nas(_chain(error))) is not None:
+            return link
         return ValueError(translate_parser(str(error)))
     if isinstance(error, MisconfigurationException):
         return ValueError(translate_trainer(str(error), trainer) or call_by_key(str(error)))
@@ -54,6 +53,17 @@ def explain(error: Exception, trainer: Mapping[str, Any]) -> Exception:
     ):
         return ValueError(sentence)
     return error
+
+
+def _sentence_of_lit_nas(chain: list[BaseException]) -> Exception | None:
+    """The innermost error of lit-nas, with what its callers have added to it: the name of a file, for example."""
+    found: Exception | None = None
+    for link in reversed(chain):
+        if isinstance(link, (ValueError, OSError)) and _is_of_lit_nas(link):
+            found = link
+        elif found is not None:
+            break
+    return found
 
 
 def _of_own_class(error: Exception) -> Exception | None:

@@ -28,7 +28,8 @@ A configuration has the keys `folder` (of the job) and `seed_everything`, the se
 hold what `lit-nas fit` takes, and the sections `data` and `trainer`, which hold for all stages. Arguments override it:
 --search.trainer.max_epochs 3 --retrain.model.init_channels 8 for one section, --data.root DIR --trainer.accelerator cpu
 for all. Within a file the section of a stage wins over the shared ones. `job` names the class of another job, and
-`executor` how its stages are run; `--job.KEY VALUE` and `--executor.KEY VALUE` override their keys.
+`executor` how its stages are run; `--job CLASS`, `--executor CLASS`, `--job.KEY VALUE` and `--executor.KEY VALUE`
+override them.
 `lit-nas fit --help` lists the keys of a section.
 """
 
@@ -219,6 +220,8 @@ def _data_keys(layers: Sequence[Mapping[str, Any]], overrides: Sequence[str], se
 def _separate(words: Sequence[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
     """Parts from the others the arguments that belong to the job or the executor itself: `--job.seeds "[0, 1]"`.
 
+    `--executor CLASS` names another class, and `--job.a.b VALUE` sets a key within a key.
+
     Raises:
         ValueError: if one has no key or no value.
     """
@@ -231,8 +234,12 @@ def _separate(words: Sequence[str]) -> tuple[list[str], dict[str, dict[str, Any]
             others.append(word)
             continue
         key = key.removeprefix("init_args.")
+        if not key and (equals or (left and not left[0].startswith("--"))):
+            found[part]["class_path"] = value if equals else left.pop(0)
+            continue
         if not key or (not equals and (not left or left[0].startswith("--"))):
-            raise ValueError(f"{word} lacks a {'value' if key else 'key'}: write `--{part}.KEY VALUE`.")
+            advice = f"`--{part}.KEY VALUE`" if key else f"`--{part} CLASS`, or `--{part}.KEY VALUE`"
+            raise ValueError(f"{word} lacks a {'value' if key else 'class or a key'}: write {advice}.")
         found[part][key] = read_value(value if equals else left.pop(0), word)
     return others, found
 

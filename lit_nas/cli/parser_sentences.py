@@ -6,6 +6,7 @@ from typing import Any
 
 from pytorch_lightning import Trainer
 
+import lit_nas
 from lit_nas.cli.known import classes_of, guess, known_classes, parameters_of
 from lit_nas.cli.parser_place import ROOTS, Place, find_place, given_value
 from lit_nas.schedules import Schedule
@@ -94,6 +95,8 @@ def unknown_class(match: re.Match[str], _: Mapping[str, Any]) -> str:
     """A class that cannot be found or imported."""
     named, wanted = match.groupdict(), find_place(match)
     given, known = named.get("name") or given_value(match), known_classes(wanted.annotation)
+    if given in lit_nas.HOMES:  # there is one, of another kind
+        return wrong_class(match, _)
     meant = guess(given.rpartition(".")[2], known)
     listed = f" The classes of lit-nas for it are: {', '.join(known)}." if known else ""
     reason = f" ({named['reason']})" if named.get("reason") else ""

@@ -11,7 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from lit_nas.cli.known import guess
 from lit_nas.record.names import import_class
 
-__all__ = ("checked_arguments",)
+__all__ = ("check_values", "checked_arguments")
 
 WORDS: Mapping[Any, str] = {
     int: "a whole number", float: "a number", str: "a text", bool: "true or false", Path: "a path", type(None): "null"
@@ -38,11 +38,43 @@ def checked_arguments(owner: type, arguments: Mapping[str, Any], key: str) -> di
         if name not in known:
             listed = f"Known are {', '.join(known)}." if known else f"{owner.__name__} has none."
             raise ValueError(f"{key}.{name} is unknown{guess(str(name), known)}. {listed}")
-    try:
-        hints = get_type_hints(owner.__init__)  # type: ignore[misc]  # that of this very class is asked for
-    except NameError:  # names that only a type checker imports
-        return dict(arguments)
+    hints = _hints(owner)
     return {name: _checked(value, hints.get(name, Any), f"{key}.{name}") for name, value in arguments.items()}
+
+
+def check_values(value: Any, key: str) -> None:
+    """Refuses texts and numbers of another type than frozen dataclasses state, where the parser has let them pass.
+
+    Args:
+        value: A section as builtins, parts with `class_path` and `init_args`.
+        key: What leads to it.
+
+    Raises:
+        ValueError: naming the key.
+    """
+    if isinstance(value, Mapping) and isinstance(value.get("class_path"), str):
+        owner, arguments = import_class(value["class_path"]), value.get("init_args") or {}
+        hints = _hints(owner) if is_dataclass(owner) else {}
+        for name, each in arguments.items():
+            if isinstance(each, (str, int, float, bool)) and name in hints:
+                kinds = get_args(hints[name]) if get_origin(hints[name]) in (Union, UnionType) else (hints[name],)
+                plain = all(kind in WORDS or get_origin(kind) is Literal for kind in kinds)
+                if plain and not any(_fits(each, kind) for kind in kinds):
+                    raise ValueError(f"{key}.{name} is {each!r}, but must be {_listed(_word(kind) for kind in kinds)}.")
+            check_values(each, f"{key}.{name}")
+    elif isinstance(value, Mapping):
+        for name, each in value.items():
+            check_values(each, f"{key}.{name}")
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            check_values(each, key)
+
+
+def _hints(owner: type) -> dict[str, Any]:
+    try:
+        return get_type_hints(owner.__init__)  # type: ignore[misc]  # that of this very class is asked for
+    except NameError:  # names that only a type checker imports
+        return {}
 
 
 def _checked(value: Any, hint: Any, key: str) -> Any:

@@ -39,12 +39,15 @@ def chosen(
         key: `job` or `executor`.
         base: What the part must be.
         default: Its class where no layer names one.
-        overrides: Arguments that win over those of the layer.
+        overrides: Arguments that win over those of the layer, by dotted keys; `class_path` names another class.
 
     Raises:
         ValueError: if there is no such class, or it refuses an argument.
     """
     given = next((layer[key] for layer in reversed(layers) if layer.get(key) is not None), None)
+    if (own := overrides.get("class_path")) is not None:
+        same = isinstance(given, dict) and given.get("class_path") == own
+        given = given if same else str(own)
     if given is None:
         given = public_name(default)
     given = {"class_path": given} if isinstance(given, str) else given
@@ -56,11 +59,30 @@ def chosen(
     if not isinstance(arguments, dict):
         raise ValueError(f"{key}.init_args must be a mapping of keys, but is {arguments!r}.")
     found = _class(name, key, base)
-    arguments = checked_arguments(found, {**arguments, **overrides}, key)
+    for dotted, value in overrides.items():
+        if dotted != "class_path":
+            arguments = _with(arguments, dotted.split("."), value, key)
+    arguments = checked_arguments(found, arguments, key)
     try:
         return build(found, arguments)
     except TypeError as error:
         raise ValueError(f"`{key}` ({name}) cannot be made: {error}.") from error
+
+
+def _with(arguments: Mapping[str, Any], path: Sequence[str], value: Any, key: str) -> dict[str, Any]:
+    """Arguments with a value at a path of keys, within the arguments of parts that are on the way."""
+    first, *rest = path
+    if not rest:
+        return {**arguments, first: value}
+    inner, where = arguments.get(first), f"{key}.{first}"
+    if isinstance(inner, str) and "." not in rest[0] and rest[0] != "class_path":
+        inner = {"class_path": inner}  # a part by the name of its class
+    inner = {} if inner is None else inner
+    if not isinstance(inner, Mapping):
+        raise ValueError(f"{where} is {inner!r}, which has no key `{rest[0]}`: set {where} as a whole.")
+    if "class_path" in inner and rest[0] not in ("class_path", "init_args"):
+        return {**arguments, first: {**inner, "init_args": _with(inner.get("init_args") or {}, rest, value, where)}}
+    return {**arguments, first: _with(inner, rest, value, where)}
 
 
 def _class(name: str, key: str, base: type) -> type:

@@ -18,10 +18,11 @@ from lit_nas.cli.check import Checks
 from lit_nas.cli.explain import explained
 from lit_nas.cli.full_disk import full_disk_named
 from lit_nas.cli.job import EPILOG, JobPlan, plan_job, read_layers
-from lit_nas.cli.screen import conclude_job, heading, resume_command
+from lit_nas.cli.job_clock import JobClock
+from lit_nas.cli.screen import conclude_job, heading, next_of_job, resume_command
 from lit_nas.cli.stage import fit_stage
 from lit_nas.internals import is_rank_zero
-from lit_nas.jobs import Executor, InThisProcess, Job, Stage, advance, is_finished, launched, look_ahead
+from lit_nas.jobs import Executor, InThisProcess, Job, Order, Stage, advance, is_finished, launched, look_ahead
 from lit_nas.jobs.executor import COMMAND, ORDER
 from lit_nas.jobs.stage import ASIDE
 
@@ -107,7 +108,7 @@ def carry_out(job: JobPlan, command: Sequence[str], redo: str | None = None, pri
     with explained(), full_disk_named(job.folder):
         checks.rehearse(stages, redone)
         _set_aside(job, redone)
-        _execute(job, checks)
+        _execute(job, checks, stages)
 
 
 def _redone(checks: Checks, proposals: Sequence[Sequence[Stage]], first: str | None) -> list[str]:
@@ -157,8 +158,18 @@ def _set_aside(job: JobPlan, stages: Sequence[str]) -> None:
         sys.stdout.write(f"The old {folder} is kept as {aside}.\n")
 
 
-def _execute(job: JobPlan, checks: Checks) -> None:
+def _execute(job: JobPlan, checks: Checks, stages: Sequence[Stage]) -> None:
+    clock = JobClock(job.folder, getattr(job.executor, "parallel", 1), job.job.outlines_all)
+    for stage in stages:
+        clock.know(stage, checks.resolve(stage)[1])
+
+    def prepare(stage: Stage) -> Order:
+        order = checks.prepare(stage)
+        clock.know(stage, checks.resolve(stage)[1])
+        return order
+
     def announce(stage: Stage, before: bool) -> None:
+        clock.write()
         name = "retrain and test" if stage.name == "retrain" else stage.name
         heading(f"{name}: {'finished before' if before else job.folder / stage.name}")
 
@@ -167,15 +178,16 @@ def _execute(job: JobPlan, checks: Checks) -> None:
     try:
         if is_rank_zero():
             job.record()
-        history = advance(job.job, job.folder, checks.prepare, executor, fit_stage, announce)
+        history = advance(job.job, job.folder, prepare, executor, fit_stage, announce)
     finally:
         del os.environ[COMMAND]
+        clock.stop()
     if is_rank_zero():
         versions = {"lit_nas": lit_nas.__version__, "torch": torch.__version__, "python": platform.python_version()}
         results = {**job.job.results(history), "seed": job.seed, "versions": versions}
         write_text(job.folder / "results.json", json.dumps(results, indent=2) + "\n")
         job.job.write(results, job.folder)
-        conclude_job(_summary(job, results))
+        conclude_job(_summary(job, results), next_of_job(job.folder))
 
 
 def _summary(job: JobPlan, results: dict[str, Any]) -> str:

@@ -26,6 +26,7 @@ from lit_nas.jobs.stage import CANDIDATES, LAST, TEST
 from lit_nas.record.recorded_module import RecordedModule, read_checkpoint
 from lit_nas.record.run_folder import run_folder, writes
 from lit_nas.search import SearchModule
+from lit_nas.trackers import tracker_of
 
 __all__ = ("begin_with", "fit_stage", "stage")
 
@@ -63,6 +64,25 @@ def fit_stage(order: Order) -> None:
         put_first(cli.trainer, _WriteCandidates())  # before the genotype, which tells that all is there
     if last is None and (weights := order.stage.weights) is not None:
         begin_with(cli.model, order.folder.parent / weights.stage / LAST, weights.partly)
+    try:
+        _fit(cli, order, last)
+    finally:
+        end_trackers(cli.trainer)
+
+
+def end_trackers(trainer: Trainer) -> None:
+    """Ends the runs of its loggers, because the next stage of this process is another run.
+
+    Args:
+        trainer: Whose loggers they are.
+    """
+    if trainer.is_global_zero:
+        for logger in trainer.loggers:
+            if (tracker := tracker_of(logger)) is not None:
+                tracker.end()
+
+
+def _fit(cli: TrainingCLI, order: Order, last: Path | None) -> None:
     cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=last)
     if order.stage.kind == "retrain":
         (scores,) = cli.trainer.test(cli.model, datamodule=cli.datamodule)

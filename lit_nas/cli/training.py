@@ -1,16 +1,15 @@
 """One fit: LightningCLI with the modules of lit-nas."""
 
 import os
-import secrets
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # about Lightning's calls, not about ours
 
 import yaml
-from jsonargparse import set_parsing_settings
+from jsonargparse import Namespace, set_parsing_settings
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning import Callback, LightningDataModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint, ModelSummary, ProgressBar
@@ -25,11 +24,12 @@ import lit_nas.engine
 import lit_nas.methods
 import lit_nas.retrain
 import lit_nas.spaces  # noqa: F401
-from lit_nas.atomic_write import write_text
 from lit_nas.callbacks import ShowProgress, SummariseModel, WritePredictions, default_callbacks
 from lit_nas.cli.arguments import check_arguments
 from lit_nas.cli.explain import explained
 from lit_nas.cli.layers import with_present_files
+from lit_nas.cli.loggers import name_loggers
+from lit_nas.cli.part_arguments import check_values
 from lit_nas.cli.quiet import quiet
 from lit_nas.cli.run_config import SaveRunConfig
 from lit_nas.cli.screen import ConcludeFit, resume_command
@@ -39,7 +39,9 @@ from lit_nas.record.names import import_class
 from lit_nas.record.recorded_module import RecordedModule, read_checkpoint
 from lit_nas.record.run_folder import run_folder
 from lit_nas.resume import RunLogger, StopOnSignal, find_last
+from lit_nas.retrain import RetrainModule
 from lit_nas.specs import Spec
+from lit_nas.trackers import identify
 
 __all__ = ("TrainingCLI", "train")
 
@@ -82,7 +84,7 @@ class TrainingCLI(LightningCLI):
         model, data = (self._get(self.config, name).class_path for name in ("model", "data"))
         if issubclass(found := import_class(model), RecordedModule):  # the parser takes no other model
             found.check_spec(spec, f"What {data.rpartition('.')[2]} hands over (data.spec)")
-        return asdict(spec)
+        return {field.name: getattr(spec, field.name) for field in fields(spec)}  # a task as it is
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses what `main` was given, which need not be the arguments of the process."""
@@ -94,15 +96,14 @@ class TrainingCLI(LightningCLI):
         """The command line wins over a checkpoint; the module refuses one that does not fit."""
 
     def before_instantiate_classes(self) -> None:
-        """Gives a run the same id at Weights & Biases in every process that continues it."""
+        """Tells each logger which run it is, the same in every process that continues it."""
         config = self._get(self.config, "trainer")
-        loggers = config.logger if isinstance(config.logger, list) else [config.logger]
-        for logger in loggers:
-            if str(getattr(logger, "class_path", "")).endswith("WandbLogger") and logger.init_args.get("id") is None:
-                path = self._folder() / "wandb_id"
-                if not path.exists() and not self.parse_only and not config.fast_dev_run:
-                    write_text(path, secrets.token_hex(4))
-                logger.init_args["id"] = path.read_text(encoding="utf-8") if path.exists() else None
+        model, data = self._get(self.config, "model"), self._get(self.config, "data")
+        kind = "retrain" if issubclass(import_class(model.class_path), RetrainModule) else "search"
+        space = getattr(model.init_args.get("space"), "class_path", None)
+        tags = [each.rpartition(".")[2] for each in (model.class_path, space, data.class_path) if each]
+        may_write = not self.parse_only and not config.fast_dev_run
+        name_loggers(config.logger, identify(self._folder(), kind, tags), may_write)
 
     def _folder(self) -> Path:
         folder = self._get(self.config, "trainer").default_root_dir
@@ -168,6 +169,8 @@ class TrainingCLI(LightningCLI):
         """
         if self.parse_only:
             return
+        model = self._get(self.config, "model")
+        check_values({"class_path": model.class_path, "init_args": _builtins(model.get("init_args"))}, "model")
         trainer = vars(self._get(self.config, "trainer"))
         check_trainer_keys(trainer)
         with explained(trainer, building=True):
@@ -211,6 +214,13 @@ class TrainingCLI(LightningCLI):
             if isinstance(callback, StopOnSignal):
                 callback.command = resume_command()
         return missing
+
+
+def _builtins(value: Any) -> Any:
+    """Namespaces of the parser as mappings."""
+    if isinstance(value, Namespace):
+        return {name: _builtins(each) for name, each in vars(value).items()}
+    return [_builtins(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def _read(path: str | Path) -> None:

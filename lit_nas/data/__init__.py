@@ -1,6 +1,7 @@
 """Data modules for images, split into parts by role, and for text; loaders that resume exactly; augmentation."""
 
 from lit_nas.data.augment import Augmentation
+from lit_nas.data.dataset_loader import DatasetLoader
 from lit_nas.data.digits import DigitsDataModule
 from lit_nas.data.file_loader import FileLoader
 from lit_nas.data.image_data_module import ImageDataModule
@@ -17,6 +18,7 @@ __all__ = (
     "Augmentation",
     "CIFAR10DataModule",
     "CIFAR100DataModule",
+    "DatasetLoader",
     "DigitsDataModule",
     "FashionMNISTDataModule",
     "FileLoader",

@@ -54,7 +54,8 @@ class SyntheticDataModule(ImageDataModule):
     @property
     def origin(self) -> dict[str, Any]:
         """Which images there are before they are divided."""
-        return {**super().origin, "num_images": self.num_images, "inputs": asdict(self.spec)}
+        numbers = {name: value for name, value in asdict(self.spec).items() if name != "task"}
+        return {**super().origin, "num_images": self.num_images, "inputs": numbers}
 
     def read(self) -> Pixels:
         """Draws the images."""

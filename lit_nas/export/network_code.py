@@ -216,6 +216,12 @@ def _colours(network: nn.Module) -> int:
 
 def _classifier(network: nn.Module) -> str:
     layer: Any = network.get_submodule("classifier")
+    if type(layer) is not nn.Linear or getattr(network, "dense", False):
+        raise ValueError(
+            f"The last layer of the network is a {type(layer).__name__} of another task than classification, whose "
+            "code `--format python` cannot write out: export it with --format pt2 or --format onnx, which take any "
+            "network."
+        )
     return f"self.classifier = nn.Linear({layer.in_features}, {layer.out_features})"
 
 

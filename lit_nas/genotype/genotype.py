@@ -8,6 +8,7 @@ from typing import Any
 from lit_nas.atomic_write import write_text
 from lit_nas.genotype.cells import CellGenotype, Edge
 from lit_nas.genotype.json import format_fields, parse, read_fields, write_fields
+from lit_nas.record.own_modules import say_missing
 from lit_nas.spaces import NasBench201Space, known_spaces
 from lit_nas.spaces.nas_bench_201_strings import CELL_EDGES, format_architecture, parse_architecture
 
@@ -34,13 +35,19 @@ class Genotype:
     name: str = ""
     """Name of a published genotype."""
     meta: dict[str, Any] = field(default_factory=dict)
-    """Where it comes from, in plain values: method, rule, seed, epoch, validation_accuracy."""
+    """Where it comes from, in plain values: method, rule, seed, epoch, validation_accuracy, and `modules` of your own
+    that define its space and its operations."""
 
     def __post_init__(self) -> None:
         if not self.cells:
             raise ValueError(f"cells is empty, but a genotype of the space '{self.space}' needs at least one cell.")
         if (space := known_spaces().get(self.space)) is not None:
-            space.check_genotype(self.cells)
+            try:
+                space.check_genotype(self.cells)
+            except ValueError as error:
+                if not (hint := say_missing(self.meta)):
+                    raise
+                raise ValueError(f"{error}{hint}") from error
 
     @property
     def architecture(self) -> str | None:

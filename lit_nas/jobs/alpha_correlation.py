@@ -128,6 +128,11 @@ class AlphaCorrelation(Job):
                 return found
         raise ValueError(f"'{path}' does not have {self._place}: choose another job.edge or job.cell.")
 
+    @property
+    def outlines_all(self) -> bool:
+        """They are proposed at once."""
+        return True
+
     def propose(self, history: History) -> Group | None:
         """All networks at once: none waits for another."""
         if len(history):

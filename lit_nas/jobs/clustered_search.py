@@ -63,6 +63,11 @@ class ClusteredSearch(Job):
             )
         _ = self._each_alone()
 
+    @property
+    def outlines_all(self) -> bool:
+        """Only what they are told is not known beforehand."""
+        return True
+
     def propose(self, history: History) -> Stage | None:
         """The supernet, then the stages of the search by its groups."""
         return self._supernet() if SUPERNET not in history else self._search(history).propose(history)

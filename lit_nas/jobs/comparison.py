@@ -80,6 +80,11 @@ class Comparison(Job):
     def _table(self) -> Table:
         return read_table(Path(self.table))
 
+    @property
+    def outlines_all(self) -> bool:
+        """They follow from methods and seeds."""
+        return True
+
     def propose(self, history: History) -> Group | None:
         """The next search of each method and seed: none waits for that of another one."""
         chains = [self._chain(method, seed, history) for method in self.methods for seed in self.seeds]

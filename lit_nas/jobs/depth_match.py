@@ -76,6 +76,11 @@ class DepthMatch(Job):
         if not isinstance(self.estimator, GradientConfusion):
             raise ValueError(f"job.estimator must be a GradientConfusion, not {self.estimator!r}.")
 
+    @property
+    def outlines_all(self) -> bool:
+        """They are proposed at once."""
+        return True
+
     def propose(self, history: History) -> Group | None:
         """All networks at once: none waits for another."""
         if len(history):

@@ -13,7 +13,7 @@ from lit_nas.jobs.stage import CANDIDATES, GENOTYPE, TEST, Stage
 from lit_nas.record.replaced import with_present_classes
 from lit_nas.spaces import Candidates, load_candidates
 
-__all__ = ("Found", "History", "read_found")
+__all__ = ("Found", "History", "read_found", "test_lines", "test_scores")
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,26 @@ class History:
             if found.name == name:
                 return found
         raise KeyError(f"The stage `{name}` is not finished; finished are {[found.name for found in self.stages]}.")
+
+
+def test_scores(found: Found) -> dict[str, float]:
+    """What a retraining scored in its test, `test_accuracy` and `test_loss` in classification, by names for files.
+
+    Args:
+        found: Of the retraining.
+    """
+    return {name.replace("/", "_"): value for name, value in found.scores.items() if name.startswith("test/")}
+
+
+def test_lines(results: Mapping[str, Any]) -> dict[str, str]:
+    """Lines of a summary: the accuracy, or all scores of a task that has none.
+
+    Args:
+        results: With what `test_scores` gave.
+    """
+    names = [name for name in results if name.startswith("test_") and name != "test_loss"]
+    names = ["test_accuracy"] if "test_accuracy" in names else names or ["test_loss"]
+    return {name.replace("_", " "): f"{results[name]:.4f}" for name in names}
 
 
 def read_found(stage: Stage, folder: Path) -> Found:

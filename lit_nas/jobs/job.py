@@ -24,6 +24,11 @@ class Job(ABC):
     name of its own, or only tell what is made of the results."""
 
     @property
+    def outlines_all(self) -> bool:
+        """Whether `outline` tells all stages; otherwise the remaining time of the job is that of those it knows."""
+        return False
+
+    @property
     def sections(self) -> tuple[str, ...]:
         """Sections of the configuration that stages start from."""
         return "search", "retrain"

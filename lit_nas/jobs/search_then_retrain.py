@@ -4,19 +4,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lit_nas.jobs.history import History
+from lit_nas.jobs.history import History, test_lines, test_scores
 from lit_nas.jobs.job import Job
 from lit_nas.jobs.stage import FileOf, Stage
 
 __all__ = ("SearchThenRetrain",)
 
-SCORES = ("accuracy", "perplexity", "loss")
-"""Scores of a test, those that people look at first."""
-
 
 @dataclass(frozen=True)
 class SearchThenRetrain(Job):
     """Searches, derives, retrains and tests."""
+
+    @property
+    def outlines_all(self) -> bool:
+        """There are two."""
+        return True
 
     def propose(self, history: History) -> Stage | None:
         """The search, then the retraining."""
@@ -35,7 +37,7 @@ class SearchThenRetrain(Job):
         assert search.genotype is not None  # a search without one is not finished
         return {
             "genotype": search.genotype.to_dict(),
-            **{f"test_{name}": retrain.scores[f"test/{name}"] for name in SCORES if f"test/{name}" in retrain.scores},
+            **test_scores(retrain),
             "search_seconds": search.cost["seconds"],
             "retrain_seconds": retrain.cost["seconds"],
             "search_cost": dict(search.cost),
@@ -43,10 +45,9 @@ class SearchThenRetrain(Job):
         }
 
     def summary(self, results: Mapping[str, Any]) -> dict[str, str]:
-        """Accuracy or perplexity, and time."""
-        name = next(name for name in SCORES if f"test_{name}" in results)
+        """Accuracy and time."""
         return {
-            f"test {name}": f"{results[f'test_{name}']:.4f}",
+            **test_lines(results),
             "search": f"{results['search_seconds']:.0f} s",
             "retraining": f"{results['retrain_seconds']:.0f} s",
         }

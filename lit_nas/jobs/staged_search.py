@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from lit_nas.jobs.history import Found, History
+from lit_nas.jobs.history import Found, History, test_lines, test_scores
 from lit_nas.jobs.job import Job
 from lit_nas.jobs.stage import CANDIDATES, FileOf, Stage
 
@@ -120,6 +120,11 @@ class StagedSearch(Job):
                     f"job.stages sets {taken[0]} of stage{number + 1}, which follows from job.hands_over: leave it out."
                 )
 
+    @property
+    def outlines_all(self) -> bool:
+        """They follow from `stages`."""
+        return True
+
     def propose(self, history: History) -> Stage | None:
         """The first stage that is not finished."""
         return next((stage for stage in self._stages(history) if stage.name not in history), None)
@@ -159,8 +164,7 @@ class StagedSearch(Job):
         assert genotype is not None  # a search without one is not finished
         return {
             "genotype": genotype.to_dict(),
-            "test_accuracy": retrain.scores["test/accuracy"],
-            "test_loss": retrain.scores["test/loss"],
+            **test_scores(retrain),
             "search_seconds": sum(search.cost["seconds"] for search in searches),
             "retrain_seconds": retrain.cost["seconds"],
             **super().results(history),
@@ -170,7 +174,7 @@ class StagedSearch(Job):
         """Accuracy, the time of each stage, and where the cell is."""
         seconds = {name: f"{found['cost'].get('seconds', 0):.0f} s" for name, found in results["stages"].items()}
         cell = f"stage{len(self.stages)}/genotype.json and its picture"
-        return {"test accuracy": f"{results['test_accuracy']:.4f}", **seconds, "cell": cell}
+        return {**test_lines(results), **seconds, "cell": cell}
 
 
 def _keys(settings: Mapping[str, Any], before: str = "") -> Iterator[str]:

@@ -31,6 +31,11 @@ class OneFit(Job):
         """The one."""
         return ("fit",)
 
+    @property
+    def outlines_all(self) -> bool:
+        """It is one."""
+        return True
+
     def propose(self, history: History) -> Stage | None:
         """The fit."""
         return None if len(history) else Stage("fit", "fit", self.kind)
@@ -69,6 +74,11 @@ class Sweep(Job):
     def sections(self) -> tuple[str, ...]:
         """Those of the job."""
         return self.job.sections
+
+    @property
+    def outlines_all(self) -> bool:
+        """If the job does."""
+        return self.job.outlines_all
 
     def check_candidates(self, candidates: Candidates) -> None:
         """As the job does."""

@@ -18,7 +18,6 @@ from functools import partial
 from typing import Literal
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from lit_nas.architecture import Architecture
 from lit_nas.batches import by_role
@@ -33,6 +32,7 @@ from lit_nas.relaxations import BinaryGates
 from lit_nas.search import ImageSearchModule, SearchBatch, SearchOptim
 from lit_nas.spaces import DartsSpace, SearchSpace
 from lit_nas.specs import ImageSpec
+from lit_nas.tasks import Classification
 
 __all__ = ("ProxylessNAS",)
 
@@ -92,6 +92,16 @@ class ProxylessNAS(ImageSearchModule):
                 "model.label_smoothing smooths the targets of the weights alone, but both levels follow one loss with "
                 "model.optim.level single: set it to 0, or choose another level."
             )
+        if label_smoothing and not spec.task.smooths_labels:
+            raise ValueError(
+                f"model.label_smoothing is {label_smoothing}, but the targets of {type(spec.task).__name__} "
+                "(spec.task) are no classes to be smoothed: set it to 0."
+            )
+        if gradient == "reinforce" and not isinstance(spec.task, Classification):
+            raise ValueError(
+                f"model.gradient reinforce rewards accuracy, which {type(spec.task).__name__} (spec.task) does not "
+                "have: set it to gates."
+            )
         self.label_smoothing, self.differentiates_mixture = label_smoothing, gradient == "gates"
         self._check_choice(gradient, paths, arch_every, reinforce, optim)
         self.spec, self.optim, self.arch_every, self.reinforce = spec, optim, arch_every, reinforce
@@ -117,11 +127,11 @@ class ProxylessNAS(ImageSearchModule):
                 self.step_by_rewards(data, self.baseline)
 
     def smoothed_loss(self, batch: ImageBatch) -> Tensor:
-        """Mean cross entropy by which the weights are updated, with smoothed targets if asked for."""
+        """Mean loss by which the weights are updated, with smoothed targets if asked for."""
         if not self.label_smoothing:
             return self.loss(batch)
         images, labels = batch
-        return F.cross_entropy(self(images), labels, label_smoothing=self.label_smoothing)
+        return self.spec.task.loss(self(images), labels, self.label_smoothing)
 
     def step_by_rewards(self, batch: ImageBatch, baseline: Baseline) -> None:
         """One step of the architecture along the mean of (reward - baseline) * gradient of log p(network).

@@ -17,7 +17,15 @@ from lit_nas.relaxations import Softmax
 from lit_nas.spaces import CellSpace, SearchSpace
 from lit_nas.specs import ImageSpec, Spec
 
-__all__ = ("CostTable", "Measure", "candidate_costs", "candidates_of", "check_measure", "searched_cells")
+__all__ = (
+    "CostTable",
+    "Measure",
+    "candidate_costs",
+    "candidates_of",
+    "check_measure",
+    "count_layers",
+    "searched_cells",
+)
 
 Measure = Literal["parameters", "multiply_adds", "operations", "memory_access"]
 """What a candidate costs: learned numbers, or for one image multiply-adds of convolutions and linear layers, these and
@@ -146,6 +154,19 @@ def candidates_of(network: nn.Module, name: str, names: Iterable[str]) -> nn.Mod
             "cost out of model.optim.regularizers, or take edges that hold their candidates one by one."
         )
     return operations
+
+
+def count_layers(network: nn.Module, spec: ImageSpec, measure: str) -> dict[str, int]:
+    """What each layer of a network costs that maps images alone to logits, by its name.
+
+    Args:
+        network: That of a genotype.
+        spec: The size of its images.
+        measure: A `Measure`.
+    """
+    if measure == "parameters":
+        return _weights_by_layer(network)
+    return costs_by_layer(network, spec, _COUNTED[measure])  # type: ignore[index]  # which has been checked
 
 
 def _weights_by_layer(network: nn.Module) -> dict[str, int]:

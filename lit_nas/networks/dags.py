@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lit_nas.architecture import CellMixture, Mixture
 from lit_nas.dags import parse_dag
@@ -17,6 +16,7 @@ from lit_nas.edges import EdgeKind, PlainEdges
 from lit_nas.engine import Engine, Fused
 from lit_nas.genotype import Genotype
 from lit_nas.networks.cell_inputs import check_image_size
+from lit_nas.networks.read_out import read_out
 from lit_nas.networks.retrain_network import RetrainNetwork
 from lit_nas.operations import DagCell, DagConv, OperationStyle, init_kaiming
 from lit_nas.spaces import CellSpace, DagSpace
@@ -96,14 +96,16 @@ def _transitions(space: DagSpace, spec: ImageSpec) -> tuple[nn.Module, list[nn.M
     return DagConv(spec.channels, widths[0], space.bias, space.transition_kernel), [nn.Identity(), *between]
 
 
-def _classifier(space: DagSpace, spec: ImageSpec) -> nn.Linear:
-    classifier = nn.Linear(space.widths[-1], spec.classes)
-    init_kaiming(classifier)
+def _classifier(space: DagSpace, spec: ImageSpec) -> nn.Module:
+    classifier = spec.task.head(space.widths[-1], spec)
+    for layer in classifier.modules():
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            init_kaiming(layer)
     return classifier
 
 
 class DagSearchNetwork(nn.Module):
-    """First convolution, rows of candidates, global average pooling, linear classifier.
+    """First convolution, rows of candidates, global average pooling, the head of the task.
 
     It holds network weights only; the architecture is an argument of the forward pass.
 
@@ -128,14 +130,14 @@ class DagSearchNetwork(nn.Module):
             DagSearchRow(before, cells[position.cell], position.channels, space.style_at(position), engine, edges)
             for before, position in zip(transitions, layout, strict=True)
         )
-        self.classifier = _classifier(space, spec)
+        self.dense, self.classifier = spec.task.dense, _classifier(space, spec)
 
     def features(self, images: Tensor, mixture: Mixture) -> Tensor:
         """[B, C, H, W] and a mixture -> what the classifier sees, [B, C']."""
         x = self.stem(images)
         for row, mixed in zip(self.cells, mixture, strict=True):
             x = row(x, mixed)
-        return F.adaptive_avg_pool2d(x, 1).flatten(1)
+        return read_out(x, self.dense)
 
     def forward(self, images: Tensor, mixture: Mixture) -> Tensor:
         """[B, C, H, W] and a mixture -> logits [B, K]."""
@@ -171,7 +173,7 @@ class DagChainNetwork(nn.Module):
             DagRow(before, DagCell(dag, width, space.bias))
             for before, dag, width in zip(transitions, chosen, space.widths, strict=True)
         )
-        self.classifier = _classifier(space, spec)
+        self.dense, self.classifier = spec.task.dense, _classifier(space, spec)
 
     def forward(self, images: Tensor, drop_probability: float = 0.0) -> tuple[Tensor, None]:
         """Classifies images.
@@ -187,7 +189,7 @@ class DagChainNetwork(nn.Module):
         x = self.stem(images)
         for row in self.cells:
             x = row(x, drop_probability)
-        return self.classifier(F.adaptive_avg_pool2d(x, 1).flatten(1)), None
+        return self.classifier(read_out(x, self.dense)), None
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from lit_nas.genotype import CellGenotype, Genotype
 from lit_nas.networks.cell_inputs import CellInputs, check_image_size
 from lit_nas.networks.fixed_reduction import FixedReduction
+from lit_nas.networks.read_out import check_auxiliary, read_out
 from lit_nas.operations import EVALUATION, BatchNorm, ConvBN, ReLUConvBN, build_operation, drop_path
 from lit_nas.spaces import GDASSpace, reduction_places
 from lit_nas.specs import ImageSpec
@@ -132,14 +133,14 @@ class AuxiliaryHead(nn.Module):
     Args:
         channels: C of the map.
         size: (H, W) of the map.
-        classes: K.
+        spec: Images and labels.
         norm: Whether BatchNorm follows the last convolution.
 
     Raises:
         ValueError: if the map is smaller than 2x2.
     """
 
-    def __init__(self, channels: int, size: tuple[int, int], classes: int, norm: bool = True) -> None:
+    def __init__(self, channels: int, size: tuple[int, int], spec: ImageSpec, norm: bool = True) -> None:
         super().__init__()
         if min(size) < 2:
             raise ValueError(
@@ -153,10 +154,10 @@ class AuxiliaryHead(nn.Module):
         self.norm1 = BatchNorm(128)
         self.conv2 = nn.Conv2d(128, 768, 2, bias=False)
         self.norm2 = BatchNorm(768) if norm else nn.Identity()
-        self.classifier = nn.Linear(768, classes)
+        self.classifier = spec.task.head(768, spec)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] -> logits [B, K]."""
+        """[B, C, H, W] -> outputs, logits [B, K] in classification."""
         x = F.avg_pool2d(F.relu(x), self.window, self.stride)  # [B, C, 2, 2]
         x = F.relu(self.norm1(self.conv1(x)))
         x = F.relu(self.norm2(self.conv2(x)))  # [B, 768, 1, 1]
@@ -164,7 +165,7 @@ class AuxiliaryHead(nn.Module):
 
 
 class EvaluationNetwork(nn.Module):
-    """Stem, cells of a genotype, global average pooling, linear classifier.
+    """Stem, cells of a genotype, global average pooling, the head of the task.
 
     Channels double at the reduction cells, at one and two thirds of the depth; after the second one an auxiliary head
     sits. For ImageNet the paper has 48 channels, 14 cells and images of 224x224.
@@ -194,6 +195,8 @@ class EvaluationNetwork(nn.Module):
     ) -> None:
         super().__init__()
         _check(genotype, init_channels, num_cells, stem)
+        if auxiliary:
+            check_auxiliary(spec)
         self.stem = _STEMS[stem](spec.channels, init_channels)
         places, halvings = reduction_places(num_cells), self.stem.reductions
         check_image_size(spec, halvings + len(places))
@@ -216,8 +219,8 @@ class EvaluationNetwork(nn.Module):
                 before, last, reduced = last, FixedReduction.times * channels, reduction
             if auxiliary and index == self.auxiliary_place:
                 size = (spec.height >> halvings, spec.width >> halvings)
-                self.auxiliary = AuxiliaryHead(last, size, spec.classes, self.stem.auxiliary_norm)
-        self.classifier = nn.Linear(last, spec.classes)
+                self.auxiliary = AuxiliaryHead(last, size, spec, self.stem.auxiliary_norm)
+        self.dense, self.classifier = spec.task.dense, spec.task.head(last, spec)
 
     def forward(self, images: Tensor, drop_probability: float = 0.0) -> tuple[Tensor, Tensor | None]:
         """Classifies images.
@@ -227,7 +230,7 @@ class EvaluationNetwork(nn.Module):
             drop_probability: Chance that a path is dropped for a sample, in training mode only.
 
         Returns:
-            Logits [B, K], and those of the auxiliary head in training mode if there is one.
+            Outputs, logits [B, K] in classification, and those of the auxiliary head in training mode if there is one.
         """
         before, last = self.stem(images)
         auxiliary = None
@@ -235,7 +238,7 @@ class EvaluationNetwork(nn.Module):
             before, last = last, cell(before, last, drop_probability)
             if self.training and self.auxiliary is not None and index == self.auxiliary_place:
                 auxiliary = self.auxiliary(last)
-        return self.classifier(F.adaptive_avg_pool2d(last, 1).flatten(1)), auxiliary
+        return self.classifier(read_out(last, self.dense)), auxiliary
 
 
 def _check(genotype: Genotype, init_channels: int, num_cells: int, stem: str) -> None:

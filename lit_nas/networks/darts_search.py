@@ -2,13 +2,13 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lit_nas.architecture import CellMixture, Mixture
 from lit_nas.edges import EdgeKind, PlainEdges
 from lit_nas.engine import Engine, Fused
 from lit_nas.networks.cell_inputs import CellInputs, check_image_size
 from lit_nas.networks.darts_evaluation import ImageNetStem
+from lit_nas.networks.read_out import read_out
 from lit_nas.operations import ConvBN, OperationStyle
 from lit_nas.spaces import CellSpace, DartsSpace
 from lit_nas.specs import ImageSpec
@@ -54,7 +54,7 @@ class SearchCell(nn.Module):
 
 
 class SearchNetwork(nn.Module):
-    """Search network of the DARTS space: stem, cells, global average pooling, linear classifier.
+    """Search network of the DARTS space: stem, cells, global average pooling, the head of the task.
 
     It holds network weights only; the architecture is an argument of the forward pass.
 
@@ -88,11 +88,11 @@ class SearchNetwork(nn.Module):
                 SearchCell(cell, before, last, position.channels, reduced, space.style, engine or Fused(), edges)
             )
             before, last, reduced = last, len(cell.targets) * position.channels, cell.reduction
-        self.classifier = nn.Linear(last, spec.classes)
+        self.dense, self.classifier = spec.task.dense, spec.task.head(last, spec)
 
     def forward(self, images: Tensor, mixture: Mixture) -> Tensor:
-        """[B, 3, H, W] and a mixture -> logits [B, K]."""
+        """[B, 3, H, W] and a mixture -> outputs, logits [B, K] in classification."""
         before, last = self.stem(images) if isinstance(self.stem, ImageNetStem) else (self.stem(images),) * 2
         for cell, mixed in zip(self.cells, mixture, strict=True):
             before, last = last, cell(before, last, mixed)
-        return self.classifier(F.adaptive_avg_pool2d(last, 1).flatten(1))
+        return self.classifier(read_out(last, self.dense))

@@ -6,7 +6,6 @@ Code: D-X-Y/AutoDL-Projects, `search_model_gdas_nasnet.py`, `search_model_gdas_f
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,6 +15,7 @@ from lit_nas.engine import Engine, Fused
 from lit_nas.networks.cell_inputs import CellInputs, check_image_size
 from lit_nas.networks.darts_search import SearchCell
 from lit_nas.networks.fixed_reduction import FixedReduction
+from lit_nas.networks.read_out import read_out
 from lit_nas.operations import BatchNorm, ConvBN
 from lit_nas.spaces import GDASSpace, Position
 from lit_nas.specs import ImageSpec
@@ -27,7 +27,7 @@ STEM = 3
 
 
 class GDASSearchNetwork(nn.Module):
-    """Stem, cells, BatchNorm and ReLU, global average pooling, linear classifier.
+    """Stem, cells, BatchNorm and ReLU, global average pooling, the head of the task.
 
     It holds network weights only; the architecture is an argument of the forward pass.
 
@@ -65,7 +65,7 @@ class GDASSearchNetwork(nn.Module):
                 before, last = last, FixedReduction.times * channels
             reduced = reduction
         self.norm = BatchNorm(last)
-        self.classifier = nn.Linear(last, spec.classes)
+        self.dense, self.classifier = spec.task.dense, spec.task.head(last, spec)
 
     def forward(self, images: Tensor, mixture: Mixture) -> Tensor:
         """[B, 3, H, W] and a mixture of the searched cells -> logits [B, K]."""
@@ -74,7 +74,7 @@ class GDASSearchNetwork(nn.Module):
         for cell in self.cells:
             out = cell(before, last, next(searched)) if isinstance(cell, SearchCell) else cell(before, last)
             before, last = last, out
-        return self.classifier(torch.flatten(F.adaptive_avg_pool2d(F.relu(self.norm(last)), 1), 1))
+        return self.classifier(read_out(F.relu(self.norm(last)), self.dense))
 
 
 def _with_reductions(space: GDASSpace) -> list[Position]:

@@ -28,7 +28,16 @@ from lit_nas.relaxations import Softmax
 from lit_nas.spaces import SearchSpace
 from lit_nas.specs import ImageSpec, Spec
 
-__all__ = ("LatencyTable", "Piece", "find_costs", "load_latencies", "network_pieces")
+__all__ = (
+    "LatencyTable",
+    "Piece",
+    "find_costs",
+    "load_latencies",
+    "network_pieces",
+    "parts_of",
+    "shapes_of",
+    "sizes_of",
+)
 
 FORMAT, VERSION = "lit-nas latency", 1
 Shape = tuple[int, ...]
@@ -75,6 +84,23 @@ class LatencyTable:
         content = {"format": FORMAT, "version": VERSION, **self.about, "milliseconds": dict(self.latencies)}
         write_text(path, json.dumps(content, indent=2) + "\n")
 
+    def check(self, pieces: Sequence[Piece], where: str, command: str) -> None:
+        """Refuses pieces that it does not have.
+
+        Args:
+            pieces: What is looked up.
+            where: What holds the table, for the message.
+            command: What measures them.
+
+        Raises:
+            ValueError: if a latency is missing, naming one.
+        """
+        if missing := [key for key in dict.fromkeys(piece.key for piece in pieces) if key not in self.latencies]:
+            raise ValueError(
+                f"{where} lacks {len(missing)} of the latencies that this search needs, for example `{missing[0]}`: "
+                f"measure them with {command} and the configuration of the search."
+            )
+
     def costs(self, network: nn.Module, space: SearchSpace, spec: Spec, where: str = "The table") -> CostTable:
         """What the candidates of a search network take.
 
@@ -91,11 +117,7 @@ class LatencyTable:
             ValueError: if a latency is missing, naming one, or the network cannot be measured part by part.
         """
         pieces = network_pieces(network, space, spec)
-        if missing := [key for key in dict.fromkeys(piece.key for piece in pieces) if key not in self.latencies]:
-            raise ValueError(
-                f"{where} lacks {len(missing)} of the latencies that this search needs, for example `{missing[0]}`: "
-                "measure them with `lit-nas latency -c CONFIG --out FILE` and the configuration of the search."
-            )
+        self.check(pieces, where, "`lit-nas latency -c CONFIG --out FILE`")
         cells = [cell for _, cell in searched_cells(network)]
         costs = [torch.zeros(len(cell.edges), len(cell.operations), dtype=torch.float64) for cell in cells]
         fixed = 0.0
@@ -182,8 +204,10 @@ def network_pieces(network: nn.Module, space: SearchSpace, spec: Spec) -> list[P
                 places[f"{name}.edges.{edge}.operations.{operation}"] = number, edge, column
     pieces = []
     with torch.random.fork_rng(devices=[]):
-        for name, module, inputs, output in _parts(copied, "", places, _shapes(copied, space, spec)):
-            sizes = f"{_text(inputs)} -> {_text([output])}"
+        with torch.no_grad():
+            everything = Architecture(space, Softmax())()  # not that of a run, which may have lost candidates
+        for name, module, inputs, output in parts_of(copied, "", places, shapes_of(copied, spec, everything)):
+            sizes = sizes_of(inputs, output)
             if name not in places:
                 pieces.append(Piece(f"{name} {sizes}", module, inputs))
             elif not isinstance(module, Zero):
@@ -193,8 +217,14 @@ def network_pieces(network: nn.Module, space: SearchSpace, spec: Spec) -> list[P
     return pieces
 
 
-def _shapes(network: nn.Module, space: SearchSpace, spec: ImageSpec) -> dict[str, tuple[tuple[Shape, ...], Shape]]:
-    """Inputs and output of each module that maps tensors to a tensor or a list of them, by its name."""
+def shapes_of(network: nn.Module, spec: ImageSpec, *more: Any) -> dict[str, tuple[tuple[Shape, ...], Shape]]:
+    """Inputs and output of each module that maps tensors to a tensor or a list of them, by its name.
+
+    Args:
+        network: Its cells are computed one by one from now on.
+        spec: The size of its images.
+        *more: Handed to the network after the images: the mixture of a search network.
+    """
     found: dict[str, tuple[tuple[Shape, ...], Shape]] = {}
 
     def note(name: str, module: nn.Module, inputs: Sequence[Any], output: Any) -> None:
@@ -207,27 +237,37 @@ def _shapes(network: nn.Module, space: SearchSpace, spec: ImageSpec) -> dict[str
             # which calls the candidates one by one
             module.engine = Reference()
         module.register_forward_hook(partial(note, name))
-    with torch.no_grad():
-        everything = Architecture(space, Softmax())()  # not that of a run, which may have lost candidates
-    run_for_shapes(network.eval(), spec, everything)
+    run_for_shapes(network.eval(), spec, *more)
     for module in network.modules():
         module._forward_hooks.clear()
     return found
 
 
-def _parts(
+def parts_of(
     module: nn.Module,
     name: str,
     candidates: Mapping[str, Any],
     shapes: Mapping[str, tuple[tuple[Shape, ...], Shape]],
 ) -> Iterator[tuple[str, nn.Module, tuple[Shape, ...], Shape]]:
-    """Candidates, and the largest modules without any that were called."""
+    """Name, module, inputs and output of candidates, and of the largest modules without any that were called.
+
+    Args:
+        module: A network or a part of one.
+        name: Of the part; empty for the network.
+        candidates: Their names.
+        shapes: What `shapes_of` the network says.
+    """
     inside = f"{name}." if name else ""
     if name in candidates or (name in shapes and not any(each.startswith(inside) for each in candidates)):
         yield name, module, *shapes[name]
         return
     for child, part in module.named_children():
-        yield from _parts(part, f"{inside}{child}", candidates, shapes)
+        yield from parts_of(part, f"{inside}{child}", candidates, shapes)
+
+
+def sizes_of(inputs: Sequence[Shape], output: Shape) -> str:
+    """Shapes as keys of latencies have them: `56x56x24 -> 28x28x48`."""
+    return f"{_text(inputs)} -> {_text([output])}"
 
 
 def _text(shapes: Sequence[Shape]) -> str:

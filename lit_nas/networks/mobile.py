@@ -8,13 +8,13 @@ Differs from the code: weights start as torch has them, and whole blocks may be 
 from dataclasses import dataclass
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lit_nas.architecture import CellMixture, Mixture
 from lit_nas.edges import EdgeKind, PlainEdges
 from lit_nas.engine import Engine, Fused
 from lit_nas.genotype import Genotype
 from lit_nas.networks.cell_inputs import check_image_size
+from lit_nas.networks.read_out import read_out
 from lit_nas.networks.retrain_network import RetrainNetwork
 from lit_nas.operations import EVALUATION, MBConv, MobileConvBN, OperationStyle, build_operation, drop_path
 from lit_nas.spaces import CellSpace, MobileSpace, Position
@@ -98,7 +98,7 @@ def _stem(space: MobileSpace, spec: ImageSpec) -> nn.Sequential:
 
 
 class MobileSearchNetwork(nn.Module):
-    """Stem, searched blocks, last convolution, global average pooling, linear classifier.
+    """Stem, searched blocks, last convolution, global average pooling, the head of the task.
 
     It holds network weights only; the architecture is an argument of the forward pass.
 
@@ -124,14 +124,14 @@ class MobileSearchNetwork(nn.Module):
             for position in layout
         )
         self.head = MobileConvBN(layout[-1].channels, space.features, 1)
-        self.classifier = nn.Linear(space.features, spec.classes)
+        self.dense, self.classifier = spec.task.dense, spec.task.head(space.features, spec)
 
     def features(self, images: Tensor, mixture: Mixture) -> Tensor:
         """[B, C, H, W] and a mixture -> what the classifier sees, [B, C']."""
         x = self.stem(images)
         for cell, mixed in zip(self.cells, mixture, strict=True):
             x = cell(x, mixed)
-        return F.adaptive_avg_pool2d(self.head(x), 1).flatten(1)
+        return read_out(self.head(x), self.dense)
 
     def forward(self, images: Tensor, mixture: Mixture) -> Tensor:
         """[B, C, H, W] and a mixture -> logits [B, K]."""
@@ -168,7 +168,7 @@ class ProxylessNetwork(nn.Module):
         self.types = tuple(position.cell for position, _ in kept)
         self.cells = nn.ModuleList(MobileBlock(name, position) for position, name in kept)
         self.head = MobileConvBN(layout[-1].channels, space.features, 1)
-        self.classifier = nn.Linear(space.features, spec.classes)
+        self.dense, self.classifier = spec.task.dense, spec.task.head(space.features, spec)
 
     def forward(self, images: Tensor, drop_probability: float = 0.0) -> tuple[Tensor, None]:
         """Classifies images.
@@ -183,7 +183,7 @@ class ProxylessNetwork(nn.Module):
         x = self.stem(images)
         for cell in self.cells:
             x = cell(x, drop_probability)
-        return self.classifier(F.adaptive_avg_pool2d(self.head(x), 1).flatten(1)), None
+        return self.classifier(read_out(self.head(x), self.dense)), None
 
 
 @dataclass(frozen=True)

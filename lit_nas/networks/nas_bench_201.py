@@ -13,6 +13,7 @@ from lit_nas.edges import EdgeKind, PlainEdges
 from lit_nas.engine import Engine, Fused
 from lit_nas.genotype import CellGenotype, Genotype
 from lit_nas.networks.cell_inputs import check_image_size
+from lit_nas.networks.read_out import read_out
 from lit_nas.operations import EVALUATION, BatchNorm, ConvBN, OperationStyle, ReLUConvBN, build_operation, drop_path
 from lit_nas.spaces import CellSpace, NasBench201Space, Position
 from lit_nas.specs import ImageSpec
@@ -105,15 +106,15 @@ class NasBench201Cell(nn.Module):
 
 
 class _Head(nn.Module):
-    """Batch normalisation, ReLU, global average pooling."""
+    """Batch normalisation, ReLU, and global average pooling unless the task speaks of each pixel."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, dense: bool) -> None:
         super().__init__()
-        self.norm = BatchNorm(channels)
+        self.norm, self.dense = BatchNorm(channels), dense
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] -> features [B, C]."""
-        return F.adaptive_avg_pool2d(F.relu(self.norm(x)), 1).flatten(1)
+        """[B, C, H, W] -> features [B, C], or maps."""
+        return read_out(F.relu(self.norm(x)), self.dense)
 
 
 def _with_blocks(layout: tuple[Position, ...]) -> list[Position]:
@@ -128,7 +129,7 @@ def _with_blocks(layout: tuple[Position, ...]) -> list[Position]:
 
 
 class NasBench201SearchNetwork(nn.Module):
-    """Stem, cells and residual blocks, global average pooling, linear classifier.
+    """Stem, cells and residual blocks, global average pooling, the head of the task.
 
     It holds network weights only; the architecture is an argument of the forward pass. Stem, residual blocks and the
     last BatchNorm are affine and keep running statistics, whatever the style of the candidates.
@@ -160,8 +161,8 @@ class NasBench201SearchNetwork(nn.Module):
                 else ResidualBlock(channels, width)
             )
             channels = width
-        self.head = _Head(channels)
-        self.classifier = nn.Linear(channels, spec.classes)
+        self.head = _Head(channels, spec.task.dense)
+        self.classifier = spec.task.head(channels, spec)
 
     def features(self, images: Tensor, mixture: Mixture) -> Tensor:
         """[B, 3, H, W] and a mixture -> features [B, 4C], what the classifier sees."""
@@ -211,8 +212,8 @@ class NasBench201Network(nn.Module):
             block = kind not in genotype.cells
             self.cells.append(ResidualBlock(channels, width) if block else NasBench201Cell(genotype.cells[kind], width))
             channels = width
-        self.head = _Head(channels)
-        self.classifier = nn.Linear(channels, spec.classes)
+        self.head = _Head(channels, spec.task.dense)
+        self.classifier = spec.task.head(channels, spec)
 
     def features(self, images: Tensor, drop_probability: float = 0.0) -> Tensor:
         """[B, 3, H, W] -> features [B, 4C], what the classifier sees."""

@@ -21,6 +21,7 @@ from lit_nas.networks.mobile import MOBILE_NETWORKS, MobileSearchNetwork
 from lit_nas.networks.nas_bench_201 import NasBench201SearchNetwork
 from lit_nas.networks.paper_networks import CIFARNetwork, ImageNetNetwork, NasBench201CIFARNetwork
 from lit_nas.networks.retrain_network import RetrainNetwork
+from lit_nas.record.own_modules import say_missing
 from lit_nas.spaces import DagSpace, DartsSpace, GDASSpace, MobileSpace, NasBench201Space, RecurrentSpace, SearchSpace
 from lit_nas.specs import Spec
 
@@ -29,6 +30,7 @@ __all__ = (
     "SpaceRow",
     "build_retrain_network",
     "build_search_network",
+    "default_retrain_network",
     "find_retrain_network",
     "refuse_other_kind",
     "register_space",
@@ -143,38 +145,52 @@ def retrain_name(network: RetrainNetwork) -> str:
     return next((name for name, known in retrain_networks().items() if known == network), type(network).__name__)
 
 
-def find_retrain_network(network: str | RetrainNetwork | None, genotype: Genotype) -> RetrainNetwork:
+def find_retrain_network(network: str | RetrainNetwork | None, genotype: Genotype | None) -> RetrainNetwork:
     """What a genotype is to be trained in.
 
     Args:
         network: Its name or itself; None means the first one of the space of the genotype.
-        genotype: What is trained.
+        genotype: What is trained; needed where no network is named.
 
     Raises:
         ValueError: if the name or the space is unknown, listing the known ones.
     """
     if isinstance(network, RetrainNetwork):
         return network
+    if network is None and genotype is not None:
+        try:
+            return default_retrain_network(genotype.space)
+        except ValueError as error:
+            raise ValueError(f"{error}{say_missing(genotype.meta)}") from None
     known = retrain_networks()
-    if network is not None:
-        if network not in known:
-            raise ValueError(
-                f"There is no network '{network}'. Known are: {', '.join(known)}. One of your own is named by its "
-                "class (class_path, with init_args)."
-            )
-        return known[network]
-    if genotype.space not in SPACES:
+    if network not in known:
         raise ValueError(
-            f"The genotype is of the space '{genotype.space}', for which no network is known. Spaces are: "
-            f"{', '.join(SPACES)}; or name one of the networks {', '.join(known)}, or the class of your own, as "
-            "`network`."
+            f"There is no network '{network}'. Known are: {', '.join(known)}. One of your own is named by its class "
+            "(class_path, with init_args)."
         )
-    if not SPACES[genotype.space].retrain:
+    return known[network]
+
+
+def default_retrain_network(space: str) -> RetrainNetwork:
+    """What genotypes of a space are trained in, unless told otherwise.
+
+    Args:
+        space: Its name.
+
+    Raises:
+        ValueError: if it is unknown or has no network.
+    """
+    if space not in SPACES:
         raise ValueError(
-            f"The space '{genotype.space}' was registered without a retraining network: name its class as `network`, "
-            "or hand it to `register_space`."
+            f"The genotype is of the space '{space}', for which no network is known. Spaces are: {', '.join(SPACES)}; "
+            f"or name one of the networks {', '.join(retrain_networks())}, or the class of your own, as `network`."
         )
-    return next(iter(SPACES[genotype.space].retrain.values()))
+    if not SPACES[space].retrain:
+        raise ValueError(
+            f"The space '{space}' was registered without a retraining network: name its class as `network`, or hand it "
+            "to `register_space`."
+        )
+    return next(iter(SPACES[space].retrain.values()))
 
 
 def refuse_other_kind(network: RetrainNetwork, spec: Spec) -> None:

@@ -21,6 +21,7 @@ from lit_nas.record.changes import compare_arguments, compare_run, refuse, run_s
 from lit_nas.record.layer_sync import replace_layer_sync
 from lit_nas.record.migrations import FORMAT_VERSION, migrate
 from lit_nas.record.names import current_name, import_class, public_name
+from lit_nas.record.own_modules import import_trusted
 from lit_nas.record.plain import build, plain
 from lit_nas.record.replaced import with_present_classes
 from lit_nas.specs import Spec
@@ -336,6 +337,7 @@ def load_module(path: str | Path, trust: Sequence[str] = ()) -> RecordedModule:
     record = checkpoint["lit_nas"]
     made = {key: record[key] for key in ("class_path", "init_args")}
     _check_trust(made, f"'{path}'", (*TRUSTED, *trust))
+    import_trusted((record.get("genotype") or {}).get("meta") or {}, trust)
     token = _rebuilding.set(record["init_args"])
     try:
         found = import_class(record["class_path"])

@@ -8,11 +8,31 @@ from torch import Tensor
 
 from lit_nas.architecture import Architecture, Mixture
 from lit_nas.clock import Number, Time
+from lit_nas.genotype import Genotype
+from lit_nas.networks import RetrainNetwork
 from lit_nas.networks.candidate_costs import CostTable
+from lit_nas.networks.derived_costs import NetworkCosts
 from lit_nas.schedules import Schedule
 from lit_nas.spaces import SearchSpace
 
-__all__ = ("ArchitectureView", "Regularizer")
+__all__ = ("ArchitectureView", "CostedNetwork", "Regularizer")
+
+
+@dataclass(frozen=True)
+class CostedNetwork:
+    """The network whose costs a regulariser asks for."""
+
+    network: str | RetrainNetwork | None = None
+    """A retraining network, by its name or itself; `search` is the search network, None the retraining network of the
+    space."""
+    init_channels: int | None = None
+    """C of the first cell; None means the network's own."""
+    num_cells: int | None = None
+    """Depth; None means the network's own."""
+
+
+def _no_costs(measure: str, network: CostedNetwork) -> NetworkCosts:
+    raise ValueError("This view of an architecture has no costs of networks.")
 
 
 @dataclass(frozen=True)
@@ -43,6 +63,16 @@ class ArchitectureView:
 
     soft_samples: Callable[[], Mapping[str, Tensor]] = dict
     """Cell type -> the soft sample of the step, [E, O], see `Relaxation.soft_sample`."""
+
+    network_costs: Callable[[str, CostedNetwork], NetworkCosts] = _no_costs
+    """What each choice costs in a network, by measure."""
+    derived: Callable[[], Genotype | None] = lambda: None
+    """What would be derived now; None where no operation of a cell is left. Parameters are copied to the host for
+    it."""
+    kept_edges: int | None = None
+    """How many edges derivation keeps of a node; None keeps all that have an operation."""
+    excluded: tuple[str, ...] = ()
+    """Operations that derivation never chooses."""
 
     def shares(self, cell: str) -> Tensor:
         """How much each candidate counts in the network, [E, O]: its probability times the weight of its edge."""

@@ -52,6 +52,11 @@ class RunLogger(CSVLogger):
             self._experiment = _Writer(self.log_dir)
         return self._experiment
 
+    def rows(self) -> list[dict[str, str]]:
+        """What has been logged so far, by name, with the `step`; empty where a row has no value."""
+        found: list[dict[str, str]] = self.experiment.rows()
+        return found
+
     @rank_zero_only
     def rewind(self, count: int) -> None:
         """Drops all rows but the first `count`; a run that is continued from there logs the others again."""

@@ -10,15 +10,13 @@ from typing import Any, ClassVar, Literal
 from pytorch_lightning.utilities import rank_zero_info
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
-from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torchmetrics import MeanMetric
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics import MeanMetric, Metric
 
 from lit_nas.batches import by_role
 from lit_nas.clock import Moment
-from lit_nas.image_batches import CheckedBatches, ImageBatch, Prediction, images_of, predict
+from lit_nas.image_batches import CheckedBatches, ImageBatch, images_of
 from lit_nas.internals import data_of
 from lit_nas.networks import RetrainNetwork
 from lit_nas.networks.registry import build_retrain_network, find_retrain_network
@@ -109,38 +107,47 @@ class RetrainModule(CheckedBatches, Retraining):
         optim: RetrainOptim = RetrainOptim(),
     ) -> None:
         super().__init__()
+        if optim.label_smoothing and not spec.task.smooths_labels:
+            raise ValueError(
+                f"model.optim.label_smoothing is {optim.label_smoothing}, but the targets of "
+                f"{type(spec.task).__name__} (spec.task) are no classes to be smoothed: set it to 0."
+            )
         self.spec, self.optim = spec, optim
         self.genotype = self.take(genotype)
         self.paper_batch_size = find_retrain_network(network, self.genotype).paper_batch_size
         self.network = build_retrain_network(
             network, self.genotype, spec, init_channels, num_cells, optim.auxiliary_weight > 0
         )
-        self.train_accuracy, self.val_accuracy, self.test_accuracy = (_accuracy(spec.classes, 1) for _ in range(3))
-        self.test_top5_accuracy = _accuracy(spec.classes, 5) if spec.classes > 5 else None
+        for stage in ("train", "val", "test"):
+            for name, metric in spec.task.metrics(spec, test=stage == "test").items():
+                setattr(self, f"{stage}_{name}", metric)
         self.train_loss = MeanMetric(nan_strategy="disable")
-        for metric in (self.train_loss, self.train_accuracy):  # so that an interruption within an epoch loses nothing
+        # so that an interruption within an epoch loses nothing
+        for metric in (self.train_loss, *self._metrics_of("train").values()):
             metric.persistent(True)
 
     def training_step(self, batch: Mapping[str, ImageBatch] | ImageBatch, batch_idx: int) -> Tensor:
-        """Cross entropy of both heads, with paths dropped at random."""
-        images, labels = by_role(batch)["weights"]
-        loss, logits = self._training_loss(images, labels, self.drop_probability)
+        """Loss of both heads, with paths dropped at random."""
+        images, targets = by_role(batch)["weights"]
+        loss, outputs = self._training_loss(images, targets, self.drop_probability)
         # one value per image: without its checks, which wait for the device, the metric ignores weights
-        self.train_loss.update(loss.detach().expand(len(labels)))
-        self.train_accuracy.update(logits.detach(), labels)
+        self.train_loss.update(loss.detach().expand(len(images)))
+        for metric in self._metrics_of("train").values():
+            metric.update(*self.spec.task.score(outputs.detach(), targets))
         return loss
 
     def loss(self, batch: ImageBatch) -> Tensor:
-        """Cross entropy of both heads as in training, without dropped paths.
+        """Loss of both heads as in training, without dropped paths.
 
         Args:
-            batch: Images and labels.
+            batch: Images and targets.
         """
         return self._training_loss(*batch, 0.0)[0]
 
     def on_train_epoch_end(self) -> None:
         """Logs the means of the epoch."""
-        metrics = {"train/loss": self.train_loss, "train/accuracy": self.train_accuracy}
+        own = {f"train/{name}": metric for name, metric in self._metrics_of("train").items()}
+        metrics: dict[str, Metric] = {"train/loss": self.train_loss, **own}
         self.log_now({name: metric.compute() for name, metric in metrics.items()}, prog_bar=True)
         for metric in metrics.values():
             metric.reset()
@@ -168,23 +175,20 @@ class RetrainModule(CheckedBatches, Retraining):
         return settings
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, C, H, W] -> logits [B, K]."""
+        """[B, C, H, W] -> outputs, logits [B, K] in classification."""
         return self.network(images)[0]
 
     def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
-        """Loss and accuracy on validation data."""
-        self._evaluate(batch, "val", self.val_accuracy)
+        """Loss and metrics on validation data."""
+        self._evaluate(batch, "val")
 
     def test_step(self, batch: ImageBatch, batch_idx: int) -> None:
-        """Loss, accuracy and, with more than five classes, top-5 accuracy."""
-        logits = self._evaluate(batch, "test", self.test_accuracy)
-        if self.test_top5_accuracy is not None:
-            self.test_top5_accuracy.update(logits, batch[1])
-            self.log("test/top5_accuracy", self.test_top5_accuracy, batch_size=len(logits))
+        """Loss and metrics on test data; in classification with more than five classes top-5 accuracy, too."""
+        self._evaluate(batch, "test")
 
-    def predict_step(self, batch: ImageBatch | Tensor, batch_idx: int) -> Prediction:
-        """Class of each image and its probability."""
-        return predict(self(images_of(batch)))
+    def predict_step(self, batch: ImageBatch | Tensor, batch_idx: int) -> Any:
+        """What the task says of each image: its class and the probability of that in classification."""
+        return self.spec.task.predict(self(images_of(batch)))
 
     def setup(self, stage: str) -> None:
         """Checks the data and the Trainer.
@@ -241,26 +245,28 @@ class RetrainModule(CheckedBatches, Retraining):
         """Clips the gradient of the weights, which a scaler has unscaled by now."""
         clip_gradients(self.network.parameters(), self.optim.clip, self.optim.clip_by)
 
-    def _training_loss(self, images: Tensor, labels: Tensor, drop_probability: float) -> tuple[Tensor, Tensor]:
-        """The loss of both heads, and the logits."""
-        logits, auxiliary = self.network(images, drop_probability)
-        loss = self._smoothed_loss(logits, labels)
+    def _metrics_of(self, stage: str) -> dict[str, Metric]:
+        """The metrics of the task by name."""
+        found = ((name, module) for name, module in self.named_children() if isinstance(module, Metric))
+        return {
+            name.removeprefix(f"{stage}_"): metric
+            for name, metric in found
+            if name.startswith(f"{stage}_") and name != "train_loss"
+        }
+
+    def _training_loss(self, images: Tensor, targets: Tensor, drop_probability: float) -> tuple[Tensor, Tensor]:
+        """The loss of both heads, and the outputs."""
+        outputs, auxiliary = self.network(images, drop_probability)
+        task, smoothing = self.spec.task, self.optim.label_smoothing
+        loss = task.loss(outputs, targets, smoothing)
         if auxiliary is not None:
-            loss = loss + self.optim.auxiliary_weight * self._smoothed_loss(auxiliary, labels)
-        return loss, logits
+            loss = loss + self.optim.auxiliary_weight * task.loss(auxiliary, targets, smoothing)
+        return loss, outputs
 
-    def _smoothed_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(logits, labels, label_smoothing=self.optim.label_smoothing)
-
-    def _evaluate(self, batch: ImageBatch, stage: str, accuracy: MulticlassAccuracy) -> Tensor:
-        images, labels = batch
-        logits = self(images)
-        accuracy.update(logits, labels)
-        self.log(f"{stage}/loss", F.cross_entropy(logits, labels), batch_size=len(labels), sync_dist=True)
-        self.log(f"{stage}/accuracy", accuracy, prog_bar=True, batch_size=len(labels))
-        return logits
-
-
-def _accuracy(classes: int, top_k: int) -> MulticlassAccuracy:
-    # checking the arguments would wait for the device in each step
-    return MulticlassAccuracy(classes, top_k=top_k, average="micro", validate_args=False)
+    def _evaluate(self, batch: ImageBatch, stage: str) -> None:
+        images, targets = batch
+        task, outputs = self.spec.task, self(images)
+        self.log(f"{stage}/loss", task.loss(outputs, targets), batch_size=len(images), sync_dist=True)
+        for name, metric in self._metrics_of(stage).items():
+            metric.update(*task.score(outputs, targets))
+            self.log(f"{stage}/{name}", metric, prog_bar=name == task.best, batch_size=len(images))

@@ -5,15 +5,33 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from lit_nas.derivation import EmptyCellError, default_deriver
+from lit_nas.derivation import Deriver, EmptyCellError, default_deriver
 from lit_nas.genotype import Genotype
 from lit_nas.internals import data_of, is_attached
+from lit_nas.operations.registry import find_operation
+from lit_nas.record.own_modules import KEY, own_modules
 from lit_nas.record.plain import commit
+from lit_nas.search.landing import land, targets_of
 
 if TYPE_CHECKING:
     from lit_nas.search.search_parts import SearchParts
 
-__all__ = ("found_genotype",)
+__all__ = ("discrete_cells", "found_genotype")
+
+
+def discrete_cells(module: SearchParts) -> Genotype:
+    """The discrete cells that the architecture of a search stands for now, without where they come from.
+
+    Args:
+        module: The search.
+
+    Raises:
+        EmptyCellError: if no operation of a cell is left.
+    """
+    architecture = module.architecture
+    masks = {name: architecture.mask(name).cpu() for name in architecture.space.cells}
+    rule = default_deriver(architecture.space) if module.deriver is None else module.deriver
+    return rule(architecture.space, architecture.compared(rule.compares), masks)
 
 
 def found_genotype(module: SearchParts) -> Genotype:
@@ -26,10 +44,9 @@ def found_genotype(module: SearchParts) -> Genotype:
         EmptyCellError: if no operation of a cell is left, with advice.
     """
     architecture = module.architecture
-    masks = {name: architecture.mask(name).cpu() for name in architecture.space.cells}
     rule = default_deriver(architecture.space) if module.deriver is None else module.deriver
     try:
-        genotype = rule(architecture.space, architecture.compared(rule.compares), masks)
+        genotype = _near_targets(module, rule)
     except EmptyCellError as error:
         advice = (
             "Search again with milder pruning (a smaller threshold or alpha, a later from_epoch, or guard: true): "
@@ -40,7 +57,19 @@ def found_genotype(module: SearchParts) -> Genotype:
         )
         raise EmptyCellError(f"{error} {advice}") from error
     genotype = genotype.with_meta(method=type(module).__name__, rule=repr(rule))
+    names = {edge.operation for cell in genotype.cells.values() for edge in cell.edges}
+    if modules := own_modules([type(architecture.space), *filter(None, map(find_operation, sorted(names)))]):
+        genotype = genotype.with_meta(**{KEY: modules})
     return _with_run(genotype, module) if is_attached(module) else genotype
+
+
+def _near_targets(module: SearchParts, rule: Deriver) -> Genotype:
+    """What is derived, with choices changed where a cost has a target and is too far from it."""
+    if not (targets := targets_of(module)):
+        return discrete_cells(module)
+    architecture = module.architecture
+    masks = {name: architecture.mask(name).cpu() for name in architecture.space.cells}
+    return land(architecture.space, rule, architecture.compared(rule.compares), masks, targets)
 
 
 def _with_run(genotype: Genotype, module: SearchParts) -> Genotype:

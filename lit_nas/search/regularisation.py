@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from lit_nas.derivation import EmptyCellError, default_deriver
+from lit_nas.genotype import Genotype
 from lit_nas.networks.candidate_costs import CostTable
+from lit_nas.networks.derived_costs import NetworkCosts, derived_costs
 from lit_nas.networks.latency import find_costs
+from lit_nas.networks.registry import default_retrain_network, find_retrain_network
 from lit_nas.precision import widest_float
-from lit_nas.regularizers import ArchitectureView, Regularizer
+from lit_nas.regularizers import ArchitectureView, CostedNetwork, Regularizer
+from lit_nas.search.found_genotype import discrete_cells
 
 if TYPE_CHECKING:
     from lit_nas.search.search_parts import SearchParts
@@ -32,6 +37,7 @@ class Regularisation:
     def __init__(self, module: SearchParts) -> None:
         self._module = module
         self._tables: dict[str, CostTable] = {}
+        self._networks: dict[tuple[str, str], NetworkCosts] = {}
 
     def prepare(self) -> None:
         """Makes ready what steps would wait for.
@@ -40,6 +46,7 @@ class Regularisation:
             ValueError: if a regulariser does not fit the architecture or the network, or there is no table of a cost.
         """
         self._tables.clear()
+        self._networks.clear()
         for measure in self._module.measures:
             self.table(measure)
         for part in self._module.optim.regularizers:
@@ -102,8 +109,35 @@ class Regularisation:
             self._tables[measure] = table.to(module.device, widest_float(module.device))
         return self._tables[measure]
 
+    def network_costs(self, measure: str, costed: CostedNetwork) -> NetworkCosts:
+        """What each choice of the search costs in a network, with a table on its device; counted once.
+
+        Args:
+            measure: What is counted, or the path of a table of latencies.
+            costed: In which network.
+        """
+        module, key = self._module, (measure, repr(costed))  # a network need not have a hash
+        if key not in self._networks:
+            space = module.architecture.space
+            if costed.network == "search":
+                self._networks[key] = NetworkCosts.of_search(self.table(measure), space)
+            else:
+                name = costed.network
+                network = default_retrain_network(space.name) if name is None else find_retrain_network(name, None)
+                network = network.with_numbers(init_channels=costed.init_channels, num_cells=costed.num_cells)
+                costs = derived_costs(space, module.spec, network, measure)
+                self._networks[key] = costs.to(module.device, widest_float(module.device))
+        return self._networks[key]
+
+    def _derived(self) -> Genotype | None:
+        try:
+            return discrete_cells(self._module)
+        except EmptyCellError:
+            return None
+
     def _view(self) -> ArchitectureView:
         architecture = self._module.architecture
+        rule = default_deriver(architecture.space) if self._module.deriver is None else self._module.deriver
         masks = {name: architecture.mask(name) for name in architecture.space.cells}
         return ArchitectureView(
             architecture.space,
@@ -117,6 +151,10 @@ class Regularisation:
             architecture,
             architecture.log_densities,
             architecture.soft_samples,
+            self.network_costs,
+            self._derived,
+            getattr(rule, "k", None),
+            tuple(getattr(rule, "exclude", ())),
         )
 
 

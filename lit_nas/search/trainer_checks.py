@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import torch
 from pytorch_lightning import Trainer
+from torch import Tensor
 
-from lit_nas.architecture import Unselected
+from lit_nas.architecture import Mixture, Unselected
 from lit_nas.clock import Moment
 from lit_nas.edges import MergedConv, MixedEdge, One
 from lit_nas.engine import Engine
@@ -75,6 +78,7 @@ def check_run(module: SearchParts) -> None:
             f"trainer.max_epochs {trainer.max_epochs}: the architecture would never be updated."
         )
     _check_relaxations(module)
+    _check_gradient(module)
     _check_edges(module)
     if optim.decay is not None and module.order == 2:
         raise ValueError(
@@ -111,6 +115,41 @@ def _check_relaxations(module: SearchParts) -> None:
             f"model.optim.decay follows what a step executes, but the architecture of {name} learns from several "
             "samples: leave it out, and set weight_decay of model.optim.weights and model.optim.arch."
         )
+
+
+def _check_gradient(module: SearchParts) -> None:
+    """Refuses a relaxation whose weights do not depend on the parameters: the architecture would stay as it is.
+
+    Raises:
+        ValueError: naming it.
+    """
+    architecture = module.architecture
+    if not (module.differentiates_mixture and architecture.training):
+        return
+    with torch.enable_grad(), architecture.drawing("both" if module.optim.level == "single" else "arch"):
+        total = _weighted_sum(architecture())
+        parameters = list(architecture.logits.values())
+        gradients: Sequence[Tensor | None] = [None] * len(parameters)
+        if total.requires_grad:
+            gradients = torch.autograd.grad(total, parameters, allow_unused=True)
+    for name, gradient in zip(architecture.logits, gradients, strict=True):
+        decides = any(len(columns) > 1 for columns in architecture.active(name))
+        if decides and (gradient is None or not gradient.any()):
+            raise ValueError(
+                f"model.relaxation {type(architecture.relaxation).__name__} gives the architecture no gradient: its "
+                f"mixing weights of the cell '{name}' do not depend on the parameters (through `detach`, a rounding, "
+                "an argmax or numpy?), so that nothing would be learnt. Compute `probabilities` or `weights` from "
+                "`logits` by differentiable operations, or choose another relaxation."
+            )
+
+
+def _weighted_sum(mixture: Mixture) -> Tensor:
+    """A sum of mixing weights in which columns count differently, so that its gradient shows what they depend on."""
+    terms = [
+        (cell.weights * torch.arange(1.0, 1 + cell.weights.shape[-1], device=cell.weights.device)).sum()
+        for cell in mixture
+    ]
+    return sum(terms[1:], terms[0])
 
 
 def _check_edges(module: SearchParts) -> None:

@@ -152,6 +152,7 @@ def candidates_by_cell(
     candidates: Mapping[str, Sequence[Sequence[str]]] | str | Path | None,
     space: str,
     edges: Mapping[str, Sequence[tuple[int, int]]],
+    operations: Sequence[str],
 ) -> Rows:
     """The candidates of each edge as a space keeps them; `CellSpace` checks the rows.
 
@@ -160,6 +161,7 @@ def candidates_by_cell(
             operations on all edges. Or the path of a file of candidates.
         space: Name of the space.
         edges: Cell type -> its edges, for all cell types of the space.
+        operations: Those of the space.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -168,7 +170,13 @@ def candidates_by_cell(
     if isinstance(candidates, (str, Path)):
         found = load_candidates(candidates)
         try:
-            return found.rows(space, edges)
+            rows = found.rows(space, edges)
+            named = {name for cell in rows.values() for names in cell for name in names}
+            if unknown := sorted(named - set(operations)):
+                raise ValueError(
+                    f"it names {', '.join(unknown)}, which space.operations does not have: {', '.join(operations)}"
+                )
+            return rows
         except ValueError as error:
             raise ValueError(f"space.candidates: '{candidates}' does not fit: {error}.") from error
     given = {} if candidates is None else candidates

@@ -76,7 +76,8 @@ class DagSpace(SearchSpace):
             self._check_row(f"space.{where}", names)
         if self.candidates is not None:
             edges = {position.cell: EDGES for position in self.layout}
-            object.__setattr__(self, "candidates", candidates_by_cell(self.candidates, self.name, edges))
+            known = tuple(dict.fromkeys(name for row in self.rows or (self.dags,) for name in row))
+            object.__setattr__(self, "candidates", candidates_by_cell(self.candidates, self.name, edges, known))
         _ = self.cells  # validates the candidates
 
     def _check_numbers(self) -> None:

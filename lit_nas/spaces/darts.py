@@ -84,7 +84,9 @@ class DartsSpace(SearchSpace):
         object.__setattr__(self, "operations", operations)  # lists come from YAML
         if self.candidates is not None:
             edges = {"normal": self._edges, "reduce": self._edges}
-            object.__setattr__(self, "candidates", candidates_by_cell(self.candidates, self.name, edges))
+            object.__setattr__(
+                self, "candidates", candidates_by_cell(self.candidates, self.name, edges, self.operations)
+            )
         _ = self.cells  # validates operations and candidates
 
     @property

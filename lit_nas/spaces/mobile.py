@@ -87,7 +87,9 @@ class MobileSpace(SearchSpace):
             )
         if self.candidates is not None:
             edges = {position.cell: EDGES for position in self.layout}
-            object.__setattr__(self, "candidates", candidates_by_cell(self.candidates, self.name, edges))
+            object.__setattr__(
+                self, "candidates", candidates_by_cell(self.candidates, self.name, edges, self.operations)
+            )
         _ = self.cells  # validates operations and candidates
 
     def _check_numbers(self) -> None:

@@ -58,7 +58,9 @@ class NasBench201Space(SearchSpace):
             raise ValueError(f"space.cells_per_stage must be at most {MOST_CELLS // 3}, not {self.cells_per_stage}.")
         if self.candidates is not None:
             edges = {"normal": CELL_EDGES}
-            object.__setattr__(self, "candidates", candidates_by_cell(self.candidates, self.name, edges))
+            object.__setattr__(
+                self, "candidates", candidates_by_cell(self.candidates, self.name, edges, self.operations)
+            )
         _ = self.cells  # validates operations and candidates
         if foreign := sorted(set(self.operations) - set(CELL_OPERATIONS)):
             raise ValueError(

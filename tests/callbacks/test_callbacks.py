@@ -11,7 +11,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 from lit_nas.callbacks import LogAlphas, MeasureCost, WriteGenotype
-from lit_nas.callbacks.log_alphas import entropy, margin
+from lit_nas.callbacks.health_figures import entropy, health_figures, margin
 from lit_nas.genotype import load_genotype
 from tests.methods.test_contract import loader
 from tests.support.tiny import TINY
@@ -172,3 +172,22 @@ def test_cost_counts_over_interruptions(tmp_path):
 def test_a_dry_run_writes_nothing(tmp_path):
     search(tmp_path, epochs=1, fast_dev_run=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_health_figures_of_known_weights():
+    module = TINY["DARTS-first-order"]()
+    logits, cell = module.architecture.logits["normal"].data, module.architecture.space.cells["normal"]
+    logits.zero_()
+    assert health_figures(module)["entropy/normal"] == pytest.approx(math.log(len(cell.operations)))
+    assert health_figures(module)["margin/normal"] == pytest.approx(0.0)
+    logits[:2, cell.operations.index("none")] = 50.0
+    logits[2, cell.operations.index("skip_connect")] = 50.0
+    found = health_figures(module)
+    assert found["none/normal"] == 2.0
+    assert found["margin/normal"] == pytest.approx(3 / len(cell.edges))
+    assert (found["sparsity/normal"], "temperature" in found) == (0.0, False)
+    keep = torch.ones_like(logits, dtype=torch.bool)
+    keep[0, :4] = False
+    module.architecture.prune("normal", keep)
+    assert health_figures(module)["sparsity/normal"] == pytest.approx(4 / logits.numel())
+    assert health_figures(TINY["GDAS-single-level"]())["temperature"] == 2.0

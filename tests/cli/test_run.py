@@ -55,6 +55,18 @@ def test_a_job_whose_files_name_a_class_that_has_gone_is_the_same_job(tmp_path, 
     assert "search: finished before" in capsys.readouterr().out
 
 
+def test_a_job_ends_with_a_command_that_works(tmp_path, capsys):
+    pytest.importorskip("plotly")
+    config, folder = job(tmp_path), tmp_path / "job"
+    assert main(["run", "-c", config]) == 0
+    assert not (folder / "progress.json").exists()  # which is for its stages alone
+    printed = capsys.readouterr().out.splitlines()
+    command = printed[printed.index("See all of it on one page:") + 1].split()
+    assert command == ["lit-nas", "report", str(folder), "-o", str(folder / "report.html")]
+    assert main(command[1:]) == 0
+    assert "</html>" in (folder / "report.html").read_text()
+
+
 def test_job_leaves_its_results_and_skips_what_is_there(tmp_path, capsys):
     config, folder = job(tmp_path), tmp_path / "job"
     assert main(["run", "-c", config]) == 0

@@ -14,11 +14,15 @@ from pytorch_lightning.callbacks import RichProgressBar, TQDMProgressBar
 from lit_nas.callbacks import ShowProgress
 from lit_nas.cli import main
 from lit_nas.cli.quiet import _Unneeded, quiet
-from lit_nas.cli.screen import _retraining, resume_command
+from lit_nas.cli.retrain_command import find_layers
+from lit_nas.cli.screen import resume_command
 from lit_nas.cli.training import TrainingCLI
 from lit_nas.genotype import load_genotype
 from lit_nas.networks.registry import SPACES
+from lit_nas.record.recorded_module import read_checkpoint
 from tests.cli.test_commands import TINY_SEARCH, folder
+from tests.support.resume_job import write_config
+from tests.support.tiny_text import write_texts
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice about tiny runs
@@ -63,6 +67,7 @@ def test_the_printed_retraining_does_not_test_on_what_the_search_trained_on(spli
     arguments = [*TINY_SEARCH, *folder(tmp_path / "search"), "--data.split", split, "--data.split_seed", "3"]
     assert call(["fit", *arguments], monkeypatch) == 0
     command = command_after(capsys.readouterr().out, "Retrain it")
+    assert command[-2:] == ["--trainer.default_root_dir", str(tmp_path / "search_retrain")]
     small = ["--model.init_channels", "4", "--model.num_cells", "3", "--trainer.max_epochs", "1"]
     assert main([*command[1:], *small, *folder(tmp_path / "retrain")]) == 0
     search, retrain = (
@@ -106,9 +111,9 @@ def test_a_retraining_ends_with_the_command_of_the_test(tmp_path, monkeypatch, c
 )
 def test_retraining_configurations(data, space, layers, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    assert [path.as_posix() for path in _retraining(data, space)] == [f"configs/{layer}" for layer in layers]
+    assert [path.as_posix() for path in find_layers(data, space)] == [f"configs/{layer}" for layer in layers]
     monkeypatch.chdir(tmp_path)  # an installed package without its checkout
-    assert _retraining(data, space) == []
+    assert find_layers(data, space) == []
 
 
 @pytest.mark.parametrize(
@@ -181,3 +186,59 @@ def test_nothing_is_suggested_where_a_space_has_no_retraining_network(tmp_path, 
     printed = capsys.readouterr().out
     assert "genotype.json" in printed
     assert "Retrain it" not in printed
+
+
+OF_A_SPACE = {
+    "darts": "DARTS-first-order",
+    "nas_bench_201": "DARTS-nas-bench-201",
+    "mobile": "ProxylessNAS-mobile",
+    "dags": "FaDE",
+    "gdas": "GDAS-frc",
+}
+LIMITS = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1", "--trainer.limit_val_batches", "1"]
+
+
+def test_every_space_that_can_be_retrained_has_a_search_here():
+    assert {name for name, row in SPACES.items() if row.retrain} == {*OF_A_SPACE, "recurrent"}  # the last one below
+
+
+def test_the_printed_retraining_of_a_language_model_works(tmp_path, monkeypatch, capsys):
+    data = [
+        "--data",
+        "TextFolderDataModule",
+        "--data.root",
+        str(write_texts(tmp_path / "text")),
+        "--data.batch_size",
+        "4",
+    ]
+    model = ["--model", "RecurrentDARTS", "--model.space.width", "6", "--model.space.nodes", "2"]
+    run = [*model, *data, *LIMITS, "--trainer.accelerator", "cpu", *folder(tmp_path / "search")]
+    assert call(["fit", *run], monkeypatch) == 0
+    command = command_after(capsys.readouterr().out, "Retrain it")
+    assert command[1:4] == ["fit", "--model", "LanguageRetrainModule"]
+    assert main([*command[1:], *LIMITS, "--trainer.accelerator", "cpu", "--model.width", "6"]) == 0
+    checkpoint = read_checkpoint(tmp_path / "search_retrain" / "checkpoints" / "last.ckpt")
+    found = load_genotype(tmp_path / "search" / "genotype.json")
+    assert checkpoint["lit_nas"]["genotype"]["cells"] == found.to_dict()["cells"]
+
+
+@pytest.mark.parametrize("space", [pytest.param(s, marks=() if s == "dags" else pytest.mark.slow) for s in OF_A_SPACE])
+def test_the_printed_retraining_works_in_every_space(space, tmp_path, monkeypatch, capsys):
+    config = write_config(OF_A_SPACE[space], tmp_path / "in.yaml")
+    assert call(["fit", "-c", str(config), *LIMITS, *folder(tmp_path / "search")], monkeypatch) == 0
+    command = command_after(capsys.readouterr().out, "Retrain it")
+    # the last argument names a folder that holds nothing yet
+    assert command[-2:] == ["--trainer.default_root_dir", str(tmp_path / "search_retrain")]
+    assert main([*command[1:], *LIMITS, "--trainer.accelerator", "cpu"]) == 0
+    checkpoint = read_checkpoint(tmp_path / "search_retrain" / "checkpoints" / "last.ckpt")
+    found = load_genotype(tmp_path / "search" / "genotype.json")
+    assert found.space == space
+    assert checkpoint["lit_nas"]["genotype"]["cells"] == found.to_dict()["cells"]
+    if space in ("dags", "mobile"):  # with the widths that were searched, not those of the paper
+        made = checkpoint["lit_nas"]["init_args"]["network"]["init_args"]["space"]["init_args"]
+        assert list(made["widths"]) == ([2, 4, 3] if space == "dags" else [6, 8])
+    capsys.readouterr()
+    assert (
+        call(["fit", "-c", str(config), *LIMITS, *folder(tmp_path / "search"), "--ckpt_path", "last"], monkeypatch) == 0
+    )
+    assert command_after(capsys.readouterr().out, "Retrain it")[-1] == str(tmp_path / "search_retrain_2")

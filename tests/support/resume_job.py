@@ -136,7 +136,7 @@ def _at_step(at: int, action) -> None:
     LanguageSearchModule.losses_of = watch(LanguageSearchModule.losses_of)
     TextSearchModule._losses = watch(TextSearchModule._losses)
     LanguageRetrainModule._losses_of = watch(LanguageRetrainModule._losses_of)
-    RetrainModule._smoothed_loss = watch(RetrainModule._smoothed_loss)
+    RetrainModule._training_loss = watch(RetrainModule._training_loss)
 
 
 def _raise() -> None:

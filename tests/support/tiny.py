@@ -34,6 +34,7 @@ from lit_nas.perturbation import AdversarialSmoothing, RandomSmoothing
 from lit_nas.pruning import Pruning
 from lit_nas.regularizers import (
     CostFactor,
+    CostTarget,
     Entropy,
     ExpectedCost,
     MaxNorm,
@@ -193,6 +194,7 @@ PARTS: tuple[Regularizer, ...] = (
     MaxNorm(Linear(0.1, 0.0)),
     ExpectedCost(Constant(0.1), "multiply_adds"),
     ResourceCost(estimator="expected"),
+    CostTarget(target=900.0, of="expected", network="search", strength=Constant(0.1)),
 )
 """Every regulariser, one that multiplies the loss in the midst of them."""
 SMOOTHED = SearchOptim(regularizers=PARTS, perturbation=AdversarialSmoothing(Linear(0.03, 0.3), steps=2))

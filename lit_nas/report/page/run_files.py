@@ -85,7 +85,11 @@ class RunFiles:
         """`search`, `retraining` or, where nothing tells, `fit`."""
         if self.alphas or self.genotype is not None:
             return "search"
-        return "retraining" if self.model == "RetrainModule" or (self.folder / "test.json").is_file() else "fit"
+        return (
+            "retraining"
+            if self.model in ("RetrainModule", "LanguageRetrainModule") or (self.folder / "test.json").is_file()
+            else "fit"
+        )
 
     @property
     def seed(self) -> Any:

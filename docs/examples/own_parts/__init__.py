@@ -1,0 +1,1 @@
+"""Parts of one's own: each module is an example of docs/extend.md."""
