@@ -255,7 +255,10 @@ def test_shapes_flow_from_the_data(tmp_path):
             ["--model.space.foo", "1"],
             "model.space.foo is unknown. The keys of DartsSpace are: init_channels, num_cells",
         ),
-        (["--model.space", "Softmax"], "Those of lit-nas are: DagSpace, DartsSpace, GDASSpace, MobileSpace, NasBench201Space."),
+        (
+            ["--model.space", "Softmax"],
+            "lit-nas are: DagSpace, DartsSpace, GDASSpace, MobileSpace, NasBench201Space.",
+        ),
         (["--model.space", "torch.nn.Linear"], "model.space is torch.nn.Linear, which is no SearchSpace"),
         (["--model.space.num_cells", "100000"], "space.num_cells must be at most 1000"),
         (
@@ -363,7 +366,7 @@ def test_retraining_refuses_what_does_not_fit(tmp_path, capsys):
         ("model: {class_path: DARTS, init_args: {optim: {clp: 1}}}", "The keys of SearchOptim are: weights, arch"),
         ("model: {class_path: DARTS, init_args: {space: {class_path: DartsSpace, init_args: {foo: 1}}}}",
          "model.space.foo is unknown. The keys of DartsSpace are: init_channels"),
-        ("model: {class_path: DARTS, init_args: {space: {class_path: Softmax}}}", "Those of lit-nas are: DagSpace, DartsSpace"),
+        ("model: {class_path: DARTS, init_args: {space: {class_path: Softmax}}}", "lit-nas are: DagSpace, DartsSpace"),
         ("model: {class_path: DARTS, init_args: {spec: {classes: 7}}}", "layer.yaml' sets model.spec"),
         ("model: {class_path: DARTS, init_arg: {order: 1}}", "did you mean `init_args`?"),
         ("data: {class_path: SyntheticDataModule, init_args: {augmentation: {foo: 1}}}", "keys of Augmentation are"),
