@@ -207,6 +207,7 @@ def test_shapes_flow_from_the_data(tmp_path):
     assert main(["fit", *arguments, *folder(tmp_path)]) == 0
     content = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
     spec = content["lit_nas"]["init_args"]["spec"]
+    assert spec.pop("task") == {"class_path": "lit_nas.tasks.Classification", "init_args": {}}
     assert spec == {"channels": 1, "height": 12, "width": 8, "classes": 4}
 
 
@@ -256,7 +257,7 @@ def test_shapes_flow_from_the_data(tmp_path):
         ),
         (
             ["--model.space", "Softmax"],
-            "for it are: DagSpace, DartsSpace, GDASSpace, MobileSpace, NasBench201Space, ",
+            "lit-nas are: DagSpace, DartsSpace, GDASSpace, MobileSpace, NasBench201Space, Recur",
         ),
         (["--model.space", "torch.nn.Linear"], "model.space is torch.nn.Linear, which is no SearchSpace"),
         (["--model.space.num_cells", "100000"], "space.num_cells must be at most 1000"),
@@ -365,7 +366,7 @@ def test_retraining_refuses_what_does_not_fit(tmp_path, capsys):
         ("model: {class_path: DARTS, init_args: {optim: {clp: 1}}}", "The keys of SearchOptim are: weights, arch"),
         ("model: {class_path: DARTS, init_args: {space: {class_path: DartsSpace, init_args: {foo: 1}}}}",
          "model.space.foo is unknown. The keys of DartsSpace are: init_channels"),
-        ("model: {class_path: DARTS, init_args: {space: {class_path: Softmax}}}", "for it are: DagSpace, DartsSpace"),
+        ("model: {class_path: DARTS, init_args: {space: {class_path: Softmax}}}", "lit-nas are: DagSpace, DartsSpace"),
         ("model: {class_path: DARTS, init_args: {spec: {classes: 7}}}", "layer.yaml' sets model.spec"),
         ("model: {class_path: DARTS, init_arg: {order: 1}}", "did you mean `init_args`?"),
         ("data: {class_path: SyntheticDataModule, init_args: {augmentation: {foo: 1}}}", "keys of Augmentation are"),

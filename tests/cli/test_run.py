@@ -256,6 +256,10 @@ class OwnData(LightningDataModule):
         if self.refuses:
             raise ValueError("these are the images of the search")
 
+    def train_dataloader(self):
+        self.inner.setup("fit")
+        return self.inner.train_dataloader()
+
 
 def test_data_of_another_kind_are_asked_for_what_the_search_held_out(tmp_path, capsys):
     own = {"class_path": "tests.cli.test_run.OwnData", "init_args": {"refuses": True}}

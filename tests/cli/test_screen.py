@@ -199,7 +199,8 @@ LIMITS = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1", "--
 
 
 def test_every_space_that_can_be_retrained_has_a_search_here():
-    assert {name for name, row in SPACES.items() if row.retrain} == {*OF_A_SPACE, "recurrent"}  # the last one below
+    own = {name for name, row in SPACES.items() if row.retrain and row.space.__module__.startswith("lit_nas.")}
+    assert own == {*OF_A_SPACE, "recurrent"}  # the last one below
 
 
 def test_the_printed_retraining_of_a_language_model_works(tmp_path, monkeypatch, capsys):

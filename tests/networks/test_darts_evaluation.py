@@ -68,7 +68,7 @@ def test_any_depth(num_cells):
 
 @pytest.mark.parametrize(("side", "stride"), [(8, 3), (7, 2)])
 def test_auxiliary_pooling_of_the_paper(side, stride):
-    head = AuxiliaryHead(4, (side, side), 3).double().eval()
+    head = AuxiliaryHead(4, (side, side), ImageSpec(3, 32, 32, 3)).double().eval()
     x = torch.randn(2, 4, side, side, dtype=torch.float64)
     pooled = F.avg_pool2d(F.relu(x), 5, stride, 0, count_include_pad=False)
     assert pooled.shape[-2:] == (2, 2)
@@ -78,7 +78,7 @@ def test_auxiliary_pooling_of_the_paper(side, stride):
 
 @pytest.mark.parametrize("size", [(2, 2), (3, 2), (4, 4), (5, 6), (16, 12), (9, 11)])
 def test_auxiliary_pooling_is_adaptive_otherwise(size):
-    head = AuxiliaryHead(4, size, 3)
+    head = AuxiliaryHead(4, size, ImageSpec(3, 32, 32, 3))
     x = torch.randn(2, 4, *size)
     torch.testing.assert_close(F.avg_pool2d(x, head.window, head.stride), F.adaptive_avg_pool2d(x, 2))
     assert head(x).shape == (2, 3)

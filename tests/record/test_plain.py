@@ -18,7 +18,8 @@ from lit_nas.specs import ImageSpec
 
 
 def test_parts_become_mappings():
-    assert plain(ImageSpec(1, 2, 3, 4)) == {"channels": 1, "height": 2, "width": 3, "classes": 4}
+    task = {"class_path": "lit_nas.tasks.Classification", "init_args": {}}
+    assert plain(ImageSpec(1, 2, 3, 4)) == {"channels": 1, "height": 2, "width": 3, "classes": 4, "task": task}
     assert plain(TopEdges(k=3)) == {
         "class_path": "lit_nas.derivation.TopEdges",
         "init_args": {"k": 3, "exclude": ["none"], "by": "probability", "sums_copies": False},

@@ -8,6 +8,7 @@ import yaml
 
 from lit_nas.cli import main
 from lit_nas.record.recorded_module import load_module, read_checkpoint
+from tests.support.own_modules import forgotten
 from tests.support.resume_job import differences, final_state, run, write_config
 
 PACKAGE = """
@@ -92,9 +93,8 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _forget():
-    yield
-    for name in [name for name in sys.modules if name.partition(".")[0] == "own_parts"]:
-        del sys.modules[name]
+    with forgotten("own_parts"):
+        yield
 
 
 def test_a_run_continues_bit_identically(runs):
