@@ -73,6 +73,7 @@ def test_a_method_without_a_formula_is_refused(made, tmp_path, monkeypatch):
     ("link", "page"),
     [
         ("docs/data.md", "data.md"),
+        ("docs/examples/own_parts", "source/docs/examples/own_parts.md"),
         ("CHANGELOG.md", "changelog.md"),
         ("lit_nas/methods/gdas.py", "methods/gdas.md"),
         ("lit_nas/relaxations", "reference/relaxations.md"),

@@ -39,7 +39,7 @@ def place(path: str) -> str:
     parts = PurePosixPath(path).parts
     if path in SINGLE:
         return SINGLE[path]
-    if parts[0] == "docs":
+    if parts[0] == "docs" and "examples" not in parts:  # which are code
         return PurePosixPath(*parts[1:]).as_posix()
     if parts[0] == "notebooks" and path.endswith(".ipynb"):
         return f"notebooks/{PurePosixPath(path).stem}.md"

@@ -13,7 +13,7 @@ from lit_nas.architecture.mixing import edge_weights, inbound_edges, mix_cells
 from lit_nas.architecture.mixture import Mixture, Unselected
 from lit_nas.clock import Clock, Moment
 from lit_nas.relaxations import Active, Best, Draw, Mean, Relaxation, Updates
-from lit_nas.relaxations.draw import active_columns
+from lit_nas.relaxations.draw import active_columns, mask_of
 from lit_nas.schedules import Schedule
 from lit_nas.spaces import SearchSpace
 
@@ -64,9 +64,7 @@ class Architecture(nn.Module):
         self.positions = tuple(position.cell for position in space.layout)
         self.logits = nn.ParameterDict()
         for name, cell in self.cells.items():
-            mask = torch.zeros(len(cell.edges), len(cell.operations), dtype=torch.bool)
-            for row, columns in zip(mask, cell.allowed, strict=True):
-                row[list(columns)] = True
+            mask = mask_of(cell.allowed, len(cell.operations))
             self.logits[name] = nn.Parameter(relaxation.for_cell(cell).initial(mask))
             self.register_buffer(f"mask_{name}", mask)
         if edge_relaxation is not None and not edge_relaxation.of_edges:
@@ -212,8 +210,7 @@ class Architecture(nn.Module):
         if self.samples:
             rows = {name: torch.zeros(mask.shape, dtype=torch.bool) for name, mask in found.items()}
             for name, cell in zip(self.positions, self(), strict=True):
-                for row, columns in zip(rows[name], cell.active, strict=True):
-                    row[list(columns)] = True
+                rows[name] |= mask_of(cell.active, rows[name].shape[-1])
             found = {name: row.to(found[name].device, non_blocking=True) for name, row in rows.items()}
         edges = [] if self.edge_relaxation is None else [found[name].any(-1) for name in self.edge_logits]
         return [*(found[name] for name in self.logits), *edges]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lit_nas.architecture.inbound_edges import InboundEdges
 from lit_nas.relaxations import Draw, Occasion, Relaxation, Updates
-from lit_nas.relaxations.draw import generator_of
+from lit_nas.relaxations.draw import generator_of, mask_of
 
 if TYPE_CHECKING:
     from lit_nas.architecture.architecture import Architecture
@@ -83,9 +83,7 @@ def on_host(architecture: Architecture) -> dict[tuple[Kind, str], tuple[Tensor, 
     by_name = dict(zip((name for name, _ in architecture.named_parameters()), parts, strict=True))
     found: dict[tuple[Kind, str], tuple[Tensor, Tensor]] = {}
     for name, cell in architecture.cells.items():
-        mask = torch.zeros(len(cell.edges), len(cell.operations), dtype=torch.bool)
-        for row, columns in zip(mask, architecture.active(name), strict=True):
-            row[list(columns)] = True
+        mask = mask_of(architecture.active(name), len(cell.operations))
         found["operations", name] = by_name[f"logits.{name}"], mask
         if f"edge_logits.{name}" in by_name:
             found["edges", name] = InboundEdges(cell).spread(by_name[f"edge_logits.{name}"], mask)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from lit_nas.relaxations.draw import mask_of
 from lit_nas.schedules import Schedule
 from lit_nas.search import SearchModule
 
@@ -44,9 +45,7 @@ def health_figures(search: SearchModule) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, table in search.architecture.probabilities().items():
         cell = search.architecture.space.cells[name]
-        allowed = torch.zeros_like(table, dtype=torch.bool)
-        for row, columns in zip(allowed, cell.allowed, strict=True):
-            row[list(columns)] = True
+        allowed = mask_of(cell.allowed, len(cell.operations)).to(table.device)
         found |= {f"entropy/{name}": float(entropy(table).mean()), f"margin/{name}": float(margin(table).mean())}
         found[f"sparsity/{name}"] = float((table[allowed] == 0).double().mean())
         if "none" in cell.operations:

@@ -56,10 +56,10 @@ def profile(args: Sequence[str]) -> None:
 
     from lit_nas.cli.explain import explained
     from lit_nas.cli.training import TrainingCLI
-    from lit_nas.derivation import default_deriver
     from lit_nas.networks.registry import default_retrain_network, find_retrain_network
     from lit_nas.report.cost_range import CostRange, format_range
     from lit_nas.search import SearchModule
+    from lit_nas.search.found_genotype import rule_of
 
     with explained():
         layers = [word for path in given.config for word in ("-c", path)]
@@ -69,11 +69,10 @@ def profile(args: Sequence[str]) -> None:
     space = model.architecture.space
     found = default_retrain_network(space.name) if given.network is None else find_retrain_network(given.network, None)
     network = found.with_numbers(init_channels=given.init_channels, num_cells=given.num_cells)
-    rule = default_deriver(space) if model.deriver is None else model.deriver
     rows, lines, told = [], [], {}
     for name in MEASURES if not given.no_latency else list(MEASURES)[:2]:
         costs = _costs(model, network, name, given)
-        spread, show = CostRange(space, rule, costs), _milliseconds if name == "latency" else _counted
+        spread, show = CostRange(space, rule_of(model), costs), _milliseconds if name == "latency" else _counted
         values = spread.least, spread.median(given.samples, given.seed), spread.most
         rows.append((f"{name} (ms)" if name == "latency" else name, *map(show, values)))
         told[name] = dict(zip(("least", "median", "most"), values, strict=True))

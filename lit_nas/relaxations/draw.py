@@ -8,7 +8,17 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-__all__ = ("Active", "Draw", "Occasion", "Updates", "active_columns", "generator_of", "gumbel_noise", "seed_of")
+__all__ = (
+    "Active",
+    "Draw",
+    "Occasion",
+    "Updates",
+    "active_columns",
+    "generator_of",
+    "gumbel_noise",
+    "mask_of",
+    "seed_of",
+)
 
 Active = tuple[tuple[int, ...], ...]
 """For each of E edges the columns of the operations that are executed."""
@@ -51,6 +61,22 @@ def active_columns(mask: Tensor) -> Active:
         mask: bool [E, O]; waits for the device if it is not on the CPU.
     """
     return tuple(tuple(column for column, alive in enumerate(row) if alive) for row in mask.tolist())
+
+
+def mask_of(active: Active, operations: int) -> Tensor:
+    """The mask that has those columns: the reverse of `active_columns`.
+
+    Args:
+        active: The columns of each of E edges.
+        operations: O.
+
+    Returns:
+        bool [E, O], on the CPU.
+    """
+    mask = torch.zeros(len(active), operations, dtype=torch.bool)
+    for row, columns in zip(mask, active, strict=True):
+        row[list(columns)] = True
+    return mask
 
 
 def gumbel_noise(like: Tensor, generator: torch.Generator) -> Tensor:

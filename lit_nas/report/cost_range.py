@@ -14,6 +14,7 @@ from torch import Tensor
 from lit_nas.derivation import Deriver, EmptyCellError
 from lit_nas.genotype import Genotype
 from lit_nas.networks.derived_costs import NetworkCosts
+from lit_nas.relaxations.draw import mask_of
 from lit_nas.spaces import CellSpace, SearchSpace
 
 __all__ = ("REACHED", "CostRange", "Nearest", "format_range")
@@ -59,6 +60,7 @@ class CostRange:
         self.space, self.rule, self.costs = space, rule, costs
         self._kept: int | None = getattr(rule, "k", None)
         self._excluded: tuple[str, ...] = tuple(getattr(rule, "exclude", ()))
+        self._masks = {name: mask_of(cell.allowed, len(cell.operations)) for name, cell in space.cells.items()}
         ends = [self._end(dearest) for dearest in (False, True)]
         self.least, self.most = (self._cost(choices) for choices in ends)
         self._ends = ends
@@ -90,18 +92,18 @@ class CostRange:
         Args:
             target: In the unit of the costs.
         """
-        random, best = Random(0), min(self._way(), key=lambda each: abs(self._cost(each) - target))
+        random, way = Random(0), ((self._cost(each), each) for each in self._way())
+        cost, best = min(way, key=lambda each: abs(each[0] - target))
         for _ in range(STEPS):
-            if (distance := abs(self._cost(best) - target)) == 0:
+            if cost == target:
                 break
             other = {name: dict(edges) for name, edges in best.items()}
             for _ in range(random.randint(1, 3)):  # of which one alone may lead away
                 name = random.choice(list(other))
                 edge = random.choice(list(other[name]))
                 other[name][edge] = random.choice(self._columns(self.space.cells[name], edge))
-            if abs(self._cost(other) - target) < distance:
-                best = other
-        cost = self._cost(best)
+            if abs((found := self._cost(other)) - target) < abs(cost - target):
+                cost, best = found, other
         return Nearest(cost, cost / target - 1)
 
     def _way(self) -> Iterator[Choices]:
@@ -159,12 +161,7 @@ class CostRange:
 
     def _derived(self, logits: Mapping[str, Tensor]) -> float | None:
         """The cost of what is derived from parameters; None where nothing is."""
-        masks = {}
-        for name, cell in self.space.cells.items():
-            masks[name] = torch.zeros(len(cell.edges), len(cell.operations), dtype=torch.bool)
-            for row, columns in zip(masks[name], cell.allowed, strict=True):
-                row[list(columns)] = True
-        compared = logits
+        masks, compared = self._masks, logits
         if self.rule.compares == "importance":
             compared = {
                 name: rows.masked_fill(~masks[name], float("-inf")).softmax(-1).nan_to_num(0.0)

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from lit_nas.derivation import Deriver, EmptyCellError, default_deriver
+from torch import Tensor
+
+from lit_nas.derivation import Deriver, EmptyCellError, Masks, default_deriver
 from lit_nas.genotype import Genotype
 from lit_nas.internals import data_of, is_attached
 from lit_nas.operations.registry import find_operation
 from lit_nas.record.own_modules import KEY, own_modules
 from lit_nas.record.plain import commit
 from lit_nas.search.landing import land, targets_of
+from lit_nas.spaces import SearchSpace
 
 if TYPE_CHECKING:
     from lit_nas.search.search_parts import SearchParts
 
-__all__ = ("discrete_cells", "found_genotype")
+__all__ = ("discrete_cells", "found_genotype", "rule_of")
+
+
+def rule_of(module: SearchParts) -> Deriver:
+    """How a search is made discrete: its own rule, or that of its space.
+
+    Args:
+        module: The search.
+    """
+    return default_deriver(module.architecture.space) if module.deriver is None else module.deriver
 
 
 def discrete_cells(module: SearchParts) -> Genotype:
@@ -28,10 +41,14 @@ def discrete_cells(module: SearchParts) -> Genotype:
     Raises:
         EmptyCellError: if no operation of a cell is left.
     """
+    return rule_of(module)(*_compared(module))
+
+
+def _compared(module: SearchParts) -> tuple[SearchSpace, Mapping[str, Tensor], Masks]:
+    """What the rule of a search is handed."""
     architecture = module.architecture
     masks = {name: architecture.mask(name).cpu() for name in architecture.space.cells}
-    rule = default_deriver(architecture.space) if module.deriver is None else module.deriver
-    return rule(architecture.space, architecture.compared(rule.compares), masks)
+    return architecture.space, architecture.compared(rule_of(module).compares), masks
 
 
 def found_genotype(module: SearchParts) -> Genotype:
@@ -44,9 +61,8 @@ def found_genotype(module: SearchParts) -> Genotype:
         EmptyCellError: if no operation of a cell is left, with advice.
     """
     architecture = module.architecture
-    rule = default_deriver(architecture.space) if module.deriver is None else module.deriver
     try:
-        genotype = _near_targets(module, rule)
+        genotype = _near_targets(module)
     except EmptyCellError as error:
         advice = (
             "Search again with milder pruning (a smaller threshold or alpha, a later from_epoch, or guard: true): "
@@ -56,20 +72,19 @@ def found_genotype(module: SearchParts) -> Genotype:
             "model.space.operations)."
         )
         raise EmptyCellError(f"{error} {advice}") from error
-    genotype = genotype.with_meta(method=type(module).__name__, rule=repr(rule))
+    genotype = genotype.with_meta(method=type(module).__name__, rule=repr(rule_of(module)))
     names = {edge.operation for cell in genotype.cells.values() for edge in cell.edges}
     if modules := own_modules([type(architecture.space), *filter(None, map(find_operation, sorted(names)))]):
         genotype = genotype.with_meta(**{KEY: modules})
     return _with_run(genotype, module) if is_attached(module) else genotype
 
 
-def _near_targets(module: SearchParts, rule: Deriver) -> Genotype:
+def _near_targets(module: SearchParts) -> Genotype:
     """What is derived, with choices changed where a cost has a target and is too far from it."""
     if not (targets := targets_of(module)):
         return discrete_cells(module)
-    architecture = module.architecture
-    masks = {name: architecture.mask(name).cpu() for name in architecture.space.cells}
-    return land(architecture.space, rule, architecture.compared(rule.compares), masks, targets)
+    space, compared, masks = _compared(module)
+    return land(space, rule_of(module), compared, masks, targets)
 
 
 def _with_run(genotype: Genotype, module: SearchParts) -> Genotype:

@@ -14,6 +14,7 @@ from lit_nas.architecture import Architecture, CellMixture, Mixture
 from lit_nas.batches import Batch
 from lit_nas.optim import accumulate, frozen, frozen_statistics, running_statistics
 from lit_nas.perturbation import Attack, CellWeights, Statistics, uniform
+from lit_nas.relaxations.draw import mask_of
 from lit_nas.search.gradients import Loss
 
 if TYPE_CHECKING:
@@ -121,10 +122,7 @@ def _executed(architecture: Architecture, name: str, cell: CellMixture) -> Tenso
     """Which candidates are executed, bool [E, O]; waits for nothing unless the architecture samples."""
     if not architecture.samples:
         return architecture.mask(name)
-    mask = torch.zeros(cell.weights.shape, dtype=torch.bool)
-    for row, columns in zip(mask, cell.active, strict=True):
-        row[list(columns)] = True
-    return mask.to(cell.weights.device)
+    return mask_of(cell.active, cell.weights.shape[-1]).to(cell.weights.device)
 
 
 def _edge_weights(architecture: Architecture, name: str, cell: CellMixture) -> Tensor | None:

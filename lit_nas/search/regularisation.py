@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from lit_nas.derivation import EmptyCellError, default_deriver
+from lit_nas.derivation import EmptyCellError
 from lit_nas.genotype import Genotype
 from lit_nas.networks.candidate_costs import CostTable
 from lit_nas.networks.derived_costs import NetworkCosts, derived_costs
@@ -16,7 +16,7 @@ from lit_nas.networks.latency import find_costs
 from lit_nas.networks.registry import default_retrain_network, find_retrain_network
 from lit_nas.precision import widest_float
 from lit_nas.regularizers import ArchitectureView, CostedNetwork, Regularizer
-from lit_nas.search.found_genotype import discrete_cells
+from lit_nas.search.found_genotype import discrete_cells, rule_of
 
 if TYPE_CHECKING:
     from lit_nas.search.search_parts import SearchParts
@@ -137,7 +137,7 @@ class Regularisation:
 
     def _view(self) -> ArchitectureView:
         architecture = self._module.architecture
-        rule = default_deriver(architecture.space) if self._module.deriver is None else self._module.deriver
+        rule = rule_of(self._module)
         masks = {name: architecture.mask(name) for name in architecture.space.cells}
         return ArchitectureView(
             architecture.space,
