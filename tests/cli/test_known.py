@@ -28,7 +28,8 @@ def test_classes_of_an_annotation():
 
 
 def test_known_classes_are_those_for_users():
-    assert known_classes(SearchSpace) == ["DagSpace", "DartsSpace", "GDASSpace", "MobileSpace", "NasBench201Space"]
+    spaces = ["DagSpace", "DartsSpace", "GDASSpace", "MobileSpace", "NasBench201Space", "RecurrentSpace"]
+    assert known_classes(SearchSpace) == spaces
     assert set(lit_nas.methods.__all__) <= set(known_classes(RecordedModule))
     assert "RecordedModule" not in known_classes(RecordedModule)
     assert "ImageDataModule" not in known_classes(ImageDataModule)

@@ -125,7 +125,11 @@ def test_layers_are_merged_and_printed(tmp_path, capsys):
         ({}, ["--trainer.max_epoch", "1"], "In the section `search`: trainer.max_epoch is unknown (did you mean `max"),
         ({}, ["--retrain.trainer.max_epochs", "-2"], "In the section `retrain`: trainer.max_epochs is -2"),
         ({}, ["--trainer.accelerator", "tpu"], "(trainer.accelerator is 'tpu')"),
-        ({}, ["--retrain.model", "DARTS"], "its model is DARTS, which is not a retraining (RetrainModule)"),
+        (
+            {},
+            ["--retrain.model", "DARTS"],
+            "its model is DARTS, which is not a retraining (RetrainModule, or LanguageRetrainModule for text)",
+        ),
         ({}, ["5"], "'5' is not understood"),
         ({}, ["--search"], "--search lacks a key"),
         ({"seed_everything": "x"}, [], "seed_everything is 'x'"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from inspect import signature
 from itertools import product
 from typing import Any
@@ -47,6 +48,7 @@ from lit_nas.relaxations import (
 from lit_nas.schedules import Constant
 from lit_nas.search import SearchModule
 from tests.methods.test_contract import changed, fit, snapshot
+from tests.support import tiny_text
 from tests.support.tiny import CONNECTED, INPUTS, PROXYLESS, SPACE, THREE
 
 RELAXATIONS: dict[str, Relaxation] = {
@@ -111,13 +113,19 @@ METHODS: dict[str, tuple[Callable[..., SearchModule], str | None]] = {
         lambda **parts: ProxylessNAS(INPUTS, SPACE, "reinforce", arch_every=1, optim=PROXYLESS, **parts),
         None,
     ),
+    "RecurrentDARTS": (tiny_text.search, "relaxation"),
+    "RecurrentDARTS-2": (partial(tiny_text.search, order=2), "relaxation"),
 }
+WITHOUT_EDGES = {"RecurrentDARTS", "RecurrentDARTS-2"}
+"""Their weights belong to nodes."""
 LEARN = {
     ("DARTS", "entmax", "partial"), ("DARTS", "hard samples", "merged"), ("DARTS", "two gates", "random"),
     ("DARTS-2", "sigmoid", "merged"), ("PDARTS", "entmax", "merged"), ("EntmaxDARTS", "entmax", "merged"),
     ("GDAS", "hard samples", "merged"), ("SNAS", "soft samples", "partial"), ("PARSEC", "pairs", "merged"),
     ("PARSEC", "categorical", "random"), ("ProxylessNAS", "", "merged"), ("ProxylessNAS-all", "", "partial"),
     ("DropNAS", "dropout", "random"), ("StacNAS", "sigmoid", "partial"),
+    ("RecurrentDARTS", "entmax", ""), ("RecurrentDARTS", "sigmoid", ""), ("RecurrentDARTS", "hard samples", ""),
+    ("RecurrentDARTS-2", "soft samples", ""),
 }  # fmt: skip
 """A part of what is learned from, for the default tests."""
 REFUSED = {
@@ -125,14 +133,14 @@ REFUSED = {
     ("DARTS-2-exact", "two gates", "plain"), ("PDARTS", "softmax", "folded"), ("GDAS", "softmax", "plain"),
     ("GDAS-constant", "hard samples", "partial"), ("SNAS", "soft samples", "merged"), ("PARSEC", "softmax", "plain"),
     ("MergeNAS", "softmax", "partial"), ("ProxylessNAS", "", "ratios"), ("DARTS", "softmax", "shared"),
-    ("FaDE", "hard samples", "plain"),
+    ("FaDE", "hard samples", "plain"), ("RecurrentDARTS", "one gate", ""), ("RecurrentDARTS", "pairs", ""),
 }  # fmt: skip
 """A part of what is refused."""
 
 
 def combinations() -> Iterator[Any]:
     for name, (_, key) in METHODS.items():
-        for relaxation, edges in product(RELAXATIONS if key else ("",), EDGES):
+        for relaxation, edges in product(RELAXATIONS if key else ("",), ("",) if name in WITHOUT_EDGES else EDGES):
             default = (name, relaxation, edges) in LEARN | REFUSED
             yield pytest.param(name, relaxation, edges, marks=() if default else pytest.mark.slow)
 
@@ -159,7 +167,8 @@ def test_a_combination_is_learned_from_or_refused(name, relaxation, edges, tmp_p
     torch.manual_seed(0)
     module, message = None, ""
     try:
-        module = make(edges=EDGES[edges], **({key: RELAXATIONS[relaxation]} if key else {}))
+        parts = {"edges": EDGES[edges]} if edges else {}
+        module = make(**parts, **({key: RELAXATIONS[relaxation]} if key else {}))
         before = snapshot(module)
         fit(module, tmp_path)
     except ValueError as error:

@@ -15,7 +15,7 @@ from lit_nas.networks.registry import build_search_network
 from lit_nas.relaxations import Softmax
 from lit_nas.spaces import DartsSpace, NasBench201Space
 from lit_nas.specs import ImageSpec, TextSpec
-from tests.support.text import LanguageSearch, RecurrentSpace
+from tests.support.text import GrammarSpace, LanguageSearch
 
 INPUTS = ImageSpec(channels=2, height=8, width=12, classes=3)
 SPACES = pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_what_runs_beside_the_candidates_is_not_searched():
 def test_a_network_without_cells_is_refused(measure):
     module = LanguageSearch()
     with pytest.raises(ValueError, match=rf"No {measure} of candidates.* RecurrentNetwork has no cells"):
-        candidate_costs(module.network, RecurrentSpace(), TextSpec(12), measure)
+        candidate_costs(module.network, GrammarSpace(), TextSpec(12), measure)
 
 
 def test_multiply_adds_are_those_of_images():

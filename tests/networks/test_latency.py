@@ -24,7 +24,7 @@ from lit_nas.schedules import Constant
 from lit_nas.search import ImportanceSampling, SearchOptim
 from lit_nas.specs import ImageSpec, TextSpec
 from tests.methods.test_contract import fit
-from tests.support.text import LanguageSearch, RecurrentSpace
+from tests.support.text import GrammarSpace, LanguageSearch
 from tests.support.tiny import DAGS, INPUTS, MOBILE, NAS_BENCH_201, PROXYLESS, SPACE
 
 SPACES = pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_what_is_no_measure_is_refused(make, message):
 def test_only_networks_of_images_with_candidates_of_their_own_are_measured():
     module = LanguageSearch()
     with pytest.raises(ValueError, match="Latencies are those of networks for images, but this network reads token"):
-        network_pieces(module.network, RecurrentSpace(), TextSpec(12))
+        network_pieces(module.network, GrammarSpace(), TextSpec(12))
     with pytest.raises(ValueError, match="Linear has no cells of the space whose latency could be measured"):
         network_pieces(nn.Linear(2, 2), MOBILE, INPUTS)
     merged = build_search_network(SPACE, INPUTS, Fused(), MergedConvolutions())
