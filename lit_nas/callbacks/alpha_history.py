@@ -1,33 +1,65 @@
 """The course of the mixing weights over the epochs, for charts of the whole history."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-from lit_nas.search import SearchModule
+from lit_nas.spaces import SearchSpace
 from lit_nas.trackers import Chart
 
-__all__ = ("AlphaHistory", "panel_names")
+__all__ = ("AlphaHistory", "Candidate", "candidates_of", "panel_names")
 
 Line = tuple[str, str, str]
 """Cell, edge and operation."""
 
 
-def panel_names(search: SearchModule) -> dict[str, dict[str, tuple[str, ...]]]:
+class Candidate(NamedTuple):
+    """An operation that an edge of the search network was built with."""
+
+    cell: str
+    number: int
+    """Of the edge: the row of alpha."""
+    edge: str
+    """As in `0-2`."""
+    column: int
+    """Of alpha."""
+    operation: str
+
+    @property
+    def line(self) -> Line:
+        """What it is in a history."""
+        return self.cell, self.edge, self.operation
+
+    @property
+    def scalar(self) -> str:
+        """What its mixing weight is called in logs."""
+        return f"alpha/{self.cell}/{self.edge}/{self.operation}"
+
+
+def candidates_of(space: SearchSpace) -> Iterator[Candidate]:
+    """All candidates, in the order of cells, edges and columns.
+
+    Args:
+        space: What is searched.
+    """
+    for name, cell in space.cells.items():
+        for number, (source, target) in enumerate(cell.edges):
+            for column in cell.allowed[number]:
+                yield Candidate(name, number, f"{source}-{target}", column, cell.operations[column])
+
+
+def panel_names(space: SearchSpace) -> dict[str, dict[str, tuple[str, ...]]]:
     """By cell and edge the names of the scalars that belong into one chart.
 
     Args:
-        search: The search.
+        space: What is searched.
     """
-    return {
-        name: {
-            f"{source}-{target}": tuple(
-                f"alpha/{name}/{source}-{target}/{cell.operations[o]}" for o in cell.allowed[number]
-            )
-            for number, (source, target) in enumerate(cell.edges)
-        }
-        for name, cell in search.architecture.space.cells.items()
-    }
+    panels: dict[str, dict[str, tuple[str, ...]]] = {}
+    for each in candidates_of(space):
+        edges = panels.setdefault(each.cell, {})
+        edges[each.edge] = (*edges.get(each.edge, ()), each.scalar)
+    return panels
 
 
 class AlphaHistory:

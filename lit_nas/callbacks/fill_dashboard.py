@@ -7,7 +7,7 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from lit_nas.callbacks.alpha_history import AlphaHistory, panel_names
+from lit_nas.callbacks.alpha_history import AlphaHistory, candidates_of, panel_names
 from lit_nas.callbacks.expect import recorded
 from lit_nas.callbacks.run_summary import epoch_scalars, run_summary
 from lit_nas.genotype import Genotype
@@ -60,10 +60,11 @@ class FillDashboard(Callback):
         if not writes(trainer):
             return
         self._trackers = [found for logger in trainer.loggers if (found := tracker_of(logger)) is not None]
-        self._history = AlphaHistory.read(folder / "alphas.csv", trainer.current_epoch)
+        if self._drawing:
+            self._history = AlphaHistory.read(folder / "alphas.csv", trainer.current_epoch)
         together = {}
         if isinstance(module, SearchModule):
-            together = {f"alphas/{cell}": panels for cell, panels in panel_names(module).items()}
+            together = {f"alphas/{cell}": panels for cell, panels in panel_names(module.architecture.space).items()}
         for tracker in self._trackers:
             tracker.begin(folder, epoch_scalars(module), together)
         if batches_that_stepped(trainer):  # it continues
@@ -76,20 +77,12 @@ class FillDashboard(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Shows what the epoch has changed."""
-        if not isinstance(pl_module, SearchModule) or not self._trackers:
+        if not isinstance(pl_module, SearchModule) or not self._drawing:
             return
         epoch, last = trainer.current_epoch, trainer.current_epoch + 1 == trainer.max_epochs
-        tables = pl_module.architecture.probabilities()
-        cells = pl_module.architecture.space.cells
-        self._history.add(
-            epoch,
-            {
-                (name, f"{source}-{target}", cell.operations[o]): float(tables[name][number, o])
-                for name, cell in cells.items()
-                for number, (source, target) in enumerate(cell.edges)
-                for o in cell.allowed[number]
-            },
-        )
+        space, tables = pl_module.architecture.space, pl_module.architecture.probabilities()
+        weights = {each.line: float(tables[each.cell][each.number, each.column]) for each in candidates_of(space)}
+        self._history.add(epoch, weights)
         if last or epoch % self.every_n_epochs == 0:
             genotype = pl_module.derive_or_none()
             self._show_heat_maps(trainer, pl_module)
@@ -98,7 +91,7 @@ class FillDashboard(Callback):
                 self._keep_genotype(trainer, genotype)
         if last or is_due(epoch):
             for tracker in self._drawing:
-                for name in cells:
+                for name in space.cells:
                     tracker.show_chart(self._history.chart(name), epoch, batches_that_stepped(trainer))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -122,7 +115,7 @@ class FillDashboard(Callback):
         from lit_nas.report.draw_alphas import draw_heat_map  # matplotlib
 
         tables, cells = search.architecture.probabilities(), search.architecture.space.cells
-        for name, cell in cells.items() if self._drawing else ():
+        for name, cell in cells.items():
             values = [
                 [float(table[o]) if o in cell.allowed[number] else None for o in range(len(cell.operations))]
                 for number, table in enumerate(tables[name])

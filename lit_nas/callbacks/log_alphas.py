@@ -7,6 +7,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from lit_nas.atomic_write import write_text
+from lit_nas.callbacks.alpha_history import candidates_of
 from lit_nas.callbacks.expect import search_of
 from lit_nas.callbacks.health_figures import health_figures
 from lit_nas.record.run_folder import run_folder, writes
@@ -51,18 +52,15 @@ class LogAlphas(Callback):
         probabilities, weights = architecture.probabilities(), architecture.edge_probabilities()
         everything: dict[str, Tensor | float] = {**health_figures(search)}
         for name, cell in architecture.space.cells.items():
-            table = probabilities[name]
             if derived is not None:
                 edges = derived.cells[name].edges if name in derived.cells else ()
                 everything[f"skips/{name}"] = float(sum(edge.operation == "skip_connect" for edge in edges))
-            for edge, (source, target) in enumerate(cell.edges):
-                for o in cell.allowed[edge]:
-                    value, operation = table[edge, o], cell.operations[o]
-                    everything[f"alpha/{name}/{source}-{target}/{operation}"] = value
-                    self._add("alphas.csv", epoch, name, source, target, operation, repr(float(value)))
-                if weights:
-                    everything[f"edge/{name}/{source}-{target}"] = weights[name][edge]
-                    self._add("edge_weights.csv", epoch, name, source, target, repr(float(weights[name][edge])))
+            for (source, target), weight in zip(cell.edges, weights[name], strict=True) if weights else ():
+                everything[f"edge/{name}/{source}-{target}"] = weight
+                self._add("edge_weights.csv", epoch, name, source, target, repr(float(weight)))
+        for each in candidates_of(architecture.space):
+            everything[each.scalar] = value = probabilities[each.cell][each.number, each.column]
+            self._add("alphas.csv", epoch, each.cell, *each.edge.split("-"), each.operation, repr(float(value)))
         search.log_now(everything)
         for name, rows in self._rows.items():
             if writes(trainer) and rows:

@@ -5,6 +5,7 @@ from typing import Any
 
 from pytorch_lightning import Trainer
 
+from lit_nas.callbacks.alpha_history import candidates_of
 from lit_nas.callbacks.measure_cost import MeasureCost
 from lit_nas.genotype import Genotype
 from lit_nas.internals import callbacks_of, data_of
@@ -36,10 +37,9 @@ def epoch_scalars(module: RecordedModule) -> tuple[str, ...]:
     for name, cell in module.architecture.space.cells.items():
         found += [f"{figure}/{name}" for figure in ("entropy", "margin", "sparsity", "none", "skips")]
         found += [f"heat_map/{name}", f"alphas/{name}"]
-        for number, (source, target) in enumerate(cell.edges):
-            edge = f"{name}/{source}-{target}"
-            found += [f"alpha/{edge}/{cell.operations[o]}" for o in cell.allowed[number]]
-            found += [f"edge/{edge}"] if module.architecture.edge_relaxation is not None else []
+        if module.architecture.edge_relaxation is not None:
+            found += [f"edge/{name}/{source}-{target}" for source, target in cell.edges]
+    found += [each.scalar for each in candidates_of(module.architecture.space)]
     found += [f"table/{data}/{name}" for data in DATASETS for name in Standing._fields]
     return (*found, "cell")
 

@@ -20,13 +20,12 @@ from lit_nas.callbacks.progress_texts import (
     health_so_far,
     losses_so_far,
 )
+from lit_nas.record.job_folder import COMMAND
 from lit_nas.record.job_progress import JobProgress, read_job_progress
 from lit_nas.record.run_folder import run_folder
 
 __all__ = ("ShowProgress", "SummariseModel")
 
-JOB = "LIT_NAS_JOB"
-"""Environment variable that stages of a job have."""
 _INTERVAL = 1.0  # seconds between looks at the losses within an epoch, each of which waits for the device
 
 
@@ -173,7 +172,7 @@ class ShowProgress(RichProgressBar):
     def _read_job(self, trainer: Trainer) -> None:
         """What is known of the job now; a run on its own has none."""
         folder = run_folder(trainer)
-        self._job = read_job_progress(folder) if JOB in os.environ else None
+        self._job = read_job_progress(folder) if COMMAND in os.environ else None
         self._stage = folder.absolute().name
 
     def _estimate(self, trainer: Trainer, batches: float) -> None:

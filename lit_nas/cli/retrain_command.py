@@ -71,7 +71,7 @@ def _network(genotype: Genotype, space: SearchSpace, spec: Any) -> tuple[Retrain
                 try:
                     with torch.device("meta"):
                         network.build(genotype, spec, auxiliary)
-                except (ValueError, NotImplementedError):  # too small for the head, or not of its own widths
+                except (ValueError, NotImplementedError):  # too small; operators unknown to meta
                     continue
                 return network, auxiliary
     return None

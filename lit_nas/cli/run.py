@@ -23,8 +23,7 @@ from lit_nas.cli.screen import conclude_job, heading, next_of_job, resume_comman
 from lit_nas.cli.stage import fit_stage
 from lit_nas.internals import is_rank_zero
 from lit_nas.jobs import Executor, InThisProcess, Job, Order, Stage, advance, is_finished, launched, look_ahead
-from lit_nas.jobs.executor import COMMAND, ORDER
-from lit_nas.jobs.stage import ASIDE
+from lit_nas.record.job_folder import ASIDE, COMMAND, ORDER
 
 __all__ = ("carry_out", "parser_of", "run")
 

@@ -13,6 +13,7 @@ from lit_nas.callbacks.progress_texts import duration
 from lit_nas.cli.retrain_command import retrain_arguments
 from lit_nas.genotype import load_genotype
 from lit_nas.internals import callbacks_of, data_of
+from lit_nas.record.job_folder import COMMAND
 from lit_nas.record.run_folder import run_folder, writes
 from lit_nas.search import SearchModule
 
@@ -57,8 +58,8 @@ def next_of_job(folder: Path) -> str:
 
 def resume_command() -> str:
     """The shell command that continues the run of this process."""
-    if "LIT_NAS_JOB" in os.environ:  # of the job that runs this stage
-        return os.environ["LIT_NAS_JOB"]
+    if COMMAND in os.environ:  # of the job that runs this stage
+        return os.environ[COMMAND]
     arguments = sys.argv[1:]
     if arguments[:1] == ["fit"]:
         arguments = [*_without("--ckpt_path", arguments), "--ckpt_path", "last"]

@@ -17,14 +17,11 @@ from typing import Any
 from lit_nas.atomic_write import write_text
 from lit_nas.internals import is_rank_zero
 from lit_nas.jobs.stage import FileOf, Stage, WeightsOf
+from lit_nas.record.job_folder import ORDER
 
-__all__ = ("COMMAND", "ORDER", "PARENT", "Executor", "InThisProcess", "Order", "Processes", "launched", "read_order")
+__all__ = ("PARENT", "Executor", "InThisProcess", "Order", "Processes", "launched", "read_order")
 
-ORDER = "stage.json"
-"""Name of the file in the folder of a stage that says what the stage is."""
 LAUNCHERS = ("TORCHELASTIC_RUN_ID", "SLURM_STEP_ID", "LOCAL_RANK", "RANK", "OMPI_COMM_WORLD_RANK")
-COMMAND = "LIT_NAS_JOB"
-"""Environment variable: the shell command that continues the job."""
 PARENT = "LIT_NAS_PARENT"
 """Environment variable: the standard input of the process ends when its job does."""
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from lit_nas.jobs.executor import (
-    ORDER,
     Executor,
     Order,
     Trials,
@@ -23,6 +22,7 @@ from lit_nas.jobs.executor import (
     stage_command,
     stage_environment,
 )
+from lit_nas.record.job_folder import ORDER
 
 __all__ = ("RayTasks",)
 

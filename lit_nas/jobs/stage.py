@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lit_nas.genotype import load_genotype
+from lit_nas.record.job_folder import ASIDE
 from lit_nas.record.recorded_module import read_checkpoint
 from lit_nas.report.correlation import GROUPS
 from lit_nas.spaces import load_candidates, load_operator_groups
 
 __all__ = (
-    "ASIDE",
     "CANDIDATES",
     "GENOTYPE",
     "GROUPS",
@@ -31,8 +31,6 @@ GENOTYPE, CANDIDATES, TEST = "genotype.json", "candidates.json", "test.json"
 LAST = "checkpoints/last.ckpt"
 RESULTS = {"search": GENOTYPE, "retrain": TEST}
 """Kind of a stage -> the file that is there when it is finished."""
-ASIDE = re.compile(r"-\d+$")
-"""What the name of a folder ends in that holds an old stage, which has been done again."""
 MORE_CALLBACKS = "trainer.callbacks+"
 """The key that adds to the callbacks of a section."""
 SET_BY_THE_JOB = ("trainer.default_root_dir", "ckpt_path")

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lit_nas.record.job_folder import ORDER
+
 __all__ = ("RunIdentity", "identify")
 
-ORDER = "stage.json"
-"""The file that a job leaves in the folder of a stage."""
 LONGEST = 128
 """Characters of a name or a group."""
 

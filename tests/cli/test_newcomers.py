@@ -59,7 +59,11 @@ def test_a_relaxation_without_a_gradient_is_noticed(relaxation, level):
 def test_one_candidate_on_each_edge_needs_no_gradient():
     edges = [["skip_connect"]] * 5
     space = DartsSpace(2, 3, 2, candidates={"normal": edges, "reduce": edges})
-    fit(DARTS(INPUTS, space), steps=1)
+    module = DARTS(INPUTS, space)
+    fit(module, steps=1)
+    names = {edge.operation for cell in module.derive().cells.values() for edge in cell.edges}
+    assert module.trainer.global_step
+    assert names == {"skip_connect"}
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lit_nas.record.job_folder import ASIDE
 from lit_nas.report.page.run_files import RunFiles, read_json, read_yaml
 
 __all__ = ("JobFiles", "find_runs")
-
-ASIDE = re.compile(r"-\d+$")
-"""What the name of a folder ends in that holds an old stage, which has been done again."""
 
 
 @dataclass(frozen=True)
