@@ -109,7 +109,7 @@ def test_what_runs_beside_the_candidates_is_not_searched():
 @pytest.mark.parametrize("measure", ["parameters", "multiply_adds"])
 def test_a_network_without_cells_is_refused(measure):
     module = LanguageSearch()
-    with pytest.raises(ValueError, match=rf"No {measure} of candidates.* RecurrentNetwork has no cells"):
+    with pytest.raises(ValueError, match=rf"No {measure} of candidates.* GrammarNetwork has no cells"):
         candidate_costs(module.network, GrammarSpace(), TextSpec(12), measure)
 
 
