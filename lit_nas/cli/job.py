@@ -22,7 +22,12 @@ Layer = tuple[Path, Mapping[str, Any]]
 SHARED = ("data", "trainer")
 PARTS = ("job", "executor")
 TOP = ("folder", "seed_everything", *PARTS, *SHARED)
-SET_BY_THE_JOB = ("seed_everything", "trainer.default_root_dir", "model.genotype")
+SET_BY_THE_JOB = {
+    "seed_everything": "--seed_everything is that of all stages",
+    "trainer.default_root_dir": "--folder is that of all stages",
+    "model.genotype": "the search finds it",
+}
+"""Key of a stage -> what is given instead."""
 EPILOG = """\
 A configuration has the keys `folder` (of the job) and `seed_everything`, the sections `search` and `retrain`, which
 hold what `lit-nas fit` takes, and the sections `data` and `trainer`, which hold for all stages. Arguments override it:
@@ -257,10 +262,8 @@ def _overrides(words: Sequence[str], sections: Sequence[str]) -> dict[str, list[
                 targets, key = (root,), rest
             else:
                 raise ValueError(_unknown(name, root, sections))
-            if key.replace("init_args.", "") in SET_BY_THE_JOB:
-                raise ValueError(
-                    f"--{name} is set by the job itself: --folder and --seed_everything are for all stages."
-                )
+            if (whole := key.replace("init_args.", "")) in SET_BY_THE_JOB:
+                raise ValueError(f"--{name} is set by the job itself: {SET_BY_THE_JOB[whole]}.")
             word = f"--{key}{equals}{value}"
         elif not targets:
             raise ValueError(f"'{word}' is not understood: arguments are written as `--key value`.")

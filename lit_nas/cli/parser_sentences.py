@@ -31,6 +31,7 @@ _TOP = ("model", "data", "trainer", "seed_everything", "ckpt_path", "config", "p
 _TYPES = {
     "int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "dict": "a mapping",
     "list": "a list", "tuple": "a list", "collections.abc.Iterable": "a list",
+    "collections.abc.Sequence": "a list", "collections.abc.Mapping": "a mapping",
 }  # fmt: skip
 _FROM_ELSEWHERE = ("spec", "params", "optimizer")  # what the data, the network or the optimiser hand over
 

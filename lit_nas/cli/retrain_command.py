@@ -1,7 +1,7 @@
 """The command that retrains what a search has found, in any space."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,12 @@ import yaml
 from pytorch_lightning import LightningDataModule
 
 from lit_nas.genotype import Genotype
-from lit_nas.networks.registry import SPACES
+from lit_nas.networks.registry import SPACES, find_retrain_network
 from lit_nas.networks.retrain_network import RetrainNetwork
 from lit_nas.record.names import public_name
 from lit_nas.record.plain import default_arguments, plain
+from lit_nas.regularizers import CostTarget
+from lit_nas.search import SearchModule
 from lit_nas.spaces import SearchSpace
 from lit_nas.specs import ImageSpec, TextSpec
 
@@ -27,27 +29,30 @@ CANDIDATES = ("candidates", "dags", "operations", "rows", "vertices")
 
 
 def retrain_arguments(
-    folder: Path, genotype: Genotype, space: SearchSpace, spec: Any, data: LightningDataModule
+    folder: Path, genotype: Genotype, module: SearchModule, data: LightningDataModule
 ) -> tuple[list[str], bool] | None:
     """Arguments of `lit-nas` that retrain the cells of a search on the data that it had.
 
     Args:
         folder: Of the search, which has left its `genotype.json` there.
         genotype: What it has found.
-        space: What it has searched.
-        spec: Images and labels, or a vocabulary.
+        module: The search. If a cost had a target, it is retrained in the network that the target was for.
         data: What it has searched on.
 
     Returns:
         The arguments, and whether they are a recipe of `configs/`; None where no network fits.
     """
-    found = _network(genotype, space, spec)
+    spec = module.spec
+    networks, numbers = _networks(genotype, module)
+    found = _first_that_fits(networks, numbers, genotype, module.architecture.space, spec)
     if found is None:
         return None
     network, auxiliary = found
     words = ["--model.genotype", str(folder / "genotype.json")]
     if network != next(iter(SPACES[genotype.space].retrain.values())):
         words += ["--model.network", json.dumps(_brief(network))]
+    for name, number in numbers.items():
+        words += [f"--model.{name}", str(number)]
     if not auxiliary and isinstance(spec, ImageSpec):
         words += ["--model.optim.auxiliary_weight", "0"]
     into = ["--trainer.default_root_dir", str(_free(folder))]
@@ -60,9 +65,20 @@ def retrain_arguments(
     return ["fit", "--model", model, *words, *_own_data(data), "--trainer.max_epochs", "600", *into], False
 
 
-def _network(genotype: Genotype, space: SearchSpace, spec: Any) -> tuple[RetrainNetwork, bool] | None:
-    """The first network of the space that can be built, and whether with an auxiliary head."""
-    networks = SPACES[genotype.space].retrain.values() if genotype.space in SPACES else ()
+def _networks(genotype: Genotype, module: SearchModule) -> tuple[list[RetrainNetwork], dict[str, int]]:
+    """The networks of the space, or the one that a target of costs was for, with its numbers."""
+    for part in module.optim.regularizers:
+        if isinstance(part, CostTarget) and part.network != "search":
+            numbers = {"init_channels": part.init_channels, "num_cells": part.num_cells}
+            given = {name: number for name, number in numbers.items() if number is not None}
+            return [find_retrain_network(part.network, genotype)], given
+    return list(SPACES[genotype.space].retrain.values() if genotype.space in SPACES else ()), {}
+
+
+def _first_that_fits(
+    networks: Sequence[RetrainNetwork], numbers: Mapping[str, int], genotype: Genotype, space: SearchSpace, spec: Any
+) -> tuple[RetrainNetwork, bool] | None:
+    """The first network that can be built with these numbers, and whether with an auxiliary head."""
     if not isinstance(spec, (ImageSpec, TextSpec)):
         return None
     for known in networks:
@@ -70,7 +86,7 @@ def _network(genotype: Genotype, space: SearchSpace, spec: Any) -> tuple[Retrain
             for auxiliary in (True, False) if network.has_auxiliary else (False,):
                 try:
                     with torch.device("meta"):
-                        network.build(genotype, spec, auxiliary)
+                        network.with_numbers(**numbers).build(genotype, spec, auxiliary)
                 except (ValueError, NotImplementedError):  # too small; operators unknown to meta
                     continue
                 return network, auxiliary

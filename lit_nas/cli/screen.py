@@ -116,7 +116,7 @@ def _next(trainer: Trainer, module: LightningModule, folder: Path) -> str | None
     path, data = folder / "genotype.json", data_of(trainer)
     if data is None or not path.exists():
         return None
-    found = retrain_arguments(folder, load_genotype(path), module.architecture.space, module.spec, data)
+    found = retrain_arguments(folder, load_genotype(path), module, data)
     if found is None:
         return None
     arguments, is_recipe = found

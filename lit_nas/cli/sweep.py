@@ -37,6 +37,8 @@ def sweep(args: Sequence[str]) -> None:
     given, words = parser.parse_known_args(args)
     if any(re.match(r"--(fit\.)?seed_everything\b", word) for word in words):
         raise ValueError("--seed_everything is set by --seeds, which are those of a sweep: leave it out.")
+    if any(re.match(r"--(fit\.)?trainer\.default_root_dir\b", word) for word in words):
+        raise ValueError("--trainer.default_root_dir is that of each seed: --folder is the folder of the sweep.")
     seeds, layers = _seeds(given.seeds), list(read_layers(given.config))
     job: Job | None = None
     if not any(key in content for _, content in layers for key in OF_A_JOB):

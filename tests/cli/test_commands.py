@@ -269,6 +269,7 @@ def test_shapes_flow_from_the_data(tmp_path):
         (["--model.optim.clip", ".nan"], "model.optim.clip must not be negative, but is nan"),
         (["--model.optim.weights.lr", "-1"], "model.optim.weights refuses its settings: Invalid learning rate: -1.0"),
         (["--model.optim.arch.betas", "[2,3]"], "model.optim.arch refuses its settings: Invalid beta parameter"),
+        (["--model.optim.regularizers", "CostTarget"], "model.optim.regularizers is CostTarget, but must be a list"),
         (["--model.optim.arch.betas", "[0.5]"], "model.optim.arch.betas is [0.5], but must be a list of 2 values"),
         (["--model.optim.weights", "torch.optim.LBFGS"], "model.optim.weights is LBFGS"),
         (["--model.optim.schedule", "torch.optim.lr_scheduler.StepLR"], "model.optim.schedule.step_size is missing"),

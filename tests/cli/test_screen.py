@@ -62,6 +62,16 @@ def test_a_search_ends_with_its_cell_its_files_and_the_retraining(tmp_path, monk
     assert (plan.data.init_args.split, plan.data.init_args.batch_size) == ("half", 4)
 
 
+def test_the_printed_retraining_is_that_of_the_network_that_a_target_was_for(tmp_path, monkeypatch, capsys):
+    target = {"target": 30000, "network": "cifar", "init_channels": 8, "num_cells": 3}
+    part = json.dumps([{"class_path": "CostTarget", "init_args": target}])
+    arguments = [*TINY_SEARCH, *folder(tmp_path), "--model.optim.regularizers", part]
+    assert call(["fit", *arguments], monkeypatch) == 0
+    command = command_after(capsys.readouterr().out, "Retrain it")
+    plan = TrainingCLI(command[2:], run=False, parse_only=True).config.model.init_args
+    assert (plan.init_channels, plan.num_cells) == (8, 3)
+
+
 @pytest.mark.parametrize("split", ["one-one-four", '{"weights": 0.5, "arch": 0.3, "val": 0.1}'])
 def test_the_printed_retraining_does_not_test_on_what_the_search_trained_on(split, tmp_path, monkeypatch, capsys):
     arguments = [*TINY_SEARCH, *folder(tmp_path / "search"), "--data.split", split, "--data.split_seed", "3"]

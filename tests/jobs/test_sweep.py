@@ -218,7 +218,7 @@ def test_each_seed_is_a_chain_of_its_own():
         (["--seeds", "0..1", "--model.optim.clp", "1"], "clp is unknown"),
         (["--seeds", "0..1", "--executor.parallel", "0"], "executor.parallel must be at least 1"),
         (["--seeds", "0..1", "--executor.retries", "-1"], "executor.retries must not be negative"),
-        (["--seeds", "0..1", "--trainer.default_root_dir", "x"], "is set by the job itself"),
+        (["--seeds", "0..1", "--trainer.default_root_dir", "x"], "--folder is the folder of the sweep"),
         (["--seeds", "0..1", "--seed_everything=3"], "--seed_everything is set by --seeds"),
         (["--seeds", "0..1", "--redo", "seed_2_fit"], "--redo seed_2_fit: the job has no such stage yet"),
     ],
