@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
 from pytorch_lightning import Trainer
 from torch import Tensor
 
-from lit_nas.architecture import Mixture, Unselected
+from lit_nas.architecture import Architecture, Mixture, Unselected
 from lit_nas.clock import Moment
 from lit_nas.edges import MergedConv, MixedEdge, One
 from lit_nas.engine import Engine
@@ -120,27 +121,54 @@ def _check_relaxations(module: SearchParts) -> None:
 def _check_gradient(module: SearchParts) -> None:
     """Refuses a relaxation whose weights do not depend on the parameters: the architecture would stay as it is.
 
+    A search that is fitted once more may have decided, so that its weights are exactly 0 and 1 and have no gradient
+    any more. What counts is that there is one where nothing has been decided.
+
     Raises:
         ValueError: naming it.
     """
     architecture = module.architecture
-    if not (module.differentiates_mixture and architecture.training):
+    if not (module.differentiates_mixture and architecture.training) or not _without_gradient(module):
         return
+    with _undecided(architecture):
+        cells = _without_gradient(module)
+    if cells:
+        raise ValueError(
+            f"model.relaxation {type(architecture.relaxation).__name__} gives the architecture no gradient: its mixing "
+            f"weights of the cell '{cells[0]}' do not depend on the parameters (through `detach`, a rounding, an "
+            "argmax or numpy?), so that nothing would be learnt. Compute `probabilities` or `weights` from `logits` by "
+            "differentiable operations, or choose another relaxation."
+        )
+
+
+def _without_gradient(module: SearchParts) -> list[str]:
+    """Cells with a choice whose mixing weights have no gradient at the present parameters."""
+    architecture = module.architecture
     with torch.enable_grad(), architecture.drawing("both" if module.optim.level == "single" else "arch"):
         total = _weighted_sum(architecture())
         parameters = list(architecture.logits.values())
         gradients: Sequence[Tensor | None] = [None] * len(parameters)
         if total.requires_grad:
             gradients = torch.autograd.grad(total, parameters, allow_unused=True)
-    for name, gradient in zip(architecture.logits, gradients, strict=True):
-        decides = any(len(columns) > 1 for columns in architecture.active(name))
-        if decides and (gradient is None or not gradient.any()):
-            raise ValueError(
-                f"model.relaxation {type(architecture.relaxation).__name__} gives the architecture no gradient: its "
-                f"mixing weights of the cell '{name}' do not depend on the parameters (through `detach`, a rounding, "
-                "an argmax or numpy?), so that nothing would be learnt. Compute `probabilities` or `weights` from "
-                "`logits` by differentiable operations, or choose another relaxation."
-            )
+    return [
+        name
+        for name, gradient in zip(architecture.logits, gradients, strict=True)
+        if any(len(columns) > 1 for columns in architecture.active(name)) and (gradient is None or not gradient.any())
+    ]
+
+
+@contextmanager
+def _undecided(architecture: Architecture) -> Iterator[None]:
+    """Within, all candidates are about equally probable."""
+    generator, kept = torch.Generator().manual_seed(0), list[Tensor]()
+    for parameter in architecture.logits.values():
+        kept.append(parameter.data)
+        parameter.data = (1e-3 * torch.randn(parameter.shape, generator=generator)).to(parameter)
+    try:
+        yield
+    finally:
+        for parameter, data in zip(architecture.logits.values(), kept, strict=True):
+            parameter.data = data
 
 
 def _weighted_sum(mixture: Mixture) -> Tensor:

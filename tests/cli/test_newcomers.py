@@ -14,7 +14,7 @@ from lit_nas.cli.job import plan_job
 from lit_nas.cli.parts import chosen
 from lit_nas.jobs import InThisProcess, Job, Processes, PseudoGradient, RandomSteps, SearchThenRetrain
 from lit_nas.methods import DARTS
-from lit_nas.relaxations import Relaxation, Softmax
+from lit_nas.relaxations import Entmax, Relaxation, Softmax
 from lit_nas.search import SearchOptim
 from lit_nas.spaces import DartsSpace, NasBench201Space
 from lit_nas.spaces.candidates import Candidates
@@ -54,6 +54,19 @@ def test_a_relaxation_without_a_gradient_is_noticed(relaxation, level):
     message = f"model.relaxation {type(relaxation).__name__} gives the architecture no gradient: its mixing weights"
     with pytest.raises(ValueError, match=message):
         fit(module, steps=1)
+
+
+def test_a_search_that_has_decided_is_fitted_again():
+    module = DARTS(INPUTS, SPACE, relaxation=Entmax(2.0))
+    decided = {
+        name: 9.0 * torch.eye(8)[torch.arange(len(logits)) % 8] for name, logits in module.architecture.logits.items()
+    }
+    for name, logits in module.architecture.logits.items():
+        logits.data.copy_(decided[name])
+    fit(module, steps=1)
+    assert module.trainer.global_step
+    for name, weights in module.architecture.probabilities().items():
+        assert torch.equal(weights, decided[name] / 9), "parameters without a gradient stay where they are"
 
 
 def test_one_candidate_on_each_edge_needs_no_gradient():
