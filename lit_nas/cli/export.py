@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from lit_nas.cli.genotypes import SOURCE, import_network
+from lit_nas.export.formats import FORMATS, check_target
 from lit_nas.genotype import load_genotype
 
 __all__ = ("export",)
 
-SUFFIXES = {"onnx": ".onnx", "pt2": ".pt2", "python": ".py"}
 OF_A_GENOTYPE = ("network", "init_channels", "num_cells", "pool_norm", "image", "num_classes")
 
 
@@ -25,7 +25,7 @@ def export(args: Sequence[str]) -> None:
     """
     parser = argparse.ArgumentParser("lit-nas export", description=export.__doc__)
     parser.add_argument("source", metavar="CKPT_OR_GENOTYPE", help=f"checkpoint of a retraining; or {SOURCE}")
-    parser.add_argument("--format", choices=tuple(SUFFIXES), required=True, help="what is written")
+    parser.add_argument("--format", choices=tuple(FORMATS), required=True, help="what is written")
     parser.add_argument("-o", "--output", type=Path, help="file to write; by default beside the source, or here")
     parser.add_argument(
         "--trust", action="append", default=[], metavar="PACKAGE", help="of classes of your own that a checkpoint names"
@@ -38,12 +38,12 @@ def export(args: Sequence[str]) -> None:
     genotype.add_argument("--image", type=int, nargs=3, metavar=("C", "H", "W"), help="by default that of the paper")
     genotype.add_argument("--num_classes", type=int, help="labels; by default those of the paper")
     given = parser.parse_args(args)
-    output = given.output or _beside(given.source, SUFFIXES[given.format])
-
-    from lit_nas.export import export_network
-    from lit_nas.export.export_network import check_target
+    output = given.output or _beside(given.source, FORMATS[given.format])
 
     check_target(output, given.format)
+
+    from lit_nas.export import export_network
+
     module = _retraining(given.source, given.trust)
     if module is not None:
         if named := [f"--{name}" for name in OF_A_GENOTYPE if getattr(given, name) is not None]:

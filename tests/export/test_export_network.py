@@ -253,9 +253,7 @@ def test_wrong_targets_are_refused(tmp_path, file, kind, message):
 
 
 def test_a_missing_package_is_named(tmp_path, monkeypatch):
-    from lit_nas.export import export_network as module
-
-    monkeypatch.setattr(sys.modules[module.__module__], "find_spec", lambda name: None)
+    monkeypatch.setattr("lit_nas.export.formats.find_spec", lambda name: None)
     network, spec = NETWORKS["dags"]()
     with pytest.raises(ValueError, match=r"needs onnx, onnxscript, onnxruntime: .* pip install 'lit-nas\[export\]'"):
         export_network(network, spec, tmp_path / "network.onnx", "onnx")

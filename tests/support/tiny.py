@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from lit_nas.derivation import TopEdges
 from lit_nas.edges import MergedConvolutions, PartialChannels, SharedDagConvs
 from lit_nas.methods import (
     DARTS,
@@ -218,7 +219,11 @@ VARIANTS: dict[str, Callable[[], SearchModule]] = {
     "smoothed-at-random": lambda: DARTS(INPUTS, SPACE, optim=replace(SMOOTHED, perturbation=RandomSmoothing())),
     "regularised-second-order": lambda: DARTS(INPUTS, SPACE, 2, optim=SearchOptim(regularizers=PARTS)),
     "regularised-single-level": lambda: EntmaxDARTS(
-        INPUTS, SPACE, Entmax(3.0), optim=SearchOptim(level="single", regularizers=PARTS)
+        INPUTS,
+        SPACE,
+        Entmax(3.0),
+        optim=SearchOptim(level="single", regularizers=PARTS),
+        deriver=TopEdges(),  # finds a cell also where `none` is ahead everywhere
     ),
 }
 """Methods with parts that all of them may have, and with options of their own: for the tests of these parts alone."""

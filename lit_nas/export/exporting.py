@@ -1,24 +1,21 @@
 """Writing a network in a format that runs without lit-nas, and comparing what was written with the network."""
 
 import copy
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from lit_nas.atomic_write import write_text
+from lit_nas.export.formats import check_target
 from lit_nas.export.programs import run_onnx, run_pt2, write_onnx, write_pt2
 from lit_nas.export.python_code import python_code
 from lit_nas.specs import ImageSpec
 
-__all__ = ("FORMATS", "export_network")
+__all__ = ("export_network",)
 
-FORMATS = {"onnx": ".onnx", "pt2": ".pt2", "python": ".py"}
-"""Format -> suffix of its file."""
 TOLERANCE = 1e-5
 """Largest difference between what was written and the network, as a part of the largest logit where that is above 1."""
-ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 def export_network(
@@ -70,28 +67,6 @@ def export_network(
             "nothing was written: a part of it is not what its name says, or its logits are not finite."
         )
     return difference
-
-
-def check_target(path: Path, format: str) -> None:
-    """Refuses a format or a file that cannot be written, before anything is built.
-
-    Args:
-        path: The file.
-        format: Of it.
-
-    Raises:
-        ValueError: if the format is unknown, the suffix is another one, or a package is missing.
-        IsADirectoryError: if the path is a folder.
-    """
-    if format not in FORMATS:
-        raise ValueError(f"There is no format '{format}'. Known are: {', '.join(FORMATS)}.")
-    if path.is_dir():
-        example = path / f"network{FORMATS[format]}"
-        raise IsADirectoryError(f"'{path}' is a folder: name a file, '{example}' for example.")
-    if path.suffix != FORMATS[format]:
-        raise ValueError(f"A file of the format {format} ends in {FORMATS[format]}, but '{path}' does not.")
-    if format == "onnx" and (missing := [name for name in ONNX_PACKAGES if find_spec(name) is None]):
-        raise ValueError(f"--format onnx needs {', '.join(missing)}: install the extra, pip install 'lit-nas[export]'.")
 
 
 class _Logits(nn.Module):
