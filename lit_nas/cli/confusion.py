@@ -1,10 +1,11 @@
 """The command that estimates the gradient confusion of a trained network."""
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from lit_nas.cli.configured import check_json, configured, parser_of_configuration
 
 __all__ = ("confusion",)
 
@@ -14,30 +15,24 @@ def confusion(args: Sequence[str]) -> None:
 
     All other arguments are those of `lit-nas fit`: configurations (`-c FILE`), and keys that win over them.
     """
-    parser = argparse.ArgumentParser("lit-nas confusion", description=confusion.__doc__, allow_abbrev=False)
-    parser.add_argument("-c", "--config", action="append", default=[], metavar="FILE", help="configuration of the run")
+    parser = parser_of_configuration("confusion", confusion.__doc__, "run")
     parser.add_argument("--ckpt_path", required=True, type=Path, help="checkpoint of the run")
     parser.add_argument("--draws", type=int, default=10, help="estimates that are averaged")
     parser.add_argument("--batches", type=int, default=4, help="mini-batches of each of them, compared in pairs")
     parser.add_argument("--seed", type=int, default=0, help="decides which images the mini-batches hold")
     parser.add_argument("--out", type=Path, help="JSON file to write; by default the result is only printed")
     given, rest = parser.parse_known_args(args)
-    if given.out is not None and given.out.suffix != ".json":
-        raise ValueError(f"--out must name a .json file, not '{given.out}'.")
+    check_json("--out", given.out)
 
     from lit_nas.atomic_write import write_text
     from lit_nas.callbacks import confusion_of
-    from lit_nas.cli.explain import explained
-    from lit_nas.cli.training import TrainingCLI
     from lit_nas.optim import GradientConfusion
     from lit_nas.record.plain import plain
     from lit_nas.record.recorded_module import read_checkpoint
 
     estimator = GradientConfusion(given.draws, given.batches, given.seed)
     checkpoint = read_checkpoint(given.ckpt_path)
-    with explained():
-        layers = [word for path in given.config for word in ("-c", path)]
-        cli = TrainingCLI([*layers, *rest], run=False)
+    cli = configured(given, rest)
     module, data, trainer = cli.model, cli.datamodule, cli.trainer
     module.on_load_checkpoint(checkpoint)
     try:

@@ -1,10 +1,11 @@
 """The command that groups the operations of a search by the correlation of their outputs."""
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from lit_nas.cli.configured import configured, parser_of_configuration
 
 __all__ = ("correlate",)
 
@@ -37,10 +38,7 @@ def correlate(args: Sequence[str]) -> None:
     Writes correlation.csv, correlation.svg and groups.json. All other arguments are those of `lit-nas fit`:
     configurations (`-c FILE`), and keys that win over them, such as `--data.root` or `--trainer.accelerator`.
     """
-    parser = argparse.ArgumentParser("lit-nas correlate", description=correlate.__doc__, allow_abbrev=False)
-    parser.add_argument(
-        "-c", "--config", action="append", default=[], metavar="FILE", help="configuration of the search"
-    )
+    parser = parser_of_configuration("correlate", correlate.__doc__)
     weights = parser.add_mutually_exclusive_group(required=True)
     weights.add_argument("--ckpt_path", type=Path, help="checkpoint of the search, whose supernet is looked at")
     weights.add_argument("--untrained", action="store_true", help="look at a freshly initialised supernet")
@@ -59,8 +57,6 @@ def correlate(args: Sequence[str]) -> None:
         raise FileExistsError(f"'{given.output}' exists already: choose another folder with -o FOLDER.")
 
     from lit_nas.callbacks import group_operators
-    from lit_nas.cli.explain import explained
-    from lit_nas.cli.training import TrainingCLI
     from lit_nas.correlation import Clustering, OperatorCorrelation
     from lit_nas.record.recorded_module import read_checkpoint
     from lit_nas.search import SearchModule
@@ -69,9 +65,7 @@ def correlate(args: Sequence[str]) -> None:
         how = OperatorCorrelation(given.edges, given.definition, tuple(given.exclude))
         clustering = Clustering(given.threshold, given.groups)
     checkpoint = None if given.untrained else read_checkpoint(given.ckpt_path)
-    with explained():
-        layers = [word for path in given.config for word in ("-c", path)]
-        built = TrainingCLI([*layers, *rest], run=False)
+    built = configured(given, rest)
     model, data, device = built.model, built.datamodule, built.trainer.strategy.root_device
     if not isinstance(model, SearchModule):
         raise ValueError(f"Correlations are those of the candidates of a search, but {type(model).__name__} is none.")

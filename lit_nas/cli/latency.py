@@ -1,9 +1,10 @@
 """The command that measures what the candidates of a search take on this machine."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from lit_nas.cli.configured import add_stopwatch, check_json, configured, parser_of_configuration, stopwatch
 
 __all__ = ("latency",)
 
@@ -13,30 +14,16 @@ def latency(args: Sequence[str]) -> None:
 
     All other arguments are those of `lit-nas fit`: configurations (`-c FILE`), and keys that win over them.
     """
-    parser = argparse.ArgumentParser("lit-nas latency", description=latency.__doc__, allow_abbrev=False)
-    parser.add_argument(
-        "-c", "--config", action="append", default=[], metavar="FILE", help="configuration of the search"
-    )
+    parser = parser_of_configuration("latency", latency.__doc__)
     parser.add_argument("--out", required=True, type=Path, help="JSON file to write")
-    parser.add_argument("--warm_up", type=int, default=10, help="runs of each candidate that do not count")
-    parser.add_argument("--repeats", type=int, default=50, help="runs that count; their median is taken")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the CPU")
-    parser.add_argument("--batch_size", type=int, default=1, help="images of each run")
-    parser.add_argument("--device", default="cpu", help="cpu, or a device of torch such as cuda")
+    add_stopwatch(parser, "candidate", warm_up=10, repeats=50)
     given, rest = parser.parse_known_args(args)
-    if given.out.suffix != ".json":
-        raise ValueError(f"--out must name a .json file, not '{given.out}'.")
+    check_json("--out", given.out)
 
-    from lit_nas.cli.explain import explained
-    from lit_nas.cli.training import TrainingCLI
     from lit_nas.networks.latency import network_pieces
-    from lit_nas.networks.stopwatch import Stopwatch
     from lit_nas.search import SearchModule
 
-    watch = Stopwatch(given.warm_up, given.repeats, given.threads, given.batch_size, given.device)
-    with explained():
-        layers = [word for path in given.config for word in ("-c", path)]
-        model = TrainingCLI([*layers, *rest], run=False).model
+    watch, model = stopwatch(given), configured(given, rest).model
     if not isinstance(model, SearchModule):
         raise ValueError(f"Latencies are those of the candidates of a search, but {type(model).__name__} is none.")
     pieces = network_pieces(model.network, model.architecture.space, model.spec)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lit_nas.atomic_write import write_text
+from lit_nas.cli.configured import add_stopwatch, check_json, configured, parser_of_configuration, stopwatch
 
 if TYPE_CHECKING:
     from lit_nas.networks import RetrainNetwork
@@ -31,10 +32,7 @@ def profile(args: Sequence[str]) -> None:
     a network within 10 % of it was found. All other arguments are those of `lit-nas fit`: configurations (`-c FILE`),
     and keys that win over them.
     """
-    parser = argparse.ArgumentParser("lit-nas profile", description=profile.__doc__, allow_abbrev=False)
-    parser.add_argument(
-        "-c", "--config", action="append", default=[], metavar="FILE", help="configuration of the search"
-    )
+    parser = parser_of_configuration("profile", profile.__doc__)
     parser.add_argument("--network", help="retraining network by name; the default is that of the space")
     parser.add_argument("--init_channels", type=int, help="C of the first cell of the retraining network")
     parser.add_argument("--num_cells", type=int, help="depth of the retraining network")
@@ -45,25 +43,17 @@ def profile(args: Sequence[str]) -> None:
     parser.add_argument("--no_latency", action="store_true", help="measure no latencies, which takes the longest")
     parser.add_argument("--out", type=Path, help="JSON file for the latencies, which CostTarget.measure may name")
     parser.add_argument("--json", type=Path, help="JSON file for what is printed")
-    parser.add_argument("--warm_up", type=int, default=5, help="runs of each part that do not count")
-    parser.add_argument("--repeats", type=int, default=20, help="runs that count; their median is taken")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the CPU")
-    parser.add_argument("--batch_size", type=int, default=1, help="images of each run")
-    parser.add_argument("--device", default="cpu", help="cpu, or a device of torch such as cuda")
+    add_stopwatch(parser, "part", warm_up=5, repeats=20)
     given, rest = parser.parse_known_args(args)
     targets = {name: _target(getattr(given, f"target_{name}"), name) for name in MEASURES}
     _check(given, targets)
 
-    from lit_nas.cli.explain import explained
-    from lit_nas.cli.training import TrainingCLI
     from lit_nas.networks.registry import default_retrain_network, find_retrain_network
     from lit_nas.report.cost_range import CostRange, format_range
     from lit_nas.search import SearchModule
     from lit_nas.search.found_genotype import rule_of
 
-    with explained():
-        layers = [word for path in given.config for word in ("-c", path)]
-        model = TrainingCLI([*layers, *rest], run=False).model
+    model = configured(given, rest).model
     if not isinstance(model, SearchModule):
         raise ValueError(f"A profile is that of the space of a search, but {type(model).__name__} is none.")
     space = model.architecture.space
@@ -92,13 +82,11 @@ def profile(args: Sequence[str]) -> None:
 
 def _costs(model: "SearchModule", network: "RetrainNetwork", name: str, given: argparse.Namespace) -> "NetworkCosts":
     from lit_nas.networks.derived_costs import derived_costs, derived_pieces, latency_costs
-    from lit_nas.networks.stopwatch import Stopwatch
 
     space, spec = model.architecture.space, model.spec
     if name != "latency":
         return derived_costs(space, spec, network, MEASURES[name])
-    watch = Stopwatch(given.warm_up, given.repeats, given.threads, given.batch_size, given.device)
-    table = watch.measure(derived_pieces(space, spec, network))
+    table = stopwatch(given).measure(derived_pieces(space, spec, network))
     if given.out is not None:
         table.save(given.out)
     return latency_costs(space, spec, network, table)
@@ -120,9 +108,7 @@ def _check(given: argparse.Namespace, targets: dict[str, float | None]) -> None:
     if given.samples < 1:
         raise ValueError(f"--samples must be at least 1, not {given.samples}.")
     for name in ("out", "json"):
-        path = getattr(given, name)
-        if path is not None and path.suffix != ".json":
-            raise ValueError(f"--{name} must name a .json file, not '{path}'.")
+        check_json(f"--{name}", getattr(given, name))
     if given.no_latency and (given.out is not None or targets["latency"] is not None):
         raise ValueError("--no_latency measures no latencies: leave it out, or leave out --out and --target.latency.")
 
