@@ -13,7 +13,13 @@ from lit_nas.cli.trainer_messages import call_by_key, translate_trainer
 
 __all__ = ("explain", "explained")
 
-_SIGNS_OF_THE_PARSER = ("Parser key", "Union subtypes", "Problem with given class_path", "does not accept option")
+_SIGNS_OF_THE_PARSER = (
+    "Parser key",
+    "Union subtypes",
+    "Problem with given class_path",
+    "does not accept option",
+    "Call to compute_fn",
+)
 
 
 @contextmanager

@@ -156,7 +156,7 @@ def _own_data(data: LightningDataModule) -> list[str]:
     """The data of a search as arguments of a retraining, which merges the parts that trained."""
     of_ours = type(data).__module__.startswith("lit_nas.")
     name = type(data).__name__ if of_ours else public_name(type(data))
-    left_out = {*SPLIT, "limit", "validate_on_test"}
+    left_out = {*SPLIT, "limit", "validate_on_test", "test_batch_size"}  # what a search alone needs
     return ["--data", name, *_split(data), *_arguments(data, [key for key in data.hparams if key not in left_out])]
 
 

@@ -98,7 +98,7 @@ def _facts(trainer: Trainer, module: LightningModule, folder: Path) -> dict[str,
             facts[name] = ", ".join(found)
     if (label := getattr(getattr(module, "genotype", None), "label", "")) and "cell" not in facts:
         facts["cell"] = label
-    for name in ("train/accuracy", "val/accuracy"):
+    for name in ("train/accuracy", "val/accuracy", "train/perplexity", "val/perplexity"):
         if name in trainer.callback_metrics:
             facts[name] = f"{float(trainer.callback_metrics[name]):.4f}"
     for callback in callbacks_of(trainer):

@@ -221,12 +221,17 @@ def test_the_printed_retraining_of_a_language_model_works(tmp_path, monkeypatch,
         str(write_texts(tmp_path / "text")),
         "--data.batch_size",
         "4",
+        "--data.test_batch_size",  # for the search, whose network normalises by its batch
+        "4",
     ]
     model = ["--model", "RecurrentDARTS", "--model.space.width", "6", "--model.space.nodes", "2"]
     run = [*model, *data, *LIMITS, "--trainer.accelerator", "cpu", *folder(tmp_path / "search")]
     assert call(["fit", *run], monkeypatch) == 0
-    command = command_after(capsys.readouterr().out, "Retrain it")
+    printed = capsys.readouterr().out
+    assert re.search(r"│ val/perplexity +\d+\.\d{4}\b", printed)
+    command = command_after(printed, "Retrain it")
     assert command[1:4] == ["fit", "--model", "LanguageRetrainModule"]
+    assert "--data.test_batch_size" not in command
     assert main([*command[1:], *LIMITS, "--trainer.accelerator", "cpu", "--model.width", "6"]) == 0
     checkpoint = read_checkpoint(tmp_path / "search_retrain" / "checkpoints" / "last.ckpt")
     found = load_genotype(tmp_path / "search" / "genotype.json")

@@ -241,6 +241,7 @@ def test_a_model_is_refused_data_of_another_kind_on_the_command_line(config, tmp
         assert main(["fit", "--model", model, "--data", data, *folder]) == 2
         said = capsys.readouterr().err
         assert message in said
+        assert said.startswith("lit-nas fit: What ")
         assert said.count("\n") <= 2  # one sentence, and where to read more
 
 
