@@ -191,6 +191,24 @@ def test_figures_are_such_as_plotly_knows(sweep):
     assert all(len(figure.data) for figure in read)
 
 
+@pytest.mark.parametrize(
+    ("name", "heading"),
+    [
+        *(
+            (name, "Losses and accuracies")
+            for name in ("val/perplexity", "arch/loss_step", "train/loss", "val/accuracy")
+        ),
+        *((f"{name}/normal", "Architecture") for name in ("entropy", "margin", "none", "skips", "sparsity")),
+        ("temperature", "Architecture"),
+        ("lr/weights", "Learning rates and settings"),
+    ],
+)
+def test_curves_stand_under_their_headings(name, heading, tmp_path):
+    make_search(tmp_path / "run", 0)
+    write_csv(tmp_path / "run" / "metrics.csv", ["epoch", "step", name], [[0, 9, 0.5], [1, 19, 0.25]])
+    assert list(curve_figures(group_runs(find_runs([tmp_path / "run"])[0]))) == [heading]
+
+
 def test_tables_tell_scores_costs_and_means(sweep, tmp_path):
     page = report(sweep, to=tmp_path / "report.html")
     rows = {row[0]: row for row in page.rows}

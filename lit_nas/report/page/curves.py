@@ -13,8 +13,8 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7
 """Okabe and Ito's, which people with any colour vision tell apart, without yellow and black."""
 DASHES = ("solid", "dash", "dot", "dashdot")
 TOPICS = (
-    ("Losses and accuracies", ("loss", "accuracy", "perplexity")),
-    ("Architecture", ("entropy/", "margin/", "skips/", "table/")),
+    ("Losses and accuracies", ("loss", "loss_step", "accuracy", "perplexity")),
+    ("Architecture", ("entropy/", "margin/", "sparsity/", "none/", "skips/", "temperature", "table/")),
     ("Learning rates and settings", ("",)),
 )
 """Heading -> ends or beginnings of the names of its curves; the first one that fits."""
