@@ -56,17 +56,7 @@ class DARTS(ImageSearchModule):
         edges: EdgeKind = PlainEdges(),
     ) -> None:
         super().__init__()
-        if order not in (1, 2):
-            raise ValueError(f"model.order must be 1 or 2, not {order}.")
-        if order == 1 and product != "finite_difference":
-            raise ValueError(
-                f"model.product is {product}, but only order 2 has such a product: set model.order to 2, or leave "
-                "model.product out."
-            )
-        if order == 2 and optim.level == "single":
-            raise ValueError(
-                "Both levels are updated at the same point with model.optim.level single: set model.order to 1."
-            )
+        optim.check_order(order, product)
         self.spec, self.order, self.product = spec, order, product
         self.network = build_search_network(space, spec, engine, edges)
         self.architecture = Architecture(space, relaxation)

@@ -76,17 +76,7 @@ class RecurrentDARTS(TextSearchModule):
         passes: Literal["shared", "independent"] = "shared",
     ) -> None:
         super().__init__()
-        if order not in (1, 2):
-            raise ValueError(f"model.order must be 1 or 2, not {order}.")
-        if order == 1 and product != "finite_difference":
-            raise ValueError(
-                f"model.product is {product}, but only order 2 has such a product: set model.order to 2, or leave "
-                "model.product out."
-            )
-        if order == 2 and optim.level == "single":
-            raise ValueError(
-                "Both levels are updated at the same point with model.optim.level single: set model.order to 1."
-            )
+        optim.check_order(order, product)
         if order == 2 and optim.clip_by != "norm":
             raise ValueError(
                 f"model.optim.clip_by is {optim.clip_by}, but the virtual step of order 2 clips norms: set it to norm."

@@ -77,6 +77,28 @@ class SearchOptim:
         if self.graphs and self.accumulate > 1:
             raise ValueError("model.optim.graphs replays whole batches: leave model.optim.accumulate at 1.")
 
+    def check_order(self, order: int, product: str) -> None:
+        """Refuses an order of the architecture's gradient that a method with two of them cannot take.
+
+        Args:
+            order: 1 or 2.
+            product: How order 2 computes its Hessian-vector product; `finite_difference` where none was chosen.
+
+        Raises:
+            ValueError: if there is no such order, order 1 has a product, or both levels are updated at one point.
+        """
+        if order not in (1, 2):
+            raise ValueError(f"model.order must be 1 or 2, not {order}.")
+        if order == 1 and product != "finite_difference":
+            raise ValueError(
+                f"model.product is {product}, but only order 2 has such a product: set model.order to 2, or leave "
+                "model.product out."
+            )
+        if order == 2 and self.level == "single":
+            raise ValueError(
+                "Both levels are updated at the same point with model.optim.level single: set model.order to 1."
+            )
+
     def _check_parts(self) -> None:
         given = self.regularizers
         parts = tuple(given) if isinstance(given, (list, tuple)) else (given,)
