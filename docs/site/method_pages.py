@@ -12,8 +12,8 @@ from repository import ROOT, place, relinked
 
 __all__ = ("Method", "methods")
 
-TABLES = ("README.md", "docs/methods.md", "docs/nas_bench_201.md")
-"""Pages whose tables have rows of methods."""
+TABLES = ["docs/methods.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+"""Pages whose tables may have rows of methods."""
 SECTIONS = re.compile(r"\n\nFormula:\n(.*)", re.DOTALL)
 
 
@@ -43,7 +43,7 @@ class Method:
         parts += self._rows("README.md")
         parts += ["## Paper, and what differs from it\n", _paragraphs(self.text)]
         parts += ["## Configurations\n", *self._configurations()]
-        tables = [part for page in TABLES[1:] for part in self._rows(page)]
+        tables = [part for page in dict.fromkeys(TABLES) for part in self._rows(page)]
         parts += ["## Parts, cost, and what was measured here\n", *tables] if tables else []
         parts += [f"## Arguments\n\n::: lit_nas.methods.{Path(self.file).stem}.{self.name}\n    options:"]
         parts += ["        members: false\n        heading_level: 3\n"]
