@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from lit_nas.export import FORMATS, export_network
+from lit_nas.export.formats import check_target
 from lit_nas.genotype import CellGenotype, Edge, Genotype, load_genotype
 from lit_nas.networks import (
     CIFARNetwork,
@@ -257,3 +258,10 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
     network, spec = NETWORKS["dags"]()
     with pytest.raises(ValueError, match=r"needs onnx, onnxscript, onnxruntime: .* pip install 'lit-nas\[export\]'"):
         export_network(network, spec, tmp_path / "network.onnx", "onnx")
+
+
+def test_a_folder_that_is_a_file_is_named_before_anything_is_built(tmp_path):
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(NotADirectoryError, match=r"since '.*notes' is a file: name another folder"):
+        check_target(tmp_path / "notes" / "deep" / "network.py", "python")
+    check_target(tmp_path / "new" / "network.py", "python")
