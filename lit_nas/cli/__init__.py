@@ -71,6 +71,10 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         rest = _without_imports(rest)
         if command in TRAINING:
+            from lit_nas.cli.arguments import check_arguments
+
+            check_arguments(rest)  # before torch is imported, which takes seconds
+
             from lit_nas.cli.training import train
 
             train(command, rest)

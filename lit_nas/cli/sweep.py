@@ -61,7 +61,7 @@ def _seeds(text: str) -> tuple[int, ...]:
     else:
         seeds = ()
     if not seeds or len(seeds) > 1000:
-        raise ValueError(f"--seeds is '{text}', but must be as 0..3 (both ends are run) or as 0,4,7.")
+        raise ValueError(f"--seeds is '{text}', but must be as 0..3 (the lower end first; both are run) or as 0,4,7.")
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"--seeds is '{text}', which names a seed twice.")
     return seeds
