@@ -20,7 +20,7 @@ def check_arguments(args: Sequence[str]) -> None:
     """
     for path in config_files(args):
         refuse_spec(read_layer(path), f"'{path}'")
-    for word, following in zip(args, [*args[1:], "--"], strict=True):
+    for word, following in zip(args, [*args, "--"][1:], strict=True):
         if re.match(r"--model\.(init_args\.)?spec\b", word):
             refuse_spec({"model": {"init_args": {"spec": following}}}, word)
         name, equals, value = word.partition("=")
