@@ -29,6 +29,7 @@ from lit_nas.cli.arguments import check_arguments
 from lit_nas.cli.explain import explained
 from lit_nas.cli.layers import with_present_files
 from lit_nas.cli.loggers import name_loggers
+from lit_nas.cli.nulls import refuse_nulls
 from lit_nas.cli.part_arguments import check_values
 from lit_nas.cli.quiet import quiet
 from lit_nas.cli.run_config import SaveRunConfig
@@ -91,6 +92,10 @@ class TrainingCLI(LightningCLI):
         check_arguments(args)
         with explained():
             self.config = parser.parse_args(with_present_files(args))
+        command = self.config.get("subcommand")
+        given = self.config if command is None else self.config[command]
+        refuse_nulls("model", given.get("model"), frozenset({"spec"}))  # the data hand it over
+        refuse_nulls("data", given.get("data"))
 
     def _parse_ckpt_path(self) -> None:
         """The command line wins over a checkpoint; the module refuses one that does not fit."""
