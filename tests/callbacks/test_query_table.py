@@ -52,7 +52,8 @@ def test_each_epoch_is_looked_up(path, tmp_path):
             assert trainer.callback_metrics[f"table/{row['dataset']}/{name}"] == pytest.approx(float(row[name]))
 
 
-@pytest.mark.parametrize("bomb", [pytest.param("SIGTERM", marks=pytest.mark.slow), "SIGKILL"])
+@pytest.mark.slow
+@pytest.mark.parametrize("bomb", ["SIGTERM", "SIGKILL"])
 def test_a_resumed_run_ends_as_one_in_one_go(bomb, path, tmp_path):
     config = write_config(NAME, tmp_path / "in.yaml")
     content = yaml.safe_load(config.read_text())

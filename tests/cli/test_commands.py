@@ -309,7 +309,7 @@ def test_mistakes_get_one_paragraph_and_leave_the_folder_free(arguments, message
 def test_weights_are_those_of_the_checkpoint(tmp_path, capsys):
     """`last` is resolved for every command, predictions are written, and no command runs untrained weights."""
     data = ["--data.num_images", "200", "--data.batch_size", "20", "--trainer.limit_train_batches", "1.0"]
-    run = [*TINY_SEARCH, *data, "--trainer.max_epochs", "6", *folder(tmp_path)]
+    run = [*TINY_SEARCH, *data, "--trainer.max_epochs", "2", *folder(tmp_path)]
     for command in ("validate", "test", "predict"):
         assert main([command, *run]) == 2
         assert "needs weights" in capsys.readouterr().err

@@ -230,7 +230,9 @@ def test_a_search_that_is_done_again_takes_the_retraining_along(tmp_path):
     assert yaml.safe_load((folder / "search" / "config.yaml").read_text())["trainer"]["max_epochs"] == 2
 
 
-@pytest.mark.parametrize("name", ["genotype.json", "cost.json", "config.yaml"])
+@pytest.mark.parametrize(
+    "name", ["genotype.json", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cost.json", "config.yaml"))]
+)
 def test_a_search_whose_files_are_damaged_can_be_done_again(name, tmp_path, capsys):
     config, folder = job(tmp_path), tmp_path / "job"
     assert main(["run", "-c", config]) == 0
@@ -338,7 +340,10 @@ def parts(folder):
     return {role: set(part) for role, part in json.loads((folder / "split.json").read_text())["parts"].items()}
 
 
-@pytest.mark.parametrize("split", ["half", "one-one-four", {"weights": 0.5, "arch": 0.3, "val": 0.2}])
+@pytest.mark.parametrize(
+    "split",
+    ["one-one-four", *(pytest.param(each, marks=pytest.mark.slow) for each in ("half", {"weights": 0.5, "arch": 0.3}))],
+)
 def test_the_retraining_takes_the_split_of_the_search_by_itself(tmp_path, split):
     config = data_of(tmp_path, {"split": split, "split_seed": 3}, {"split": None})
     assert main(["run", "-c", config]) == 0

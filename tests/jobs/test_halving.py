@@ -128,6 +128,7 @@ def test_a_file_that_a_stage_needs_is_read_before_it_starts(whole, tmp_path, cap
     assert not (folder / "seed2").exists()
 
 
+@pytest.mark.slow
 def test_a_stage_with_damaged_files_is_done_again_with_all_that_was_proposed_after_it(whole, tmp_path, capsys):
     folder, config = tmp_path / "job", job(tmp_path, job=HALVING)
     shutil.copytree(whole, folder)

@@ -102,7 +102,16 @@ def test_it_goes_on_where_it_was(validated, tmp_path, capsys):
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 
-@pytest.mark.parametrize("place", ["search_seed_5/candidates.json", "network_01_seed_0/test.json", "ranks.svg"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "ranks.svg",
+        *(
+            pytest.param(each, marks=pytest.mark.slow)
+            for each in ("search_seed_5/candidates.json", "network_01_seed_0/test.json")
+        ),
+    ],
+)
 def test_a_full_disk_is_one_sentence_and_the_job_goes_on_afterwards(place, validated, tmp_path, monkeypatch, capsys):
     """Whether a stage writes or the job, with its own writer or that of another library."""
     shutil.copytree(validated, tmp_path / "job")

@@ -58,7 +58,10 @@ def test_an_older_checkpoint_is_rebuilt(kind, version):
 
 
 @KINDS
-@VERSIONS
+@pytest.mark.parametrize(
+    "version",
+    [1, *(pytest.param(version, marks=pytest.mark.slow) for version in range(2, FORMAT_VERSION))],  # 1 takes all steps
+)
 def test_an_older_checkpoint_is_continued(kind, version, tmp_path):
     arguments = ["fit", "-c", str(FOLDER / f"version_{version}_{kind}.yaml"), "--trainer.default_root_dir"]
     assert run([*arguments, str(tmp_path / "whole")]) == 0

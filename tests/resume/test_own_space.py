@@ -81,6 +81,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_search_continues_in_a_fresh_process(folder):
     fit = ["fit", "-c", "search.yaml", "--trainer.default_root_dir", "cut", "--ckpt_path", "last"]
     ((status, _, errors, imported),) = Shell(folder)(fit)

@@ -40,13 +40,17 @@ CASES = [  # what happens, when, the exit status, and the steps that the continu
 KILLED, TERMINATED = ("SIGKILL", 7), ("SIGTERM", 5)
 """Cases of the default run, the second one of a few searches only; the others are slow by their number."""
 TERMINATED_ALWAYS = ("DARTS-first-order",)
+ALIKE = ("DARTS-second-order", "DARTS-nas-bench-201", "EntmaxDARTS", "PCDARTS", "MergeNAS", "StacNAS")
+"""Searches that draw and keep nothing that others do not: the default run kills one of each other kind."""
+DEFAULT = {
+    *((name, *KILLED) for name in REPRESENTATIVES if name not in ALIKE),
+    *((name, *TERMINATED) for name in TERMINATED_ALWAYS),
+}
 RESUMES = [
     pytest.param(
         name,
         *case,
-        marks=()
-        if (case[:2] == KILLED and name in REPRESENTATIVES) or (case[:2] == TERMINATED and name in TERMINATED_ALWAYS)
-        else pytest.mark.slow,
+        marks=() if (name, *case[:2]) in DEFAULT else pytest.mark.slow,
         id=f"{name}-{case[0]}-{case[1]}",
     )
     for name in TINY

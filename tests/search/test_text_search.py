@@ -196,6 +196,7 @@ def test_a_killed_run_continues_bit_identically(config, tmp_path):
     assert (whole / "genotype.json").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one_and_continue_exactly(config, tmp_path):
     ranks = [
         {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0", "WORLD_SIZE": "2", "NODE_RANK": "0", "LOCAL_RANK": str(rank)}

@@ -110,6 +110,7 @@ def test_a_job_searches_derives_retrains_and_goes_on(what, tmp_path):
     assert module(torch.zeros(2, 1, 8, 8)).shape[0] == 2
 
 
+@pytest.mark.slow
 def test_operations_of_a_genotype_are_imported_where_the_user_says_so(tmp_path):
     """No file has anything imported; messages name the module, and `--import` brings it in, in each command."""
     space = {"class_path": "DartsSpace", "init_args": {
