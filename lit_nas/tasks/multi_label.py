@@ -72,8 +72,8 @@ class MultiLabel(Task):
         }
 
     def score(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Task`: metrics take the targets as whole numbers."""
-        return outputs, (targets > 0.5).long()
+        """See `Task`: probabilities, for metrics take a batch whose logits all lie between 0 and 1 for these."""
+        return outputs.sigmoid(), (targets > 0.5).long()
 
     def predict(self, outputs: Tensor) -> Tensor:
         """The probability of each label, [B, K]."""

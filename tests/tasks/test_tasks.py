@@ -78,6 +78,8 @@ def test_metrics():
     spec = ImageSpec(1, 2, 2, 2, MultiLabel())
     logits, labels = torch.tensor([[1.0, -1], [1, 1]]), torch.tensor([[1.0, 1], [0, 1]])
     assert found(spec.task, spec, logits, labels) == pytest.approx({"accuracy": 0.5, "f1": 2 * 2 / (2 * 2 + 1 + 1)})
+    small = torch.tensor([[0.1, 0.4]])  # look like probabilities below one half
+    assert found(spec.task, spec, small, torch.ones(1, 2)) == {"accuracy": 1.0, "f1": 1.0}
     spec = ImageSpec(1, 2, 2, 1, Regression())
     values = found(spec.task, spec, torch.tensor([[1.0], [5]]), torch.tensor([[0.0], [2]]))
     assert values == pytest.approx({"mae": 2.0, "rmse": math.sqrt(5)})
