@@ -64,10 +64,11 @@ class Segmentation(Task):
         return nn.Sequential(convolution, nn.Upsample((spec.height, spec.width), mode="bilinear"))
 
     def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """See `Task`; the mean over pixels that count."""
+        """See `Task`; the mean over pixels that count, 0 where none does."""
         from torch.nn import functional as F
 
-        return F.cross_entropy(outputs, targets, ignore_index=self.ignore_index)
+        loss = F.cross_entropy(outputs, targets, ignore_index=self.ignore_index)  # nan of none
+        return loss.where((targets != self.ignore_index).any(), 0.0 * outputs.sum())
 
     def metrics(self, spec: ImageSpec, test: bool = False) -> dict[str, Metric]:
         """See `Task`."""

@@ -62,6 +62,10 @@ def test_losses():
     rows = maps.permute(0, 2, 3, 1)[pixels != 7]
     expected = (rows.logsumexp(-1) - rows.gather(-1, pixels[pixels != 7].unsqueeze(-1))[:, 0]).mean()
     torch.testing.assert_close(Segmentation(7).loss(maps, pixels), expected)
+    maps.requires_grad_()
+    nothing = Segmentation(7).loss(maps, torch.full_like(pixels, 7))  # no pixel counts
+    (gradient,) = torch.autograd.grad(nothing, maps)
+    assert nothing == 0 and not gradient.any()
     smoothed = F.cross_entropy(outputs, torch.arange(5) % 4, label_smoothing=0.1)
     torch.testing.assert_close(Classification().loss(outputs, torch.arange(5) % 4, 0.1), smoothed)
 
