@@ -1,5 +1,6 @@
 """MLflow."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +20,8 @@ __all__ = ("MLFlowTracker", "ResumableMLFlowLogger")
 
 RUN_ID = "mlflow_run_id"
 """The file in the run folder that names the run which is continued."""
+_IMAGE = re.compile(r"images/(.+)[+%]step[+%](\d+)[+%]timestamp[+%]")
+"""How `log_image` calls its files, with `~` or `#` for `/`; older releases have `%` for `+`."""
 
 
 class ResumableMLFlowLogger(HeldPoints, MLFlowLogger):
@@ -29,9 +32,10 @@ class ResumableMLFlowLogger(HeldPoints, MLFlowLogger):
     """
 
     def points(self) -> Iterable[tuple[int, str]]:
-        """What the server holds."""
+        """What the server holds, metrics and images."""
         client, run = self.experiment, str(self.run_id)
-        return {
+        images = [found for file in client.list_artifacts(run, "images") if (found := _IMAGE.match(file.path))]
+        return {(int(found[2]), re.sub("[~#]", "/", found[1])) for found in images} | {
             (point.step, name)
             for name in client.get_run(run).data.metrics
             for point in client.get_metric_history(run, name)
@@ -89,6 +93,8 @@ class MLFlowTracker(Tracker):
         """An image with a slider over the epochs."""
         from matplotlib.image import imread
 
+        if isinstance(self.logger, HeldPoints) and self.logger.holds(picture.name, epoch):
+            return
         pixels = (imread(picture.path)[..., :3] * 255).round().astype("uint8")
         self.logger.experiment.log_image(self.logger.run_id, pixels, key=picture.name, step=epoch, synchronous=True)
 

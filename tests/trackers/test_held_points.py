@@ -4,8 +4,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from matplotlib.image import imsave
 
 from lit_nas.trackers import ResumableMLFlowLogger, ResumableTensorBoardLogger, ResumableWandbLogger
+from lit_nas.trackers.mlflow_tracker import MLFlowTracker
+from lit_nas.trackers.shown import Picture
 from tests.support.wandb_runs import offline, points, records, wait_for
 
 
@@ -108,3 +111,15 @@ def test_parameters_of_mlflow_that_are_there_stay(monkeypatch, tmp_path):
     again.log_hyperparams({"trainer": {"max_epochs": 5, "devices": 1}})  # MLflow refuses to change one
     known = again.experiment.get_run(tracker.run_id).data.params
     assert known == {"trainer/max_epochs": "3", "trainer/devices": "1"}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_pictures_of_mlflow_that_are_there_are_not_sent_again(monkeypatch, tmp_path):
+    of, path = OfMLFlow(tmp_path, monkeypatch), tmp_path / "picture.png"
+    imsave(path, [[0.0, 1.0]])
+    for epochs in ((0, 1, 2), (1, 2, 3)):  # killed behind the checkpoint of epoch 0
+        tracker = MLFlowTracker(of.open())
+        for epoch in epochs:
+            tracker.show_picture(Picture("heat_map/normal", path, ""), epoch, 10 * epoch)
+    files = of.open().experiment.list_artifacts(of.run_id, "images")
+    assert sorted(int(file.path.split("+")[2]) for file in files if file.path.endswith(".png")) == [0, 1, 2, 3]
