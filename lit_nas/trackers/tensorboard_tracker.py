@@ -76,12 +76,19 @@ class TensorBoardTracker(Tracker):
             self.logger.experiment.add_image(picture.name, pixels, epoch, dataformats="HWC")
 
     def keep(self, kept: Kept) -> None:
-        """The text of a genotype; of a checkpoint its path, because event files hold no files."""
+        """The text of a genotype; of a checkpoint its path, because event files hold no files.
+
+        The last versions have a tag of their own: a run that is extended has further ones at the same step.
+        """
         text = str(kept.path)
         if kept.path.suffix == ".json":
             text = f"{text}\n\n```json\n{kept.path.read_text(encoding='utf-8')}\n```"
         epoch = kept.metadata.get("epoch", 0)
-        self.logger.experiment.add_text(kept.name, text, epoch if isinstance(epoch, int) else 0)
+        step = epoch if isinstance(epoch, int) else 0
+        last = [alias for alias in kept.aliases if alias in ("final", "last")]
+        tag = "/".join([kept.name, *last])
+        if not (isinstance(self.logger, HeldPoints) and self.logger.holds(f"{tag}/text_summary", step)):
+            self.logger.experiment.add_text(tag, text, step)
 
     def summarise(self, values: Mapping[str, Any]) -> None:
         """A table."""

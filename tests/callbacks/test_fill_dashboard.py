@@ -196,7 +196,7 @@ def test_tensorboard_shows_the_same(run, alphas):
         shown = list(charts[f"alphas/{cell}"][edge].multiline.tag)
         assert shown == [f"^alpha/{cell}/{edge}/{operation}$".replace("-", r"\-") for operation in lines]
         assert all(f"alpha/{cell}/{edge}/{operation}" in scalars for operation in lines)
-    text = events.Tensors("genotype/text_summary")[-1].tensor_proto.string_val[0].decode()
+    text = events.Tensors("genotype/final/text_summary")[-1].tensor_proto.string_val[0].decode()
     assert (run / "run" / "genotype.json").read_text().strip() in text
     assert "| method | DARTS |" in events.Tensors("summary/text_summary")[-1].tensor_proto.string_val[0].decode()
 

@@ -8,7 +8,8 @@ from matplotlib.image import imsave
 
 from lit_nas.trackers import ResumableMLFlowLogger, ResumableTensorBoardLogger, ResumableWandbLogger
 from lit_nas.trackers.mlflow_tracker import MLFlowTracker
-from lit_nas.trackers.shown import Picture
+from lit_nas.trackers.shown import Kept, Picture
+from lit_nas.trackers.tensorboard_tracker import TensorBoardTracker
 from tests.support.wandb_runs import offline, points, records, wait_for
 
 
@@ -123,3 +124,17 @@ def test_pictures_of_mlflow_that_are_there_are_not_sent_again(monkeypatch, tmp_p
             tracker.show_picture(Picture("heat_map/normal", path, ""), epoch, 10 * epoch)
     files = of.open().experiment.list_artifacts(of.run_id, "images")
     assert sorted(int(file.path.split("+")[2]) for file in files if file.path.endswith(".png")) == [0, 1, 2, 3]
+
+
+def test_genotypes_of_tensorboard_that_are_there_are_not_written_again(monkeypatch, tmp_path):
+    of, path = OfTensorBoard(tmp_path, monkeypatch), tmp_path / "genotype.json"
+    path.write_text("{}")
+    for epochs in ((0, 1), (1, 2)):  # killed behind the checkpoint of epoch 0
+        logger = of.open()
+        for epoch in epochs:
+            kept = Kept("genotype", "genotype", path, (f"epoch-{epoch:04d}",), {"epoch": epoch})
+            TensorBoardTracker(logger).keep(kept)
+        TensorBoardTracker(logger).keep(Kept("genotype", "genotype", path, ("final",), {"epoch": epochs[-1] + 1}))
+        of.close(logger)
+    texts = [(step, tag.removesuffix("/text_summary")) for step, tag in of.logged()]
+    assert sorted(texts) == sorted([*((k, "genotype") for k in (0, 1, 2)), *((k, "genotype/final") for k in (2, 3))])
