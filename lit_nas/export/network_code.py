@@ -127,7 +127,8 @@ def _nas_bench_201(network: NasBench201Network) -> list[str]:
         classes["Cell"] = _cell("Cell", part, "channels: int", "s0: Tensor", strides, [])
         cells.append(f"Cell({width}),")
     stem = f"ConvBN({_colours(network)}, {network.stem.conv.out_channels})"
-    rest = [f"self.head = Head({network.classifier.in_features})", _classifier(network)]
+    classifier = _classifier(network)  # refuses that of another task
+    rest = [f"self.head = Head({network.classifier.in_features})", classifier]
     forward = [
         "x = self.stem(images)",
         "for cell in self.cells:",
