@@ -289,6 +289,21 @@ def test_other_columns_and_values_are_left_out(tmp_path):
     assert any("config.yaml holds no mapping" in word for word in page.words)
 
 
+def test_what_is_not_finite_or_no_number_breaks_no_page(tmp_path):
+    for seed, score in ((1, float("inf")), (2, 0.5)):  # one of them has diverged
+        folder = make_search(tmp_path / f"seed_{seed}", seed)
+        (folder / "test.json").write_text(json.dumps({"test/rmse": score}))
+        (folder / "table.csv").write_text(
+            f"epoch,dataset,test_accuracy\n0,cifar10,nan\n1,cifar10,?\n2,cifar10,9{seed}\n"
+        )
+    groups = group_runs(find_runs([tmp_path / "seed_1", tmp_path / "seed_2"])[0])
+    assert len(groups) == 1
+    (first, *_) = curve_figures(groups)["Architecture"]["table/cifar10"]["data"]
+    assert (first["x"], first["y"]) == ([2], [0.91])
+    page = report(tmp_path / "seed_1", tmp_path / "seed_2", to=tmp_path / "report.html")
+    assert any("inf" in row for row in page.rows)
+
+
 def test_a_run_that_has_just_begun(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text("trainer: {max_epochs: 5}\nmodel: {class_path: lit_nas.DARTS}\n")

@@ -5,7 +5,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from lit_nas.report.page.groups import Group
-from lit_nas.report.page.run_files import Point, RunFiles, curves_of, read_csv
+from lit_nas.report.page.run_files import Point, RunFiles, curves_of, number, read_csv
 
 __all__ = ("COLOURS", "curve_figures")
 
@@ -45,8 +45,8 @@ def _curves(run: RunFiles) -> dict[str, list[Point]]:
     """Those of `metrics.csv`, and the true accuracies of the cells of `table.csv`."""
     found = curves_of(run.metrics)
     for row in read_csv(run.folder / "table.csv"):
-        if row.get("epoch", "").isdigit() and row.get("test_accuracy"):
-            point = int(row["epoch"]), int(row["epoch"]), float(row["test_accuracy"]) / 100
+        if row.get("epoch", "").isdigit() and (value := number(row.get("test_accuracy"))) is not None:
+            point = int(row["epoch"]), int(row["epoch"]), value / 100
             found.setdefault(f"table/{row.get('dataset', '')}", []).append(point)
     return found
 
@@ -69,8 +69,8 @@ def _figure(name: str, groups: Sequence[Group], curves: Mapping[str, list[Point]
             if curves[run.name]
         }
         several = len(lines) > 1
-        for number, (label, points) in enumerate(lines.items()):
-            dash = DASHES[(number if several else place // len(COLOURS)) % len(DASHES)]
+        for place_in_group, (label, points) in enumerate(lines.items()):
+            dash = DASHES[(place_in_group if several else place // len(COLOURS)) % len(DASHES)]
             look = {"color": colour, "width": 1.2 if several else 2.2, "dash": dash}
             # the mean stands for them in the legend, and hides them with itself
             more = {"opacity": 0.6, "showlegend": False} if several else {}

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from statistics import fmean, stdev
 
 from lit_nas.report.page.run_files import RunFiles, flat
@@ -76,13 +77,13 @@ def _text(value: object) -> str:
 
 
 def mean_and_deviation(values: Sequence[float], digits: int = 4) -> str:
-    """`0.9371 ± 0.0036`, the deviation that of a sample; the mean alone of one value.
+    """`0.9371 ± 0.0036`, the deviation that of a sample; the mean alone of one value, or where one is not finite.
 
     Args:
         values: At least one.
         digits: Behind the point.
     """
-    spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
+    spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 and all(map(isfinite, values)) else ""
     return f"{fmean(values):.{digits}f}{spread}"
 
 
