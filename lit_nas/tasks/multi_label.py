@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 from lit_nas.tasks.task import Task
@@ -21,7 +22,7 @@ class MultiLabel(Task):
     """Binary cross entropy of logits [B, K] with zeros and ones, float [B, K]; accuracy of the single labels, and F1.
 
     Raises:
-        ValueError: if the weight is not positive.
+        ValueError: if the weight is not positive and finite.
     """
 
     best = "accuracy"
@@ -30,8 +31,8 @@ class MultiLabel(Task):
     """What labels that are there count, relative to those that are not."""
 
     def __post_init__(self) -> None:
-        if not self.positive_weight > 0:
-            raise ValueError(f"MultiLabel.positive_weight must be positive, not {self.positive_weight}.")
+        if not 0 < self.positive_weight < inf:
+            raise ValueError(f"MultiLabel.positive_weight must be positive and finite, not {self.positive_weight}.")
 
     def check_targets(self, targets: Tensor, images: int, spec: ImageSpec, origin: str) -> None:
         """See `Task`."""

@@ -41,6 +41,14 @@ class Regression(Task):
                 f"floating-point numbers [{images}, {spec.classes}] (spec.classes is their number for each image)."
             )
 
+    def check_values(self, targets: Tensor, spec: ImageSpec, origin: str) -> None:
+        """See `Task`."""
+        if not bool(targets.isfinite().all()):
+            raise ValueError(
+                f"{origin} has targets that are nan or infinite, but Regression takes finite numbers: leave out the "
+                "images without a number."
+            )
+
     def head(self, channels: int, spec: ImageSpec) -> nn.Module:
         """See `Task`: a linear layer."""
         from torch import nn

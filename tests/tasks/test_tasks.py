@@ -118,6 +118,8 @@ def test_every_space_has_a_head_for_it(space, task):
         ("labels", torch.zeros(5, 4).long(), r"MultiLabel takes zeros and ones in floating point, \[5, 4\]"),
         ("labels", torch.full((5, 4), 2.0), "has targets from 2 to 2, but MultiLabel takes numbers from 0"),
         ("numbers", torch.zeros(5), r"Regression takes floating-point numbers \[5, 1\]"),
+        ("numbers", torch.tensor([[1.0]] * 4 + [[math.nan]]), "has targets that are nan or infinite, but Regression"),
+        ("numbers", torch.full((5, 1), math.inf), "has targets that are nan or infinite, but Regression"),
         ("pixels", torch.zeros(5).long(), r"a class number for each pixel, \[5, 16, 16\]"),
         ("pixels", torch.full((5, 16, 16), 3), "has pixels of the classes 3 to 3, but there are 3 classes"),
         ("class", torch.zeros(5, 3), r"class numbers of shape \[5\]"),
@@ -141,8 +143,9 @@ def test_what_makes_no_sense_is_refused():
         ImageSpec(classes=1, task=Segmentation())
     with pytest.raises(ValueError, match=r"Regression\.distance must be squared, absolute or huber"):
         Regression("cubic")
-    with pytest.raises(ValueError, match=r"MultiLabel\.positive_weight must be positive"):
-        MultiLabel(0.0)
+    for weight in (0.0, math.inf, math.nan):
+        with pytest.raises(ValueError, match=r"MultiLabel\.positive_weight must be positive and finite"):
+            MultiLabel(weight)
     genotype, optim = load_genotype("DARTS_V2"), RetrainOptim(auxiliary_weight=0.0)
     with pytest.raises(ValueError, match=r"label_smoothing is 0\.1, but the targets of Regression"):
         RetrainModule(genotype, SPECS["numbers"], CIFARNetwork(4, 3), optim=replace(optim, label_smoothing=0.1))
