@@ -291,7 +291,8 @@ def test_other_columns_and_values_are_left_out(tmp_path):
 
 def test_what_is_not_finite_or_no_number_breaks_no_page(tmp_path):
     for seed, score in ((1, float("inf")), (2, 0.5)):  # one of them has diverged
-        folder = make_search(tmp_path / f"seed_{seed}", seed)
+        folder = tmp_path / f"seed_{seed}"
+        make_search(folder, seed)
         (folder / "test.json").write_text(json.dumps({"test/rmse": score}))
         (folder / "table.csv").write_text(
             f"epoch,dataset,test_accuracy\n0,cifar10,nan\n1,cifar10,?\n2,cifar10,9{seed}\n"
