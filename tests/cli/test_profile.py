@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from statistics import median
 
 import pytest
@@ -114,3 +115,11 @@ def test_what_is_measured_is_what_a_search_reads(tmp_path, capsys):
 def test_what_cannot_be_profiled_is_refused(arguments, message, capsys):
     assert main(["profile", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_documentation_shows_what_is_printed(request, capsys):
+    page = (request.config.rootpath / "docs" / "cost.md").read_text(encoding="utf-8")
+    command, shown = re.findall(r"^```(?:sh)?\n(.*?)^```", page, re.DOTALL | re.MULTILINE)[:2]
+    assert main([*command.split()[1:], "--no_latency"]) == 0
+    assert shown in capsys.readouterr().out
