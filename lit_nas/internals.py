@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 if TYPE_CHECKING:  # descriptions and pictures do without Lightning
     from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
+    from pytorch_lightning.loggers import WandbLogger
     from pytorch_lightning.strategies import Strategy
 
 __all__ = (
@@ -39,6 +40,7 @@ __all__ = (
     "put_first",
     "record_arguments",
     "set_layer_sync",
+    "start_of_wandb",
 )
 
 BatchNormKind = _BatchNorm
@@ -113,6 +115,11 @@ def record_arguments(module: LightningModule | LightningDataModule, arguments: M
     module._hparams = AttributeDict(arguments)
     module._hparams_initial = AttributeDict(arguments)  # type: ignore[union-attr]  # of a mixin that both have
     module._log_hyperparams = True
+
+
+def start_of_wandb(logger: WandbLogger) -> dict[str, Any]:
+    """Arguments with which Lightning's logger will start a run of Weights & Biases."""
+    return logger._wandb_init
 
 
 def expect_unused_parameters(strategy: Strategy) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pytorch_lightning.loggers import WandbLogger
 
+from lit_nas.internals import start_of_wandb
 from lit_nas.trackers.held_points import HeldPoints
 from lit_nas.trackers.identity import RunIdentity
 from lit_nas.trackers.shown import Chart, Kept, Picture
@@ -29,6 +30,12 @@ class ResumableWandbLogger(HeldPoints, WandbLogger):
 
     companions = frozenset({"epoch"})
     _last: int | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        start = start_of_wandb(self)
+        if start.get("anonymous") is None:
+            start.pop("anonymous", None)  # wandb warns that it has no effect, whatever it is
 
     def points(self) -> Iterable[tuple[int, str]]:
         """What the files of earlier processes hold."""

@@ -461,6 +461,7 @@ def test_what_does_not_change_the_result_may_change(tmp_path, capsys):
     assert "another configuration: model.optim.clip: 5.0 -> 1.0. Choose" in error
 
 
+@pytest.mark.slow
 def test_a_stage_that_is_being_done_again_is_continued_by_the_printed_command(tmp_path, monkeypatch, capsys):
     config, folder = job(tmp_path), tmp_path / "job"
     assert main(["run", "-c", config]) == 0

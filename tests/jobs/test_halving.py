@@ -103,6 +103,7 @@ def test_a_job_that_dies_in_or_between_stages_goes_on_exactly(at, whole, tmp_pat
         assert (folder / name / "checkpoints" / "last.ckpt").stat().st_mtime_ns == stamp
 
 
+@pytest.mark.slow
 def test_a_changed_configuration_of_a_stage_or_of_the_job_is_refused_by_its_key(whole, tmp_path, capsys):
     copied = tmp_path / "job"
     shutil.copytree(whole, copied)

@@ -40,7 +40,10 @@ CASES = [  # what happens, when, the exit status, and the steps that the continu
 KILLED, TERMINATED = ("SIGKILL", 7), ("SIGTERM", 5)
 """Cases of the default run, the second one of a few searches only; the others are slow by their number."""
 TERMINATED_ALWAYS = ("DARTS-first-order",)
-ALIKE = ("DARTS-second-order", "DARTS-nas-bench-201", "EntmaxDARTS", "PCDARTS", "MergeNAS", "StacNAS")
+ALIKE = (
+    *("DARTS-second-order", "DARTS-nas-bench-201", "EntmaxDARTS", "PCDARTS", "MergeNAS", "StacNAS"),  # as DARTS
+    *("SNAS", "DropNAS"),  # as GDAS
+)
 """Searches that draw and keep nothing that others do not: the default run kills one of each other kind."""
 DEFAULT = {
     *((name, *KILLED) for name in REPRESENTATIVES if name not in ALIKE),

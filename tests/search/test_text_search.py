@@ -178,6 +178,7 @@ def job(config, folder, *more):
     return ["fit", "-c", str(config), "--trainer.default_root_dir", str(folder), *more]
 
 
+@pytest.mark.slow
 def test_a_killed_run_continues_bit_identically(config, tmp_path):
     whole, part = tmp_path / "whole", tmp_path / "part"
     assert run(job(config, whole)) == 0

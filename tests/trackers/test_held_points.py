@@ -93,6 +93,12 @@ def test_no_point_is_logged_twice_and_none_is_missing(tracker):
     assert found == {(step, name): 1 for step in range(7) for name in ("a/b", "c")}
 
 
+def test_wandb_starts_without_a_warning(tmp_path, capfd):
+    run = ResumableWandbLogger(project="test", save_dir=tmp_path, id="abc", offline=True).experiment
+    run.finish()
+    assert "WARNING" not in capfd.readouterr().err
+
+
 def test_online_only_what_the_server_has_is_left_out(monkeypatch, tmp_path):
     logger = ResumableWandbLogger(project="test", save_dir=tmp_path, id="abc")
     logger._held, logger._last = frozenset({(step, "a") for step in range(10)}), 7
