@@ -32,7 +32,7 @@ def temperature(search: SearchModule) -> float | None:
 
 
 def health_figures(search: SearchModule) -> dict[str, float]:
-    """Means over the edges of a cell, by name.
+    """Means over the edges of a cell that have candidates, by name.
 
     `entropy/<cell>` (nats) and `margin/<cell>` (lead of the strongest operation over the second one);
     `sparsity/<cell>`, the part of its candidates whose mixing weight is exactly 0, as of those that were pruned; and
@@ -46,7 +46,8 @@ def health_figures(search: SearchModule) -> dict[str, float]:
     for name, table in search.architecture.probabilities().items():
         cell = search.architecture.space.cells[name]
         allowed = mask_of(cell.allowed, len(cell.operations)).to(table.device)
-        found |= {f"entropy/{name}": float(entropy(table).mean()), f"margin/{name}": float(margin(table).mean())}
+        edges = table[allowed.any(-1)]  # one without candidates has decided nothing
+        found |= {f"entropy/{name}": float(entropy(edges).mean()), f"margin/{name}": float(margin(edges).mean())}
         found[f"sparsity/{name}"] = float((table[allowed] == 0).double().mean())
         if "none" in cell.operations:
             column = cell.operations.index("none")

@@ -13,8 +13,10 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from lit_nas.callbacks import LogAlphas, MeasureCost, WriteGenotype
 from lit_nas.callbacks.health_figures import entropy, health_figures, margin
 from lit_nas.genotype import load_genotype
+from lit_nas.methods import DARTS
+from lit_nas.spaces import DartsSpace
 from tests.methods.test_contract import loader
-from tests.support.tiny import TINY
+from tests.support.tiny import INPUTS, TINY
 
 
 def search(folder, epochs=2, logger=False, callbacks=(), name="DARTS-first-order", **arguments):
@@ -172,6 +174,18 @@ def test_cost_counts_over_interruptions(tmp_path):
 def test_a_dry_run_writes_nothing(tmp_path):
     search(tmp_path, epochs=1, fast_dev_run=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_health_figures_leave_out_edges_without_candidates():
+    edges = [["none", "sep_conv_3x3"], ["skip_connect"], ["sep_conv_3x3", "max_pool_3x3"], [], ["sep_conv_5x5"]]
+    module = DARTS(INPUTS, DartsSpace(init_channels=4, num_cells=3, nodes=2, candidates={"normal": edges}))
+    with torch.no_grad():
+        for logits in module.architecture.parameters():
+            logits.zero_()
+    found = health_figures(module)
+    assert found["entropy/normal"] == pytest.approx(2 * math.log(2) / 4)  # four edges, two of them decided
+    assert found["margin/normal"] == pytest.approx(2 / 4)
+    assert found["sparsity/normal"] == 0
 
 
 def test_health_figures_of_known_weights():
