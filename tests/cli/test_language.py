@@ -31,3 +31,18 @@ def test_loggers_are_told_a_retraining_from_a_search(config, kind, text, monkeyp
     monkeypatch.setattr(training, "name_loggers", lambda loggers, identity, may_write: told.append(identity.job_type))
     training.TrainingCLI([*config, "--data.root", str(text)], run=False, parse_only=True)
     assert told == [kind]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "There is no file 'text/test.txt'"),
+        (["--retrain.data.eval_batch_size", "99"], "data.eval_batch_size is 99, but the valid text has"),
+    ],
+)
+def test_a_job_looks_at_all_its_texts_before_the_search(arguments, message, text, capsys):
+    (text / "test.txt").unlink()
+    sizes = ["--search.data.batch_size", "4", "--retrain.data.batch_size", "4", "--data.window", "6"]
+    assert main(["run", *JOB, *sizes, *arguments]) == 2
+    assert f"In the section `retrain`: {message}" in capsys.readouterr().err
+    assert not list(text.parent.rglob("*.ckpt"))
