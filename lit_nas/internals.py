@@ -29,6 +29,7 @@ __all__ = (
     "expect_unused_parameters",
     "hooks_of",
     "is_attached",
+    "is_followed",
     "is_rank_zero",
     "is_trial",
     "is_view",
@@ -101,6 +102,18 @@ def batches_that_stepped(trainer: Trainer) -> int:
 def batches_of_epoch(trainer: Trainer) -> int:
     """Batches of the present epoch that are finished."""
     return trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
+
+
+def is_followed(trainer: Trainer) -> bool:
+    """Whether a validation or the end of the epoch follows the present batch, in its hook `on_train_batch_end`.
+
+    A validation after each batch does not count, as there would be no other batch.
+    """
+    if trainer.is_last_batch or trainer.val_check_batch == 1:
+        return trainer.is_last_batch
+    loop = trainer.fit_loop
+    assert loop._data_fetcher is not None  # of a run
+    return loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
 
 
 def is_attached(module: LightningModule) -> bool:

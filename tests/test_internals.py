@@ -45,6 +45,22 @@ def test_steps_attachment_and_data(trainer):
     assert internals.data_of(trainer) is data
 
 
+@pytest.mark.parametrize(("interval", "expected"), [(1, [False, False, True]), (2, [False, True, True])])
+def test_batches_that_something_follows(interval, expected, tmp_path):
+    found = []
+
+    class Watch(Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            found.append(internals.is_followed(trainer))
+
+    Trainer(
+        accelerator="cpu", max_epochs=1, limit_train_batches=3, limit_val_batches=1, val_check_interval=interval,
+        logger=False, enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
+        callbacks=[Watch()], default_root_dir=tmp_path,
+    ).fit(BoringModel())  # fmt: skip
+    assert found == expected
+
+
 def test_trials_are_told_from_runs(trainer, tmp_path):
     assert not internals.is_trial(trainer)
     assert internals.is_trial(Trainer(fast_dev_run=True, accelerator="cpu", logger=False, default_root_dir=tmp_path))

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 from pytorch_lightning import Trainer
+from pytorch_lightning.utilities.model_helpers import is_overridden
 
 from lit_nas.callbacks import CorrelateOperators
 from lit_nas.cli.job import JobPlan
@@ -157,6 +158,8 @@ class Checks:
                 else:
                     sources = {file.stage for key, file in stage.takes.items() if key == "model.genotype"}
                     _read_data(cli, [held_out.get(source) for source in sources])
+                    cli.datamodule.setup("test")  # by which it is tested in the end
+                    cli.datamodule.test_dataloader()
             if stage.kind == "search":
                 self.plan.job.check_candidates(Candidates.of(cli.model.architecture))
 
@@ -183,6 +186,8 @@ def _read_data(cli: TrainingCLI, held_out: Sequence[Any]) -> None:
     cli.datamodule.prepare_data()
     cli.datamodule.setup("fit")
     cli.datamodule.train_dataloader()
+    if is_overridden("val_dataloader", cli.datamodule):
+        cli.datamodule.val_dataloader()
 
 
 @contextmanager

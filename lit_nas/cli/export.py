@@ -91,18 +91,18 @@ def _of_a_genotype(given: argparse.Namespace) -> tuple[Any, Any, str]:
 
     network = import_network(given.network) if "." in (given.network or "") else given.network
     genotype = load_genotype(given.source)
-    if given.format != "python":
-        raise ValueError(
-            f"'{given.source}' is a genotype without the weights of a network: retrain it (`lit-nas fit --model "
-            f"RetrainModule --model.genotype {given.source}` with data) and export its checkpoint, or write the "
-            "code of the network with --format python."
-        )
     kind = find_retrain_network(network, genotype)
     kind = kind.with_numbers(init_channels=given.init_channels, num_cells=given.num_cells, pool_norm=given.pool_norm)
     spec = kind.paper_spec
     if not isinstance(spec, ImageSpec):
         raise ValueError(
             f"'{given.source}' is a genotype for {spec.samples}, but networks for images alone are exported."
+        )
+    if given.format != "python":
+        raise ValueError(
+            f"'{given.source}' is a genotype without the weights of a network: retrain it (`lit-nas fit --model "
+            f"RetrainModule --model.genotype {given.source}` with data) and export its checkpoint, or write the "
+            "code of the network with --format python."
         )
     if given.image is not None:
         channels, height, width = given.image

@@ -16,6 +16,7 @@ from pytorch_lightning.callbacks import Checkpoint, ModelSummary, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities import rank_zero_warn
+from pytorch_lightning.utilities.model_helpers import is_overridden
 
 # imported so that their classes can be named without their module
 import lit_nas.data
@@ -40,7 +41,7 @@ from lit_nas.record.names import import_class
 from lit_nas.record.recorded_module import RecordedModule, read_checkpoint
 from lit_nas.record.run_folder import run_folder
 from lit_nas.resume import RunLogger, StopOnSignal, find_last
-from lit_nas.retrain import RetrainModule
+from lit_nas.retrain import Retraining
 from lit_nas.specs import Spec
 from lit_nas.trackers import identify
 
@@ -104,7 +105,7 @@ class TrainingCLI(LightningCLI):
         """Tells each logger which run it is, the same in every process that continues it."""
         config = self._get(self.config, "trainer")
         model, data = self._get(self.config, "model"), self._get(self.config, "data")
-        kind = "retrain" if issubclass(import_class(model.class_path), RetrainModule) else "search"
+        kind = "retrain" if issubclass(import_class(model.class_path), Retraining) else "search"
         space = getattr(model.init_args.get("space"), "class_path", None)
         tags = [each.rpartition(".")[2] for each in (model.class_path, space, data.class_path) if each]
         may_write = not self.parse_only and not config.fast_dev_run
@@ -143,7 +144,16 @@ class TrainingCLI(LightningCLI):
         self._find_weights("test")
 
     def before_predict(self) -> None:
-        """Finds the checkpoint whose weights are used."""
+        """Finds the checkpoint whose weights are used.
+
+        Raises:
+            ValueError: if the model predicts nothing.
+        """
+        if not any(is_overridden(name, self.model) for name in ("predict_step", "forward")):
+            raise ValueError(
+                f"`lit-nas predict` writes what a model says of images, but {type(self.model).__name__} has no such "
+                "answer: `lit-nas test` says how well it does."
+            )
         self._find_weights("predict")
 
     def _find_weights(self, command: str) -> None:

@@ -221,7 +221,7 @@ class TextFolderDataModule(LightningDataModule):
                 f"'{self.root}' has {' and '.join(path.name for path in found)}: keep one of them for the {part} text."
             )
         try:
-            text = found[0].read_text(encoding="utf-8")
+            text = found[0].read_text(encoding="utf-8-sig")  # without a byte order mark, which is no word
         except UnicodeDecodeError as error:
             raise ValueError(f"'{found[0]}' is not a text file in UTF-8: {error}.") from error
         if not text.strip():

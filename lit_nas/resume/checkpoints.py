@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
-from lit_nas.internals import is_trial
+from lit_nas.internals import is_followed, is_trial
 from lit_nas.record.recorded_module import read_checkpoint
 from lit_nas.record.run_folder import run_folder
 
@@ -119,7 +119,7 @@ class SaveCheckpoints(Checkpoint):
             if value is not None and value <= 0:
                 raise ValueError(f"SaveCheckpoints.{name} must be positive or null, not {value}.")
         self.every_n_steps, self.every_n_minutes = every_n_steps, every_n_minutes
-        self._saved = 0.0
+        self._saved, self._late = 0.0, False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Finds out before training whether the folder can be written.
@@ -150,8 +150,9 @@ class SaveCheckpoints(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Saves a checkpoint within the epoch where one is due."""
-        # what belongs to the end of an epoch comes after its last batch, and a resume would not make up for it
-        if not trainer.is_last_batch and self._due(trainer, batch_idx + 1):
+        self._late = self._late or self._due(trainer, batch_idx + 1)
+        # a resume would not make up for the validation that follows, nor for what belongs to the end of an epoch
+        if self._late and not is_followed(trainer):
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -169,3 +170,4 @@ class SaveCheckpoints(Checkpoint):
         if not is_trial(trainer):
             save_last(trainer)
             self._saved = time.monotonic()
+        self._late = False

@@ -12,7 +12,7 @@ from typing import Any
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
-from lit_nas.internals import batches_of_epoch, is_rank_zero, is_trial
+from lit_nas.internals import batches_of_epoch, is_followed, is_rank_zero, is_trial
 from lit_nas.resume.checkpoints import save_last
 
 __all__ = ("StopOnSignal",)
@@ -41,7 +41,7 @@ class StopOnSignal(Checkpoint):
         if every_n_steps < 1:
             raise ValueError(f"StopOnSignal.every_n_steps must be at least 1, not {every_n_steps}.")
         self.every_n_steps = every_n_steps
-        self._received = 0
+        self._received, self._late = 0, False
         self._before: dict[int, Any] = {}
         self._farewell = ""
 
@@ -79,8 +79,10 @@ class StopOnSignal(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Saves and stops between steps if a signal has come."""
-        if not trainer.is_last_batch and (trainer.world_size == 1 or (batch_idx + 1) % self.every_n_steps == 0):
+        """Saves and stops between steps if a signal has come; behind a validation, if one follows the step."""
+        asks = self._late or trainer.world_size == 1 or (batch_idx + 1) % self.every_n_steps == 0
+        self._late = asks and is_followed(trainer)
+        if asks and not self._late:
             self._leave_if_asked(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Literal
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from lit_nas.batches import by_role
 from lit_nas.language import ActivationPenalty, LanguageDropout, Masks, StatedWindow
 from lit_nas.language.scores import LanguageScores
+from lit_nas.operations import SynchronisedBatchNorm
 from lit_nas.relaxations.draw import generator_of
 from lit_nas.search.masks import mask_parts
 from lit_nas.search.search_batch import SearchBatch
@@ -125,9 +125,22 @@ class TextSearchModule(LanguageScores, SearchModule, ABC):
             )
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Forgets the passes of the step before."""
+        """Forgets the passes of the step before, and refuses parts of a batch that BatchNorm cannot normalise by.
+
+        Raises:
+            ValueError: if a part has a single sequence.
+        """
         super().on_train_batch_start(batch, batch_idx)
         self._seen.clear()
+        synchronised = self.trainer.world_size > 1 and all(
+            isinstance(norm, SynchronisedBatchNorm) for norm in self.norms
+        )
+        parts = self.optim.accumulate
+        if self.norms and not synchronised and any(_ends_single(each, parts) for each in by_role(batch).values()):
+            raise ValueError(
+                f"A single sequence is left for a pass of the search, whose network normalises by its batch: make "
+                f"data.batch_size larger (or model.optim.accumulate, now {parts}, smaller)."
+            )
 
     def on_validation_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Refuses a batch that BatchNorm cannot normalise by."""
@@ -170,10 +183,14 @@ class TextSearchModule(LanguageScores, SearchModule, ABC):
         return self._drawn[parts].columns(part.start, part.start + part.tokens.shape[1])
 
     def _refuse_single(self, window: Any, key: str) -> None:
-        tokens, space = getattr(window, "tokens", None), self.architecture.space
-        single = isinstance(tokens, Tensor) and tokens.shape[1:] == torch.Size([1])
-        if single and not getattr(space, "track_running_stats", True):
+        if _ends_single(window) and not getattr(self.architecture.space, "track_running_stats", True):
             raise ValueError(
                 f"data.{key} is 1, but the network of the search normalises by its batch: set it to 10, say (or "
                 "model.space.track_running_stats to true, before the search)."
             )
+
+
+def _ends_single(window: Any, parts: int = 1) -> bool:
+    """Whether the last part of a window, the smallest one, is a single sequence."""
+    tokens = getattr(window, "tokens", None)
+    return isinstance(tokens, Tensor) and tokens.dim() == 2 and tokens.chunk(parts, 1)[-1].shape[1] == 1

@@ -97,6 +97,7 @@ def test_a_search_stands_for_the_code_of_its_cells(runs, tmp_path):
     [
         (["DARTS_V2", "--format", "onnx"], "is a genotype without the weights of a network: retrain it"),
         (["SEARCH", "--format", "pt2"], "is a genotype without the weights of a network: retrain it"),
+        (["DARTS_RNN_V2", "--format", "onnx"], "is a genotype for token sequences, but networks for images alone"),
         (["RETRAIN", "--format", "pt2", "--num_cells", "3"], "Leave out --num_cells: "),
         (
             ["RETRAIN", "--format", "pt2", "-o", "x.onnx"],

@@ -115,6 +115,12 @@ def test_names_of_the_well_known_corpora(names, folder):
     assert torch.equal(TextFolderDataModule(str(folder)).tokens("train"), plain)
 
 
+def test_a_byte_order_mark_is_no_part_of_a_word(folder):
+    plain = TextFolderDataModule(str(folder)).tokens("train")
+    (folder / "train.txt").write_bytes(b"\xef\xbb\xbf" + (folder / "train.txt").read_bytes())
+    assert torch.equal(TextFolderDataModule(str(folder)).tokens("train"), plain)
+
+
 def test_files_that_are_wrong_are_named(folder):
     def read(part="train"):
         return TextFolderDataModule(str(folder)).tokens(part)

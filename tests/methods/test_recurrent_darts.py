@@ -262,6 +262,16 @@ def test_what_cannot_work_is_refused_before_a_step(tmp_path):
         fit(search(optim=replace(PAPER, graphs=True)), tmp_path)
     with pytest.raises(ValueError, match=r"data\.test_batch_size is 1, but the network of the search normalises"):
         Trainer(accelerator="cpu", logger=False, enable_progress_bar=False).test(search(), data)
+    for size, parts in ((1, 1), (4, 4), (5, 2)):  # the last one is cut into 3 + 2
+        texts = TextFolderDataModule(str(tmp_path / "text"), size, window=6)
+        found = search(optim=replace(PAPER, accumulate=parts))
+        if size == 5:
+            fit(found, tmp_path, texts, limit_train_batches=1)
+            continue
+        with pytest.raises(
+            ValueError, match=rf"A single sequence is left .*\(or model\.optim\.accumulate, now {parts}"
+        ):
+            fit(found, tmp_path, texts)
     with pytest.raises(ValueError, match=r"A batch of the part 'weights' is a list of 2"):
         fit(search(), tmp_path, {"weights": batches, "arch": batches})
     with pytest.raises(ValueError, match=r"unrolls one step of torch\.optim\.SGD"):

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from pytorch_lightning import Trainer
+from pytorch_lightning.demos.boring_classes import BoringModel
 
 from lit_nas.callbacks import SaveCheckpoints, StopOnSignal, find_last
 from lit_nas.cli import main
@@ -181,6 +183,30 @@ def test_minutes_count(tmp_path):
     saved.clear()
     fit(TINY["DARTS-first-order"](), tmp_path, steps=4, callbacks=[Counting()])
     assert saved == [3]
+
+
+@pytest.mark.parametrize(
+    ("interval", "saved", "asked"), [(2, [2, 4, 5], [0, 2, 4, 5]), (1, [1, 3, 5], [0, 1, 2, 3, 4, 5])]
+)
+def test_nothing_is_saved_between_a_step_and_its_validation(interval, saved, asked, tmp_path):
+    """A run that continued there would go without the validation."""
+    found = {"saved": [], "asked": []}
+
+    class Saving(SaveCheckpoints):
+        def _save(self, trainer):
+            found["saved"].append(trainer.fit_loop.epoch_loop.batch_idx)
+            super()._save(trainer)
+
+    class Stopping(StopOnSignal):
+        def _leave_if_asked(self, trainer):
+            found["asked"].append(trainer.fit_loop.epoch_loop.batch_idx)
+
+    Trainer(
+        accelerator="cpu", max_epochs=1, limit_train_batches=6, limit_val_batches=1, val_check_interval=interval,
+        default_root_dir=tmp_path, logger=False, enable_progress_bar=False, enable_model_summary=False,
+        callbacks=[Saving(every_n_steps=2), Stopping()],
+    ).fit(BoringModel())  # fmt: skip
+    assert found == {"saved": saved, "asked": asked}
 
 
 def test_a_checkpoint_of_another_space_is_refused_in_words(tmp_path, capsys):

@@ -104,6 +104,20 @@ def test_a_run_continues_bit_identically(name, bomb, at, status, rest, whole, tm
         assert len(record["validation_losses"]) < 4
 
 
+@pytest.mark.slow
+def test_a_validation_within_an_epoch_is_not_left_out_where_a_run_continues(tmp_path):
+    """Averaging begins by the validations, all of which must be made."""
+    states = []
+    for name, bombs in (("whole", [()]), ("killed", [("SIGKILL", 3), ()])):
+        (tmp_path / name).mkdir()
+        arguments = ["fit", "-c", config(tmp_path / name, "retraining", val_check_interval=2, max_epochs=2)]
+        arguments += ["--trainer.default_root_dir", str(tmp_path / name / "run"), "--ckpt_path", "last"]
+        assert [run(arguments, *bomb) for bomb in bombs][-1] == 0
+        states.append(final_state(tmp_path / name / "run")["checkpoint"]["lit_nas"]["validation_losses"])
+    assert states[0] == states[1]
+    assert states[0]
+
+
 @pytest.mark.parametrize(
     "name", ["retraining", *(pytest.param(name, marks=pytest.mark.slow) for name in MODELS if name != "retraining")]
 )
