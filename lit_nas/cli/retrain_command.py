@@ -87,8 +87,8 @@ def _first_that_fits(
                 try:
                     with torch.device("meta"):
                         network.with_numbers(**numbers).build(genotype, spec, auxiliary)
-                except (ValueError, NotImplementedError):  # too small; operators unknown to meta
-                    continue
+                except (ValueError, NotImplementedError):
+                    continue  # images are too small for it, or an operator of a user does without shapes alone
                 return network, auxiliary
     return None
 

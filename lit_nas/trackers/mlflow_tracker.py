@@ -93,7 +93,7 @@ class MLFlowTracker(Tracker):
         """An image with a slider over the epochs."""
         from matplotlib.image import imread
 
-        if isinstance(self.logger, HeldPoints) and self.logger.holds(picture.name, epoch):
+        if self.holds(picture.name, epoch):
             return
         pixels = (imread(picture.path)[..., :3] * 255).round().astype("uint8")
         self.logger.experiment.log_image(self.logger.run_id, pixels, key=picture.name, step=epoch, synchronous=True)

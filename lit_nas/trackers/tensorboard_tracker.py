@@ -71,7 +71,7 @@ class TensorBoardTracker(Tracker):
         """An image with a slider over the epochs."""
         from matplotlib.image import imread
 
-        if not (isinstance(self.logger, HeldPoints) and self.logger.holds(picture.name, epoch)):
+        if not self.holds(picture.name, epoch):
             pixels = imread(picture.path)[..., :3]
             self.logger.experiment.add_image(picture.name, pixels, epoch, dataformats="HWC")
 
@@ -87,7 +87,7 @@ class TensorBoardTracker(Tracker):
         step = epoch if isinstance(epoch, int) else 0
         last = [alias for alias in kept.aliases if alias in ("final", "last")]
         tag = "/".join([kept.name, *last])
-        if not (isinstance(self.logger, HeldPoints) and self.logger.holds(f"{tag}/text_summary", step)):
+        if not self.holds(f"{tag}/text_summary", step):
             self.logger.experiment.add_text(tag, text, step)
 
     def summarise(self, values: Mapping[str, Any]) -> None:

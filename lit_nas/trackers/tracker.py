@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from pytorch_lightning.loggers.logger import Logger
 
+from lit_nas.trackers.held_points import HeldPoints
 from lit_nas.trackers.identity import RunIdentity
 from lit_nas.trackers.shown import Chart, Kept, Picture
 
@@ -52,6 +53,15 @@ class Tracker(ABC):
             by_epoch: Names of scalars whose x-axis is the epoch; that of all others is the step.
             together: Chart -> panel -> names of the scalars that belong into it.
         """
+
+    def holds(self, name: str, step: int) -> bool:
+        """Whether the logger has a value from before a kill, as far as it knows that.
+
+        Args:
+            name: Of the value.
+            step: At which it was logged.
+        """
+        return isinstance(self.logger, HeldPoints) and self.logger.holds(name, step)
 
     @abstractmethod
     def show_chart(self, chart: Chart, epoch: int, step: int) -> None:

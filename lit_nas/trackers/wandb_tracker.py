@@ -92,7 +92,7 @@ class WandbTracker(Tracker):
 
         for panel, lines in chart.readable().panels.items():
             name = f"{chart.name}/{panel.partition(' ')[0]}"
-            if not self._holds(f"{name}_table", step):
+            if not self.holds(f"{name}_table", step):
                 series = wandb.plot.line_series(
                     list(chart.readable().xs), list(lines.values()), list(lines), f"{chart.title} {panel}", chart.x_name
                 )
@@ -102,12 +102,9 @@ class WandbTracker(Tracker):
         """An image, which the media panel shows with a slider over the steps."""
         import wandb
 
-        if not self._holds(picture.name, step):
+        if not self.holds(picture.name, step):
             image = wandb.Image(str(picture.path), caption=picture.caption)
             self.logger.log_metrics({picture.name: image, "epoch": epoch}, step)
-
-    def _holds(self, name: str, step: int) -> bool:
-        return isinstance(self.logger, HeldPoints) and self.logger.holds(name, step)
 
     def keep(self, kept: Kept) -> None:
         """A version of an artifact that belongs to the run; equal content makes no new version."""
