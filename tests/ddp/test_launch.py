@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 
-from tests.support.resume_job import differences, final_state, run_ranks, write_config
+from tests.support.resume_job import differences, final_state, run_once, run_ranks, write_config
 from tests.support.tiny import TINY
 
 RANKS = 2
@@ -39,17 +39,11 @@ def fit(config, folder, launcher="torchrun", bomb="", at=0, last=False, engine="
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """Folder of the uninterrupted run of each method on two processes."""
-    made = {}
 
-    def make(name):
-        if name not in made:
-            folder = tmp_path_factory.mktemp(name)
-            config = write_config(name, folder / "in.yaml")
-            assert fit(config, folder / "run") == [0] * RANKS
-            made[name] = folder / "run"
-        return made[name]
+    def start(name, folder, to):
+        return fit(write_config(name, folder / "in.yaml"), to) == [0] * RANKS
 
-    return make
+    return run_once(tmp_path_factory, start)
 
 
 CASES = [

@@ -5,7 +5,7 @@ import torch
 import yaml
 
 from tests.search.test_text_search import together
-from tests.support.resume_job import differences, final_state, run
+from tests.support.resume_job import differences, final_state, run, run_once
 from tests.support.tiny_text import DROPOUT, TEXT_METHODS, write_texts
 
 MODELS = {
@@ -51,17 +51,11 @@ def config(folder, name, data=(), model=(), **trainer):
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory):
     """Folder of the uninterrupted run of each model, made when it is first asked for."""
-    made = {}
 
-    def make(name):
-        if name not in made:
-            folder = tmp_path_factory.mktemp(name)
-            folders = ["--trainer.default_root_dir", str(folder / "run")]
-            assert run(["fit", "-c", config(folder, name), *folders]) == 0
-            made[name] = folder / "run"
-        return made[name]
+    def start(name, folder, to):
+        return run(["fit", "-c", config(folder, name), "--trainer.default_root_dir", str(to)]) == 0
 
-    return make
+    return run_once(tmp_path_factory, start)
 
 
 CASES = [  # when, the exit status, and the steps that the continued process has to do

@@ -5,24 +5,19 @@ import shlex
 import pytest
 
 from tests.support.edge_searches import EDGE_SEARCHES
-from tests.support.resume_job import differences, final_state, run, write_config
+from tests.support.resume_job import differences, final_state, run, run_once, write_config
 from tests.support.tiny import REPRESENTATIVES, TINY
 
 
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory):
     """Folder of the uninterrupted run of each method, made when it is first asked for."""
-    made = {}
 
-    def make(name):
-        if name not in made:
-            folder = tmp_path_factory.mktemp(name)
-            config = write_config(name, folder / "in.yaml")
-            assert run(["fit", "-c", str(config), "--trainer.default_root_dir", str(folder / "run")]) == 0
-            made[name] = folder / "run"
-        return made[name]
+    def start(name, folder, to):
+        config = write_config(name, folder / "in.yaml")
+        return run(["fit", "-c", str(config), "--trainer.default_root_dir", str(to)]) == 0
 
-    return make
+    return run_once(tmp_path_factory, start)
 
 
 CASES = [  # what happens, when, the exit status, and the steps that the continued process has to do

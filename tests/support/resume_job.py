@@ -196,6 +196,24 @@ BOMBS = {
 }
 
 
+def run_once(tmp_path_factory, start):
+    """Folder of the uninterrupted run of a name, which is made when it is first asked for.
+
+    Args:
+        start: (name, folder for its configuration, folder of the run) -> whether it has ended well.
+    """
+    made = {}
+
+    def make(name):
+        if name not in made:
+            folder = tmp_path_factory.mktemp(name)
+            assert start(name, folder, folder / "run")
+            made[name] = folder / "run"
+        return made[name]
+
+    return make
+
+
 def final_state(folder: Path) -> dict[str, Any]:
     """All that a finished run leaves, less seconds."""
     checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
